@@ -1,0 +1,8 @@
+"""Images and labels: the IDX file format, and MNIST (or any set in its form) as arrays.
+
+In: paths. Out: numpy arrays, or one line that says what is wrong with which file.
+"""
+from data.idx import IdxError, read_idx, write_idx
+from data.mnist import load_mnist
+
+__all__ = ["IdxError", "load_mnist", "read_idx", "write_idx"]

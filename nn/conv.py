@@ -1,0 +1,137 @@
+"""Convolution: value, forward derivative (Eq. 5 with the shared weights of a kernel) and backward step.
+
+In and out: (b, y, x, c), channels last; the Jacobian's windows grow by (kernel − 1) · stride so far. Read on in `pool`.
+"""
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from nn.jacobian import Jacobian
+from nn.layer import Layer, like, pair, product, uniform
+
+
+class Conv2d(Layer):
+    """PyTorch's `Conv2d`: `weight` (out, in, kernel y, kernel x), `bias` (out,), zero padding, no dilation or groups.
+
+    Started with Glorot's uniform weights from `rng` (a `numpy.random.Generator`, default seed 0) and zero biases.
+    """
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, *, bias=True, rng=None):
+        super().__init__()
+        self.kernel, self.stride = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
+        self.padding = pair(padding, "padding", 0)
+        area = self.kernel[0] * self.kernel[1]
+        rng = np.random.default_rng(0) if rng is None else rng
+        self.parameters["weight"] = uniform(rng, (out_channels, in_channels, *self.kernel),
+                                            in_channels * area, out_channels * area)
+        if bias:
+            self.parameters["bias"] = np.zeros(out_channels, np.float32)
+
+    def output_shape(self, shape):
+        """(c, y, x) → (out, y', x'), y' = ⌊(y + 2·padding − kernel) / stride⌋ + 1."""
+        channels = self.parameters["weight"].shape[1]
+        if shape[0] != channels:
+            raise ValueError(f"{self} takes {channels} channels; its input has {shape[0]}")
+        padded = [n + 2 * p for n, p in zip(shape[1:], self.padding)]
+        if any(n < k for n, k in zip(padded, self.kernel)):
+            raise ValueError(f"{self} does not fit into an input of {shape[1]}×{shape[2]}")
+        size = [(n - k) // s + 1 for n, k, s in zip(padded, self.kernel, self.stride)]
+        return (self.parameters["weight"].shape[0], *size)
+
+    def forward(self, x):
+        """z[b, y, x, o] = Σ_{dy, dx, c} W[o, c, dy, dx] · x[b, s·y + dy, s·x + dx, c] + bias[o]."""
+        patches = self._patches(x)
+        z = product(patches, self._matrix(x))
+        if "bias" in self.parameters:
+            z += like(self.parameters["bias"], x)
+        return z, (x.shape, patches)
+
+    def forward_derivative(self, jacobian, saved):
+        """Eq. 5 without f': ∂z[y]/∂x_i = Σ_dy W[dy] · ∂H[s·y + dy]/∂x_i, one matrix product per pixel of the window.
+
+        Pixel wy of the new window is pixel wy − S·dy of the window of the input unit under tap dy; only the taps for
+        which that lies inside the old window contribute.
+        """
+        values, padded = self._padded(jacobian)
+        window, old = values.shape[:2], jacobian.stride
+        rows, columns = self._positions(saved)
+        spread = values.shape[4:6] == (1, 1) and not padded
+        reach = [_taps_inside(*sizes) for sizes in zip(self.kernel, window, old)]
+        kernel = np.ascontiguousarray(like(self.parameters["weight"], values).transpose(2, 3, 1, 0))
+        shape = (*values.shape[2:4], *((1, 1) if spread else (rows, columns)), kernel.shape[-1])
+        out = np.empty((len(reach[0]), len(reach[1]), *shape), values.dtype)
+        under = [[slice(None) if spread else self._under(tap, axis, count) for tap in range(self.kernel[axis])]
+                 for axis, count in enumerate((rows, columns))]
+        for wy, taps_y in enumerate(reach[0]):
+            for wx, taps_x in enumerate(reach[1]):
+                parts = [values[wy - old[0] * dy, wx - old[1] * dx, :, :, under[0][dy], under[1][dx]]
+                         for dy in taps_y for dx in taps_x]
+                if not parts:
+                    out[wy, wx] = 0
+                    continue
+                weights = kernel[taps_y.start:taps_y.stop, taps_x.start:taps_x.stop].reshape(-1, shape[-1])
+                gathered = np.concatenate(parts, axis=-1).reshape(-1, len(weights))
+                np.matmul(gathered, weights, out=out[wy, wx].reshape(-1, shape[-1]))
+        start = tuple(o - s * p for o, s, p in zip(jacobian.start, old, self.padding))
+        stride = tuple(s * t for s, t in zip(old, self.stride))
+        return Jacobian(out, stride, start, (rows, columns), jacobian.image)
+
+    def backward(self, grad_y, saved):
+        """∂/∂x[s·y + dy] += Wᵀ[dy] · ∂/∂z[y] over all taps (dy, dx)."""
+        height, width, channels = saved[0][1:]
+        rows, columns = self._positions(saved)
+        (py, px), lead = self.padding, grad_y.shape[:-3]
+        kernel = np.ascontiguousarray(like(self.parameters["weight"], grad_y).transpose(2, 3, 0, 1))
+        grad = np.zeros((*lead, height + 2 * py, width + 2 * px, channels), grad_y.dtype)
+        for dy, dx in np.ndindex(self.kernel):
+            grad[..., self._under(dy, 0, rows), self._under(dx, 1, columns), :] += product(grad_y, kernel[dy, dx])
+        return grad[..., py:py + height, px:px + width, :]
+
+    def gradients(self, grad_y, saved):
+        """∂/∂W = Σ_{b, y, x} patch ⊗ ∂/∂z and ∂/∂bias = Σ_{b, y, x} ∂/∂z."""
+        patches, weight = saved[1], self.parameters["weight"]
+        grad = grad_y.reshape(-1, weight.shape[0])
+        kernel = patches.reshape(len(grad), -1).T @ grad
+        found = {"weight": kernel.reshape(*self.kernel, weight.shape[1], -1).transpose(3, 2, 0, 1)}
+        if "bias" in self.parameters:
+            found["bias"] = grad.sum(axis=0)
+        return found
+
+    def _patches(self, x):
+        x = self._pad(x, 1)
+        windows = sliding_window_view(x, self.kernel, axis=(1, 2))[:, ::self.stride[0], ::self.stride[1]]
+        return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
+
+    def _matrix(self, x):
+        weight = like(self.parameters["weight"], x)
+        return weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0])
+
+    def _pad(self, x, axis):
+        if self.padding == (0, 0):
+            return x
+        widths = [(0, 0)] * x.ndim
+        widths[axis], widths[axis + 1] = (self.padding[0],) * 2, (self.padding[1],) * 2
+        return np.pad(x, widths)
+
+    def _padded(self, jacobian):
+        """The windows with zeros for the padding; those of the image itself need none: they lie outside it."""
+        values = jacobian.values
+        if self.padding == (0, 0) or jacobian.is_identity:
+            return values, False
+        full = np.broadcast_to(values, (*values.shape[:4], *jacobian.units, values.shape[-1]))
+        return self._pad(full, 4), True
+
+    def _positions(self, saved):
+        return saved[1].shape[1:3]
+
+    def _under(self, tap, axis, count):
+        return slice(tap, tap + self.stride[axis] * (count - 1) + 1, self.stride[axis])
+
+    def __repr__(self):
+        out, into = self.parameters["weight"].shape[:2]
+        return f"Conv2d({into}, {out}, {self.kernel}, stride={self.stride}, padding={self.padding})"
+
+
+def _taps_inside(kernel, window, stride):
+    """For each pixel w of the new window the taps d (a range) with 0 ≤ w − stride·d < window."""
+    return [range(max(0, (w - window) // stride + 1), min(kernel, w // stride + 1))
+            for w in range(window + (kernel - 1) * stride)]

@@ -1,0 +1,103 @@
+"""∂H_k/∂x, the forward derivative of a hidden layer (Eq. 3 and 4), stored with its receptive field.
+
+A unit of a convolution or pooling layer sees a small window of the image, so most of ∂H_k/∂x is zero. A `Jacobian`
+keeps, for every unit, only the derivatives inside its window; each layer turns the Jacobian of its input into that of
+its output (Eq. 5: `forward_derivative` in `conv`, `pool`, `linear`, `activation`). In: windows. Out: windows, or the
+full table with `dense`. Read on in `conv`.
+
+Axes, here and in the layers: `b` sample, `y x` unit position, `c` channel of the layer, `i` channel of the image,
+`wy wx` offset inside the window.
+"""
+import numpy as np
+
+
+class Jacobian:
+    """The derivatives of one layer's units with respect to the pixels of the image.
+
+    `values[wy, wx, i, b, y, x, c]` = ∂H[b, y, x, c] / ∂X[b, i, Sy·y + oy + wy, Sx·x + ox + wx], where (Sy, Sx) is
+    `stride`, the product of the strides so far, and (oy, ox) is `start`, where the window of unit (0, 0) begins (below
+    zero after padding; what stands at pixels outside the image has no meaning and is never read). The axes b, y, x may
+    have length 1 for "the same everywhere": the windows of a first convolution are its kernel at every position.
+    `units` = (Y, X) positions of the layer; `image` = (channels, height, width) of the network's input.
+
+    A fully connected layer is the case of one position whose window is the whole image.
+    """
+
+    def __init__(self, values, stride, start, units, image, spatial=None):
+        self._values, self.stride, self.start, self.units, self.image = values, stride, start, units, image
+        self.spatial = spatial
+
+    @classmethod
+    def identity(cls, image, dtype):
+        """∂X/∂X: window 1, stride 1. `image` = (channels, height, width)."""
+        jacobian = cls(None, (1, 1), (0, 0), tuple(image[1:]), tuple(image))
+        jacobian.dtype = np.dtype(dtype)
+        return jacobian
+
+    @property
+    def is_identity(self):
+        """True for the Jacobian of the image itself."""
+        return self._values is None and self.spatial is None
+
+    @property
+    def values(self):
+        """The windows, (wy, wx, i, b, y, x, c); see the class."""
+        if self.is_identity:
+            channels = self.image[0]
+            return np.eye(channels, dtype=self.dtype).reshape(1, 1, channels, 1, 1, 1, channels)
+        if self._values is None:
+            self._values = _one_position(self.spatial)
+        return self._values
+
+    def flatten(self):
+        """The same derivatives with all units as channels of one position, in the order c, y, x (PyTorch's `Flatten`).
+
+        The windows are kept behind it in `spatial`, so that `Linear` can use them before they are spread out.
+        """
+        if self.spatial is not None:
+            return self
+        return Jacobian(None, (1, 1), (0, 0), (1, 1), self.image, spatial=self)
+
+    def covers_image(self):
+        """True when the window of the one position is exactly the image."""
+        return self.start == (0, 0) and self.values.shape[:2] == self.image[1:]
+
+    def coverage(self, axis):
+        """Which units see which pixels along `axis` (0 rows, 1 columns).
+
+        Returns a list of (p0, p1, u0, u1): pixels p0..p1-1 lie in the windows of exactly the units u0..u1-1.
+        """
+        window, stride, start = self.values.shape[axis], self.stride[axis], self.start[axis]
+        pixel = np.arange(self.image[1 + axis]) - start
+        first = np.maximum(-((window - 1 - pixel) // stride), 0)
+        last = np.minimum(pixel // stride, self.units[axis] - 1)
+        last = np.maximum(last, first - 1)
+        cuts = np.flatnonzero(np.diff(first) | np.diff(last)) + 1
+        edges = [0, *cuts.tolist(), len(pixel)]
+        return [(p0, p1, int(first[p0]), int(last[p0]) + 1) for p0, p1 in zip(edges, edges[1:])]
+
+    def dense(self, batch):
+        """The full table for a batch of `batch` samples: (batch, C, Y, X, M), pixels in row-major order (i, y, x)."""
+        if self.units == (1, 1) and self.covers_image():
+            table = self.values[:, :, :, :, 0, 0, :].transpose(3, 4, 2, 0, 1)
+            table = np.broadcast_to(table, (batch, *table.shape[1:]))
+            return table.reshape(*table.shape[:2], 1, 1, -1)
+        values = self.values
+        (height, width), (rows, columns) = self.image[1:], self.units
+        values = np.broadcast_to(values, (*values.shape[:3], batch, rows, columns, values.shape[-1]))
+        table = np.zeros((batch, values.shape[-1], rows, columns, *self.image), values.dtype)
+        y, x = np.arange(rows), np.arange(columns)
+        for wy, wx in np.ndindex(values.shape[:2]):
+            py, px = self.stride[0] * y + self.start[0] + wy, self.stride[1] * x + self.start[1] + wx
+            iy, ix = (py >= 0) & (py < height), (px >= 0) & (px < width)
+            units = np.ix_(y[iy], x[ix])
+            pixels = np.ix_(py[iy], px[ix])
+            part = values[wy, wx][:, :, units[0], units[1]]
+            table[:, :, units[0], units[1], :, pixels[0], pixels[1]] = part.transpose(2, 3, 1, 4, 0)
+        return table.reshape(*table.shape[:4], -1)
+
+
+def _one_position(jacobian):
+    batch = jacobian.values.shape[3]
+    table = jacobian.dense(batch).reshape(batch, -1, *jacobian.image)
+    return np.ascontiguousarray(table.transpose(3, 4, 2, 0, 1))[:, :, :, :, None, None, :]

@@ -1,0 +1,124 @@
+"""Fully connected layers: value, forward derivative (Eq. 5 and 6) and backward step, and `Flatten` before them.
+
+In: (b, 1, 1, n). Out: (b, 1, 1, m), and a Jacobian with one position that sees the whole image. Read on in `network`.
+"""
+import numpy as np
+
+from nn.jacobian import Jacobian
+from nn.layer import Layer, like, product, uniform
+
+
+class Flatten(Layer):
+    """All units in one row, in PyTorch's order: channel, row, column."""
+
+    def output_shape(self, shape):
+        """(c, y, x) → (c·y·x, 1, 1)."""
+        return (shape[0] * shape[1] * shape[2], 1, 1)
+
+    def forward(self, x):
+        """(b, y, x, c) → (b, 1, 1, c·y·x)."""
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), 1, 1, -1), x.shape[1:]
+
+    def forward_derivative(self, jacobian, saved):
+        """No derivative of its own: the units are named anew."""
+        return jacobian.flatten()
+
+    def backward(self, grad_y, saved):
+        """(…, b, 1, 1, c·y·x) → (…, b, y, x, c)."""
+        rows, columns, channels = saved
+        grad = grad_y.reshape(*grad_y.shape[:-3], channels, rows, columns)
+        return np.moveaxis(grad, -3, -1)
+
+
+class Linear(Layer):
+    """PyTorch's `Linear`: `weight` (out, in), `bias` (out,).
+
+    Started with Glorot's uniform weights from `rng` (a `numpy.random.Generator`, default seed 0) and zero biases.
+    """
+
+    def __init__(self, in_features, out_features, *, bias=True, rng=None):
+        super().__init__()
+        rng = np.random.default_rng(0) if rng is None else rng
+        self.parameters["weight"] = uniform(rng, (out_features, in_features), in_features, out_features)
+        if bias:
+            self.parameters["bias"] = np.zeros(out_features, np.float32)
+
+    def output_shape(self, shape):
+        """(in, 1, 1) → (out, 1, 1)."""
+        out, into = self.parameters["weight"].shape
+        if tuple(shape) != (into, 1, 1):
+            have = "×".join(map(str, shape)) + (" (a Flatten is missing before it)" if shape[1:] != (1, 1) else "")
+            raise ValueError(f"{self} takes {into} features; its input has {have}")
+        return (out, 1, 1)
+
+    def forward(self, x):
+        """z = W·x + bias."""
+        z = product(x, like(self.parameters["weight"], x).T)
+        if "bias" in self.parameters:
+            z += like(self.parameters["bias"], x)
+        return z, x
+
+    def forward_derivative(self, jacobian, saved):
+        """Eq. 5 and 6 without f': ∂z_p/∂x_i = W_p · ∂H/∂x_i.
+
+        Only the units whose window covers pixel i contribute. Pixels that are covered by the same units form a block
+        (for LeNet 4×4 pixels and 1 to 16 units): one matrix product per block.
+        """
+        before = jacobian.spatial or jacobian
+        (channels, height, width), units = before.image, before.units
+        weight = like(self.parameters["weight"], saved)
+        out = len(weight)
+        if before.is_identity:
+            table = weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0)
+            table = np.ascontiguousarray(table).reshape(height, width, channels, 1, 1, 1, out)
+            return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
+        weight = np.ascontiguousarray(weight.reshape(out, -1, *units).transpose(3, 2, 1, 0))
+        batch = before.values.shape[3]
+        table = np.zeros((height, width, channels, batch, 1, 1, out), before.values.dtype)
+        for q0, q1, v0, v1 in before.coverage(1):
+            column = np.ascontiguousarray(weight[v0:v1].swapaxes(0, 1))
+            for p0, p1, u0, u1 in before.coverage(0):
+                if u0 < u1 and v0 < v1:
+                    seen = _seen(before, (p0, p1, u0, u1), (q0, q1, v0, v1))
+                    product = seen @ column[u0:u1].reshape(-1, out)
+                    table[p0:p1, q0:q1] = product.reshape(p1 - p0, q1 - q0, channels, batch, 1, 1, out)
+        return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
+
+    def backward(self, grad_y, saved):
+        """∂/∂x = Wᵀ · ∂/∂z."""
+        return product(grad_y, like(self.parameters["weight"], grad_y))
+
+    def gradients(self, grad_y, saved):
+        """∂/∂W = Σ_b ∂/∂z ⊗ x and ∂/∂bias = Σ_b ∂/∂z."""
+        grad = grad_y.reshape(len(grad_y), -1)
+        found = {"weight": grad.T @ saved.reshape(len(saved), -1)}
+        if "bias" in self.parameters:
+            found["bias"] = grad.sum(axis=0)
+        return found
+
+    def __repr__(self):
+        out, into = self.parameters["weight"].shape
+        return f"Linear({into}, {out})"
+
+
+def _seen(jacobian, rows, columns):
+    """The derivatives of a block of pixels in the units that cover it: one row a pixel and sample, one column a unit."""
+    (p0, p1, u0, u1), (q0, q1, v0, v1) = rows, columns
+    values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
+    if (u1 - u0) * (v1 - v0) == 1:
+        y, x = p0 - oy - sy * u0, q0 - ox - sx * v0
+        part = values[y:y + p1 - p0, x:x + q1 - q0]
+        part = part[:, :, :, :, _same(u0, values, 4), _same(v0, values, 5)]
+        return part.reshape(-1, values.shape[-1])
+    seen = np.empty((p1 - p0, q1 - q0, *values.shape[2:4], u1 - u0, v1 - v0, values.shape[-1]), values.dtype)
+    for u in range(u0, u1):
+        for v in range(v0, v1):
+            y, x = p0 - oy - sy * u, q0 - ox - sx * v
+            part = values[y:y + p1 - p0, x:x + q1 - q0]
+            seen[:, :, :, :, u - u0, v - v0] = part[:, :, :, :, _same(u, values, 4), _same(v, values, 5)]
+    return seen.reshape(-1, (u1 - u0) * (v1 - v0) * values.shape[-1])
+
+
+def _same(unit, values, axis):
+    """The unit's place along an axis of the windows, which has length 1 where they are the same everywhere."""
+    return unit if values.shape[axis] > 1 else 0

@@ -1,0 +1,213 @@
+"""The network F as a chain of layers, and its forward derivative ∇F (Eq. 3), propagated from input to output (Eq. 4-6).
+
+In: images, (B, M), (B, height, width) or (B, channels, height, width). Out: logits, probabilities, classes; ∂F_j/∂x_i
+for every output and pixel, by the paper's forward chain or by the transposed one; every layer's value and Jacobian with
+`trace`. Read on in `attack.saliency`.
+"""
+import numpy as np
+
+from nn.activation import Sigmoid, Softmax
+from nn.jacobian import Jacobian
+
+OUTPUTS = ("logits", "centred", "probabilities")
+DERIVATIVE_BATCH = 16
+VALUE_BATCH = 256
+
+
+class Network:
+    """A chain of layers that takes inputs of `input_shape`: (M,), (height, width) or (channels, height, width).
+
+    `layers` is a dict {name: layer} or a list of layers, which are then named "0", "1", … as in `torch.nn.Sequential`.
+    A final `Softmax` or `Sigmoid` is the output's activation: the values that enter it are the *logits*. Without one
+    the last layer gives the logits and the probabilities are their softmax.
+
+    Types: float32 and float64 input is computed in its own precision, other real input in float32, complex input
+    (for the complex step) in its own.
+    """
+
+    def __init__(self, layers, input_shape):
+        self.layers = dict(layers) if isinstance(layers, dict) else {str(n): layer for n, layer in enumerate(layers)}
+        if not self.layers:
+            raise ValueError("layers must name at least one layer; got none")
+        self.input_shape = tuple(int(n) for n in np.atleast_1d(input_shape))
+        self._image = _image_shape(self.input_shape)
+        last = list(self.layers)[-1]
+        has_output = isinstance(self.layers[last], (Softmax, Sigmoid))
+        self._output = self.layers[last] if has_output else Softmax()
+        self._chain = [layer for name, layer in self.layers.items() if not (has_output and name == last)]
+        self.shapes = {}
+        shape = self._image
+        for name, layer in self.layers.items():
+            try:
+                shape = tuple(layer.output_shape(shape))
+            except ValueError as error:
+                raise ValueError(f"layer {name!r}: {error}") from None
+            self.shapes[name] = shape
+        self.classes = int(np.prod(shape))
+
+    @property
+    def features(self):
+        """M, the number of input features."""
+        return int(np.prod(self._image))
+
+    def parameters(self):
+        """{"layer.weight": array, …}: the arrays themselves, named and shaped as in a PyTorch `state_dict`."""
+        return {f"{name}.{key}": array for name, layer in self.layers.items() for key, array in layer.parameters.items()}
+
+    def load(self, parameters):
+        """Take over {"layer.weight": array, …}; every name and shape must be the network's own. Returns the network."""
+        own = self.parameters()
+        if set(parameters) != set(own):
+            raise ValueError(f"parameters must be exactly {', '.join(own)}; "
+                             f"missing {sorted(set(own) - set(parameters))}, unknown {sorted(set(parameters) - set(own))}")
+        for name, array in parameters.items():
+            if np.shape(array) != own[name].shape:
+                raise ValueError(f"{name} must have the shape {own[name].shape}; got {np.shape(array)}")
+        for name, array in parameters.items():
+            layer, key = name.rsplit(".", 1)
+            self.layers[layer].parameters[key] = np.array(array)
+        return self
+
+    def logits(self, x):
+        """The values that enter the output's activation: x → (B, N)."""
+        x = self.as_input(x)
+        return _in_batches(lambda part: _rows(self._run(part)[0]), x, VALUE_BATCH, (self.classes,))
+
+    def probabilities(self, x):
+        """F(X): x → (B, N), the output's activation of the logits (softmax, unless the network ends with a sigmoid)."""
+        return self._output.forward(self.logits(x))[0]
+
+    def predict(self, x):
+        """Eq. 7: x → (B,) the class with the largest output (the lowest of equals); for one output, 1 above 0.5."""
+        logits = self.logits(x).real
+        return logits.argmax(axis=1) if self.classes > 1 else (self.probabilities(x)[:, 0] > 0.5).astype(int)
+
+    def forward_derivative(self, x, of="logits"):
+        """Eq. 3, J[b, j, i] = ∂F_j(X_b)/∂x_i, by the chain of Eq. 4-6 from the input to the output: x → (B, N, M).
+
+        `of`: "logits", "probabilities" or "centred" (the logits less their mean). Features in row-major order
+        (channel, row, column), as in torch and jax.
+        """
+        _check_of(of)
+        x = self.as_input(x)
+        return _in_batches(lambda part: self._forward_derivative(part, of), x, DERIVATIVE_BATCH,
+                           (self.classes, self.features))
+
+    def backward_derivative(self, x, cotangents=None, of="logits"):
+        """vᵀ·∇F(X) by the transposed chain, from the output to the input: x → (B, K, M).
+
+        `cotangents` v: (K, N) for all samples or (B, K, N) for each; None stands for the N unit vectors, which give
+        the whole of Eq. 3 again. `of` as in `forward_derivative`.
+        """
+        _check_of(of)
+        x = self.as_input(x)
+        v = np.eye(self.classes) if cotangents is None else np.asarray(cotangents)
+        if v.ndim not in (2, 3) or v.shape[-1] != self.classes or (v.ndim == 3 and len(v) != len(x)):
+            raise ValueError(f"cotangents must have the shape (K, {self.classes}) or ({len(x)}, K, {self.classes}); "
+                             f"got {v.shape}")
+        v = v.astype(x.dtype, copy=False)
+        v = v[:, None] if v.ndim == 2 else v.swapaxes(0, 1)
+        parts = []
+        for start in range(0, len(x), DERIVATIVE_BATCH):
+            rows = slice(start, start + DERIVATIVE_BATCH)
+            parts.append(self._backward(x[rows], v if v.shape[1] == 1 else v[:, rows], of))
+        return np.concatenate(parts) if parts else np.empty((0, len(v), self.features), x.dtype)
+
+    def trace(self, x):
+        """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a `Jacobian`."""
+        value = self.as_input(x)
+        jacobian = Jacobian.identity(self._image, value.dtype)
+        for name, layer in self.layers.items():
+            value, saved = layer.forward(value)
+            jacobian = layer.forward_derivative(jacobian, saved)
+            yield name, value.transpose(0, 3, 1, 2), jacobian
+
+    def forward(self, x):
+        """The logits and all that `gradients` needs of them: x → ((B, N), saved). Not split into batches."""
+        value, saved = self._run(self.as_input(x), keep=True)
+        return _rows(value), saved
+
+    def gradients(self, grad_logits, saved):
+        """{"layer.weight": ∂/∂parameter, …} summed over the batch, from ∂/∂logits (B, N)."""
+        grad = grad_logits[:, None, None, :]
+        named = list(zip(self.layers, self._chain, saved))
+        learning = [n for n, (_, layer, _) in enumerate(named) if layer.parameters]
+        found = {}
+        for number in range(len(named) - 1, (learning or [len(named)])[0] - 1, -1):
+            name, layer, kept = named[number]
+            found.update({f"{name}.{key}": array for key, array in layer.gradients(grad, kept).items()})
+            if number > learning[0]:
+                grad = layer.backward(grad, kept)
+        return found
+
+    def as_input(self, x):
+        """`x` as the layers take it, (B, height, width, channels); ValueError for another shape, NaN or infinity."""
+        x = np.asarray(x)
+        if x.dtype.kind not in "biufc":
+            raise TypeError(f"x must hold numbers; got {x.dtype}")
+        if x.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
+            x = x.astype(np.float32)
+        channels, height, width = self._image
+        shapes = {(self.features,), self.input_shape, self._image}
+        if channels == 1 and len(self.input_shape) > 1:
+            shapes.add((height, width))
+        if x.ndim < 2 or x.shape[1:] not in shapes:
+            allowed = " or ".join(str(("B", *shape)).replace("'", "") for shape in sorted(shapes, key=len))
+            raise ValueError(f"x must have the shape {allowed}; got {x.shape}")
+        if not np.isfinite(x).all():
+            raise ValueError("x must be finite; it has NaN or infinite values")
+        return np.moveaxis(x.reshape(len(x), *self._image), 1, -1)
+
+    def _run(self, value, keep=False):
+        kept = []
+        for layer in self._chain:
+            value, saved = layer.forward(value)
+            if keep:
+                kept.append(saved)
+        return value, kept
+
+    def _forward_derivative(self, value, of):
+        jacobian = Jacobian.identity(self._image, value.dtype)
+        for layer in self._chain:
+            value, saved = layer.forward(value)
+            jacobian = layer.forward_derivative(jacobian, saved)
+        if of == "probabilities":
+            jacobian = self._output.forward_derivative(jacobian, self._output.forward(value)[1])
+        table = jacobian.dense(len(value)).reshape(len(value), self.classes, self.features)
+        return table - table.mean(axis=1, keepdims=True) if of == "centred" else table
+
+    def _backward(self, value, v, of):
+        batch = len(value)
+        value, kept = self._run(value, keep=True)
+        grad = v - v.mean(axis=-1, keepdims=True) if of == "centred" else v
+        grad = grad.reshape(*v.shape[:2], *np.roll(self.shapes[list(self.shapes)[-1]], -1))
+        if of == "probabilities":
+            grad = self._output.backward(grad, self._output.forward(value)[1])
+        for layer, saved in zip(reversed(self._chain), reversed(kept)):
+            grad = layer.backward(grad, saved)
+        grad = np.broadcast_to(grad, (len(v), batch, *grad.shape[2:]))
+        return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), -1)
+
+
+def _rows(value):
+    return value.transpose(0, 3, 1, 2).reshape(len(value), -1)
+
+
+def _in_batches(function, x, size, shape):
+    if len(x) <= size and len(x):
+        return function(x)
+    out = np.empty((len(x), *shape), x.dtype)
+    for start in range(0, len(x), size):
+        out[start:start + size] = function(x[start:start + size])
+    return out
+
+
+def _image_shape(shape):
+    if len(shape) not in (1, 2, 3) or min(shape) < 1:
+        raise ValueError(f"input_shape must be (M,), (height, width) or (channels, height, width); got {shape}")
+    return {1: (*shape, 1, 1), 2: (1, *shape), 3: shape}[len(shape)]
+
+
+def _check_of(of):
+    if of not in OUTPUTS:
+        raise ValueError(f"of must be one of {', '.join(OUTPUTS)}; got {of!r}")

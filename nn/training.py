@@ -1,0 +1,58 @@
+"""Training: softmax cross-entropy and stochastic gradient descent with momentum.
+
+In: a network, images and labels. Out: the network's parameters changed in place, the mean loss of an epoch. The order of
+the samples is drawn from (seed, epoch), so that training that is stopped after an epoch goes on exactly as it would have.
+"""
+import numpy as np
+from scipy.special import log_softmax
+
+
+def cross_entropy(logits, labels):
+    """The mean of −log softmax(logits)[label] over the batch: logits (B, N), labels (B,) → (loss, ∂loss/∂logits)."""
+    log_p = log_softmax(logits, axis=1)
+    rows = np.arange(len(logits))
+    grad = np.exp(log_p)
+    grad[rows, labels] -= 1
+    return -float(log_p[rows, labels].mean()), grad / len(logits)
+
+
+class SGD:
+    """PyTorch's `SGD(lr, momentum)`: v ← momentum·v + ∂loss/∂W; W ← W − lr·v.
+
+    `velocity` maps the network's parameter names to v; it is all the state there is.
+    """
+
+    def __init__(self, network, lr, momentum=0.0):
+        self.network, self.lr, self.momentum = network, lr, momentum
+        self.velocity = {name: np.zeros_like(array) for name, array in network.parameters().items()}
+
+    def step(self, gradients):
+        """Change the network's parameters in place by {name: gradient}."""
+        for name, array in self.network.parameters().items():
+            velocity = self.velocity[name]
+            velocity *= self.momentum
+            velocity += gradients[name]
+            array -= array.dtype.type(self.lr) * velocity
+
+
+def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, progress=None):
+    """One pass over the samples in an order drawn from (seed, epoch); returns the mean loss along the way.
+
+    images (n, …) and labels (n,); a last batch of fewer samples counts too. `progress` is called with (done, n, loss).
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(images))
+    total = 0.0
+    for start in range(0, len(images), batch_size):
+        chosen = order[start:start + batch_size]
+        logits, saved = network.forward(images[chosen])
+        loss, grad = cross_entropy(logits, labels[chosen])
+        optimizer.step(network.gradients(grad, saved))
+        total += loss * len(chosen)
+        if progress is not None:
+            progress(start + len(chosen), len(images), total / (start + len(chosen)))
+    return total / max(len(images), 1)
+
+
+def accuracy(network, images, labels):
+    """The share of `images` (n, …) whose predicted class is their label, in percent."""
+    return 100 * float(np.mean(network.predict(images) == labels))

@@ -1,0 +1,59 @@
+"""The command `jsma` (= `python -m scripts`): finds the command's file, runs it, turns a user's error into one line.
+
+In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted). A command
+`jsma NAME` is the file `scripts/NAME.py` with `arguments(parser)` and `run(args) -> int | None`; only the file that is
+asked for is imported, so that `jsma --help` starts at once.
+"""
+import argparse
+import importlib
+import sys
+
+COMMANDS = {
+    "train": "train a network on MNIST",
+    "craft": "turn digits into adversarial samples",
+    "reproduce": "the paper's figures and numbers beside ours, in one report",
+    "bench": "how long everything takes",
+    "data": "look at IDX files: are they there, well formed, MNIST?",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise ValueError(f"{message} (see: {self.prog} --help)")
+
+
+def main(argv=None):
+    """Run `jsma` with the words `argv` (default: the command line's) and return its exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _command(argv) or 0
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        print(f"jsma: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jsma: interrupted", file=sys.stderr)
+        return 130
+
+
+def _command(argv):
+    parser = _Parser(prog="jsma", description="Forward derivatives and adversarial samples after Papernot et al. 2016.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    name = next((word for word in argv if not word.startswith("-")), None)
+    module = importlib.import_module(f"scripts.{name}") if name in COMMANDS else None
+    for command, text in COMMANDS.items():
+        described = module.__doc__ if command == name else text
+        sub = commands.add_parser(command, help=text, description=described,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        if command == name:
+            module.arguments(sub)
+    return module.run(parser.parse_args(argv)) if module else parser.parse_args(argv)
+
+
+def _one_line(error):
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
