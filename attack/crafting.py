@@ -61,8 +61,7 @@ def craft(model, images, targets, *, theta=1.0, max_distortion=14.5, domain="pap
     images = _check_images(images)
     _check_choices(theta, max_distortion, saliency, derivative, of, batch_size, model)
     count, features = len(images), int(np.prod(images.shape[1:]))
-    classes = np.shape(model.logits(images[:1]))[1] if count else None
-    targets = check_targets(targets, count, classes) if count else np.zeros(0, int)
+    targets = check_targets(targets, count, _classes(model, images)) if count else np.zeros(0, int)
     gamma = _check_domain(domain, count, features)
     budget = _budget(features, max_distortion, SALIENCIES[saliency])
     work = _Work(model, images, targets, gamma, budget, theta, saliency, derivative, of, trace)
@@ -79,7 +78,7 @@ class _Work:
         self.model, self.images, self.targets, self.gamma, self.budget = model, images, targets, gamma, budget
         self.theta, self.saliency, self.derivative, self.of = theta, saliency, derivative, of
         count = len(images)
-        self.current = images.reshape(count, -1).copy()
+        self.current = images.reshape(count, gamma.shape[1]).copy()
         self.predicted, self.iterations = np.zeros(count, int), np.zeros(count, int)
         self.reason = np.full(count, "", dtype=f"U{max(map(len, REASONS))}")
         self.chosen = [[] for _ in range(count)]
@@ -110,7 +109,7 @@ class _Work:
         pairs = np.full((count, width, 2), -1)
         for row, chosen in zip(pairs, self.chosen):
             row[:len(chosen)] = np.reshape(chosen, (-1, 2))
-        changed = (self.current != self.images.reshape(count, -1)).sum(axis=1)
+        changed = (self.current != self.images.reshape(count, features)).sum(axis=1)
         success = np.isin(self.reason, ["target_reached", "already_target"])
         return Crafted(self.current.reshape(self.images.shape), success, self.predicted, self.iterations,
                        100 * changed / max(features, 1), pairs, self.reason, self.trace)
@@ -193,6 +192,13 @@ def _check_images(images):
     if images.size and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"images must lie in [0, 1]; got values from {images.min():g} to {images.max():g}")
     return images
+
+
+def _classes(model, images):
+    try:
+        return np.shape(model.logits(images[:1]))[1]
+    except ValueError as error:
+        raise ValueError(f"images do not fit the model: {error}") from None
 
 
 def _check_domain(domain, count, features):

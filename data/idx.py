@@ -69,7 +69,7 @@ def write_idx(path, array):
     """
     path = Path(path)
     header, body = encode(array)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         if path.name.endswith(".gz"):
             with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as stream:
                 stream.write(header)
@@ -159,7 +159,7 @@ def _looks_like(head):
 
 
 @contextlib.contextmanager
-def _replacing(path):
+def replacing(path):
     """A new file that takes the place of `path` when the block ends well, and otherwise vanishes."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: no folder {path.parent} to write into")

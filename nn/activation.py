@@ -13,7 +13,7 @@ class _Elementwise(Layer):
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5: ∂H/∂x = f'(z) · ∂z/∂x."""
-        return Jacobian(jacobian.values * saved, jacobian.stride, jacobian.start, jacobian.units, jacobian.image)
+        return jacobian.scaled(saved)
 
     def backward(self, grad_y, saved):
         """∂/∂z = f'(z) · ∂/∂H."""
@@ -58,7 +58,7 @@ class Softmax(Layer):
 
     def forward_derivative(self, jacobian, saved):
         """∂p_j/∂x_i = p_j · (∂z_j/∂x_i − Σ_k p_k ∂z_k/∂x_i)."""
-        values, p = jacobian.values, saved
+        values, p = jacobian.values, np.moveaxis(saved, 0, 2)
         mean = (values * p).sum(axis=-1, keepdims=True)
         return Jacobian(p * (values - mean), jacobian.stride, jacobian.start, jacobian.units, jacobian.image)
 

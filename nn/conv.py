@@ -5,26 +5,27 @@ In and out: (b, y, x, c), channels last; the Jacobian's windows grow by (kernel 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from nn.jacobian import Jacobian
+from nn.jacobian import Jacobian, taps_inside
 from nn.layer import Layer, like, pair, product, uniform
 
 
 class Conv2d(Layer):
     """PyTorch's `Conv2d`: `weight` (out, in, kernel y, kernel x), `bias` (out,), zero padding, no dilation or groups.
 
-    Started with Glorot's uniform weights from `rng` (a `numpy.random.Generator`, default seed 0) and zero biases.
+    Started as PyTorch starts it, uniform in ±1/√(inputs of a unit), from `rng` (a `numpy.random.Generator`, default
+    seed 0).
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, *, bias=True, rng=None):
         super().__init__()
         self.kernel, self.stride = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
         self.padding = pair(padding, "padding", 0)
-        area = self.kernel[0] * self.kernel[1]
         rng = np.random.default_rng(0) if rng is None else rng
-        self.parameters["weight"] = uniform(rng, (out_channels, in_channels, *self.kernel),
-                                            in_channels * area, out_channels * area)
+        shape = (out_channels, in_channels, *self.kernel)
+        fan_in = in_channels * self.kernel[0] * self.kernel[1]
+        self.parameters["weight"] = uniform(rng, shape, fan_in)
         if bias:
-            self.parameters["bias"] = np.zeros(out_channels, np.float32)
+            self.parameters["bias"] = uniform(rng, (out_channels,), fan_in)
 
     def output_shape(self, shape):
         """(c, y, x) → (out, y', x'), y' = ⌊(y + 2·padding − kernel) / stride⌋ + 1."""
@@ -46,34 +47,49 @@ class Conv2d(Layer):
         return z, (x.shape, patches)
 
     def forward_derivative(self, jacobian, saved):
-        """Eq. 5 without f': ∂z[y]/∂x_i = Σ_dy W[dy] · ∂H[s·y + dy]/∂x_i, one matrix product per pixel of the window.
+        """Eq. 5 without f': ∂z[y]/∂x_i = Σ_dy W[dy] · ∂H[s·y + dy]/∂x_i, and the same along x.
 
         Pixel wy of the new window is pixel wy − S·dy of the window of the input unit under tap dy; only the taps for
-        which that lies inside the old window contribute.
+        which that lies inside the old window contribute. See `_rows_of_windows` for how they are brought together.
         """
         values, padded = self._padded(jacobian)
-        window, old = values.shape[:2], jacobian.stride
-        rows, columns = self._positions(saved)
-        spread = values.shape[4:6] == (1, 1) and not padded
-        reach = [_taps_inside(*sizes) for sizes in zip(self.kernel, window, old)]
-        kernel = np.ascontiguousarray(like(self.parameters["weight"], values).transpose(2, 3, 1, 0))
-        shape = (*values.shape[2:4], *((1, 1) if spread else (rows, columns)), kernel.shape[-1])
-        out = np.empty((len(reach[0]), len(reach[1]), *shape), values.dtype)
-        under = [[slice(None) if spread else self._under(tap, axis, count) for tap in range(self.kernel[axis])]
-                 for axis, count in enumerate((rows, columns))]
-        for wy, taps_y in enumerate(reach[0]):
-            for wx, taps_x in enumerate(reach[1]):
-                parts = [values[wy - old[0] * dy, wx - old[1] * dx, :, :, under[0][dy], under[1][dx]]
-                         for dy in taps_y for dx in taps_x]
-                if not parts:
-                    out[wy, wx] = 0
-                    continue
-                weights = kernel[taps_y.start:taps_y.stop, taps_x.start:taps_x.stop].reshape(-1, shape[-1])
-                gathered = np.concatenate(parts, axis=-1).reshape(-1, len(weights))
-                np.matmul(gathered, weights, out=out[wy, wx].reshape(-1, shape[-1]))
+        window, old, positions = values.shape[:2], jacobian.stride, self._positions(saved)
+        spread = values.shape[3:5] == (1, 1) and not padded
+        kernel = np.ascontiguousarray(like(self.parameters["weight"], values).transpose(2, 3, 1, 0)[::-1])
+        reach = taps_inside(self.kernel[1], window[1], old[1])
+        out = np.zeros((window[0] + (self.kernel[0] - 1) * old[0], len(reach), values.shape[2],
+                        *((1, 1) if spread else positions), values.shape[5], kernel.shape[-1]), values.dtype)
+        for wx, taps in enumerate(reach):
+            under = [(wx - old[1] * dx, slice(None) if spread else self._under(dx, 1, positions[1])) for dx in taps]
+            for image, phase in np.ndindex(values.shape[2], min(old[0], window[0])):
+                if under:
+                    self._rows_of_windows(values[phase::old[0], :, image], under, kernel[:, taps.start:taps.stop],
+                                          out[phase::old[0], wx, image], spread)
         start = tuple(o - s * p for o, s, p in zip(jacobian.start, old, self.padding))
         stride = tuple(s * t for s, t in zip(old, self.stride))
-        return Jacobian(out, stride, start, (rows, columns), jacobian.image)
+        return Jacobian(out, stride, start, positions, jacobian.image)
+
+    def _rows_of_windows(self, values, under, kernel, out, spread):
+        """Fill out[u] (y, x, b, o), row u of the new windows, from values[k, wx] (y, x, b, c), rows k of the old ones.
+
+        Unit y sees through tap dy the row k = u − dy of the input unit s·y + dy: k and that unit's row add up to
+        s·y + u, whatever dy is. So side[t] holds, side by side for all k, row k of unit t − k (gathered once), and a
+        block of rows of `side` times the taps u − k is out[u]. `kernel` has its taps dy in falling order.
+        """
+        rows, taps, step = values.shape[2], len(kernel), 0 if spread else 1
+        first = values[0, under[0][0], :, under[0][1]]
+        side = np.empty((rows + step * (len(values) - 1), *first.shape[1:3], len(values), len(under), first.shape[3]),
+                        values.dtype)
+        for k, old in enumerate(values):
+            for n, (wx, columns) in enumerate(under):
+                side[step * k:step * k + rows, :, :, k, n] = old[wx, :, columns]
+        width = len(under) * first.shape[3]
+        for u, new in enumerate(out):
+            k0, k1 = max(0, u - taps + 1), min(len(values), u + 1)
+            rows = slice(step * u, step * u + self.stride[0] * (len(new) - 1) + 1, self.stride[0])
+            seen = side[rows].reshape(-1, len(values) * width)[:, k0 * width:k1 * width]
+            weights = kernel[k0 + taps - 1 - u:k1 + taps - 1 - u].reshape(-1, new.shape[-1])
+            np.matmul(seen, weights, out=new.reshape(-1, new.shape[-1]))
 
     def backward(self, grad_y, saved):
         """∂/∂x[s·y + dy] += Wᵀ[dy] · ∂/∂z[y] over all taps (dy, dx)."""
@@ -117,8 +133,8 @@ class Conv2d(Layer):
         values = jacobian.values
         if self.padding == (0, 0) or jacobian.is_identity:
             return values, False
-        full = np.broadcast_to(values, (*values.shape[:4], *jacobian.units, values.shape[-1]))
-        return self._pad(full, 4), True
+        full = np.broadcast_to(values, (*values.shape[:3], *jacobian.units, *values.shape[5:]))
+        return self._pad(full, 3), True
 
     def _positions(self, saved):
         return saved[1].shape[1:3]
@@ -130,8 +146,3 @@ class Conv2d(Layer):
         out, into = self.parameters["weight"].shape[:2]
         return f"Conv2d({into}, {out}, {self.kernel}, stride={self.stride}, padding={self.padding})"
 
-
-def _taps_inside(kernel, window, stride):
-    """For each pixel w of the new window the taps d (a range) with 0 ≤ w − stride·d < window."""
-    return [range(max(0, (w - window) // stride + 1), min(kernel, w // stride + 1))
-            for w in range(window + (kernel - 1) * stride)]

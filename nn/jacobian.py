@@ -5,8 +5,8 @@ keeps, for every unit, only the derivatives inside its window; each layer turns 
 its output (Eq. 5: `forward_derivative` in `conv`, `pool`, `linear`, `activation`). In: windows. Out: windows, or the
 full table with `dense`. Read on in `conv`.
 
-Axes, here and in the layers: `b` sample, `y x` unit position, `c` channel of the layer, `i` channel of the image,
-`wy wx` offset inside the window.
+Axes, here and in the layers: `wy wx` offset inside the window, `i` channel of the image, `y x` unit position, `b` sample,
+`c` channel of the layer. Samples stand inside the positions, so that a row of units is one block of memory.
 """
 import numpy as np
 
@@ -14,18 +14,19 @@ import numpy as np
 class Jacobian:
     """The derivatives of one layer's units with respect to the pixels of the image.
 
-    `values[wy, wx, i, b, y, x, c]` = ∂H[b, y, x, c] / ∂X[b, i, Sy·y + oy + wy, Sx·x + ox + wx], where (Sy, Sx) is
+    `values[wy, wx, i, y, x, b, c]` = ∂H[b, y, x, c] / ∂X[b, i, Sy·y + oy + wy, Sx·x + ox + wx], where (Sy, Sx) is
     `stride`, the product of the strides so far, and (oy, ox) is `start`, where the window of unit (0, 0) begins (below
-    zero after padding; what stands at pixels outside the image has no meaning and is never read). The axes b, y, x may
+    zero after padding; what stands at pixels outside the image has no meaning and is never read). The axes y, x, b may
     have length 1 for "the same everywhere": the windows of a first convolution are its kernel at every position.
     `units` = (Y, X) positions of the layer; `image` = (channels, height, width) of the network's input.
 
-    A fully connected layer is the case of one position whose window is the whole image.
+    A fully connected layer is the case of one position whose window is the whole image. Whoever holds the only
+    reference may set `spare`: the next layer may then write over `values`.
     """
 
     def __init__(self, values, stride, start, units, image, spatial=None):
         self._values, self.stride, self.start, self.units, self.image = values, stride, start, units, image
-        self.spatial = spatial
+        self.spatial, self.spare = spatial, False
 
     @classmethod
     def identity(cls, image, dtype):
@@ -41,13 +42,20 @@ class Jacobian:
 
     @property
     def values(self):
-        """The windows, (wy, wx, i, b, y, x, c); see the class."""
+        """The windows, (wy, wx, i, y, x, b, c); see the class."""
         if self.is_identity:
             channels = self.image[0]
             return np.eye(channels, dtype=self.dtype).reshape(1, 1, channels, 1, 1, 1, channels)
         if self._values is None:
             self._values = _one_position(self.spatial)
         return self._values
+
+    def scaled(self, slope):
+        """Each unit's derivatives times `slope` (b, y, x, c)."""
+        slope, values = np.moveaxis(slope, 0, 2), self.values
+        fits = self.spare and np.broadcast_shapes(values.shape, slope.shape) == values.shape
+        values = np.multiply(values, slope, out=values if fits else None)
+        return Jacobian(values, self.stride, self.start, self.units, self.image)
 
     def flatten(self):
         """The same derivatives with all units as channels of one position, in the order c, y, x (PyTorch's `Flatten`).
@@ -79,25 +87,29 @@ class Jacobian:
     def dense(self, batch):
         """The full table for a batch of `batch` samples: (batch, C, Y, X, M), pixels in row-major order (i, y, x)."""
         if self.units == (1, 1) and self.covers_image():
-            table = self.values[:, :, :, :, 0, 0, :].transpose(3, 4, 2, 0, 1)
+            table = self.values[:, :, :, 0, 0].transpose(3, 4, 2, 0, 1)
             table = np.broadcast_to(table, (batch, *table.shape[1:]))
             return table.reshape(*table.shape[:2], 1, 1, -1)
-        values = self.values
-        (height, width), (rows, columns) = self.image[1:], self.units
-        values = np.broadcast_to(values, (*values.shape[:3], batch, rows, columns, values.shape[-1]))
+        (height, width), (rows, columns), values = self.image[1:], self.units, self.values
+        values = np.broadcast_to(values, (*values.shape[:3], rows, columns, batch, values.shape[-1]))
         table = np.zeros((batch, values.shape[-1], rows, columns, *self.image), values.dtype)
         y, x = np.arange(rows), np.arange(columns)
         for wy, wx in np.ndindex(values.shape[:2]):
             py, px = self.stride[0] * y + self.start[0] + wy, self.stride[1] * x + self.start[1] + wx
             iy, ix = (py >= 0) & (py < height), (px >= 0) & (px < width)
-            units = np.ix_(y[iy], x[ix])
-            pixels = np.ix_(py[iy], px[ix])
-            part = values[wy, wx][:, :, units[0], units[1]]
-            table[:, :, units[0], units[1], :, pixels[0], pixels[1]] = part.transpose(2, 3, 1, 4, 0)
+            units, pixels = np.ix_(y[iy], x[ix]), np.ix_(py[iy], px[ix])
+            part = values[wy, wx][:, units[0], units[1]]
+            table[:, :, units[0], units[1], :, pixels[0], pixels[1]] = part.transpose(1, 2, 3, 4, 0)
         return table.reshape(*table.shape[:4], -1)
 
 
+def taps_inside(kernel, window, stride):
+    """For each pixel w of a window that grew by `kernel` the taps d (a range) with 0 ≤ w − stride·d < window."""
+    return [range(max(0, (w - window) // stride + 1), min(kernel, w // stride + 1))
+            for w in range(window + (kernel - 1) * stride)]
+
+
 def _one_position(jacobian):
-    batch = jacobian.values.shape[3]
+    batch = jacobian.values.shape[5]
     table = jacobian.dense(batch).reshape(batch, -1, *jacobian.image)
-    return np.ascontiguousarray(table.transpose(3, 4, 2, 0, 1))[:, :, :, :, None, None, :]
+    return np.ascontiguousarray(table.transpose(3, 4, 2, 0, 1))[:, :, :, None, None]

@@ -56,7 +56,7 @@ def pair(value, name, least):
     return int(numbers[0]), int(numbers[1])
 
 
-def uniform(rng, shape, fan_in, fan_out):
-    """Glorot's start, uniform in ±√(6 / (fan_in + fan_out)), drawn in float64 and returned as float32."""
-    bound = np.sqrt(6.0 / (fan_in + fan_out))
+def uniform(rng, shape, fan_in):
+    """PyTorch's start of weights and biases, uniform in ±1/√fan_in, drawn in float64 and returned as float32."""
+    bound = 1 / np.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(np.float32)

@@ -19,8 +19,8 @@ PRETRAINED = Path(__file__).parent / "pretrained" / "lenet.npz"
 class LeNet(Network):
     """Fig. 8: 28×28 → 20 kernels 5×5 → max pool 2×2 → 50 kernels 5×5 → max pool 2×2 → 500 → 10, tanh, softmax.
 
-    Tanh stands after the pooling, as in the recipe of the time. Weights start as Glorot's uniform ones drawn from
-    `seed`; `output_weights` says how the last layer starts: "random", or "zero" as in that recipe, which keeps
+    Tanh stands after the pooling, as in the recipe of the time. Weights start as PyTorch starts them, drawn
+    from `seed`; `output_weights` says how the last layer starts: "random", or "zero" as in that recipe, which keeps
     Σ_j W_j = 0 through all of training and with it β = −α for every pixel.
     """
 
@@ -35,7 +35,8 @@ class LeNet(Network):
             "fc2": Linear(500, 10, rng=rng), "softmax": Softmax(),
         }
         if output_weights == "zero":
-            layers["fc2"].parameters["weight"][:] = 0
+            for array in layers["fc2"].parameters.values():
+                array[:] = 0
         super().__init__(layers, (1, 28, 28))
 
     @classmethod

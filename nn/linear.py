@@ -33,15 +33,15 @@ class Flatten(Layer):
 class Linear(Layer):
     """PyTorch's `Linear`: `weight` (out, in), `bias` (out,).
 
-    Started with Glorot's uniform weights from `rng` (a `numpy.random.Generator`, default seed 0) and zero biases.
+    Started as PyTorch starts it, uniform in ±1/√in, from `rng` (a `numpy.random.Generator`, default seed 0).
     """
 
     def __init__(self, in_features, out_features, *, bias=True, rng=None):
         super().__init__()
         rng = np.random.default_rng(0) if rng is None else rng
-        self.parameters["weight"] = uniform(rng, (out_features, in_features), in_features, out_features)
+        self.parameters["weight"] = uniform(rng, (out_features, in_features), in_features)
         if bias:
-            self.parameters["bias"] = np.zeros(out_features, np.float32)
+            self.parameters["bias"] = uniform(rng, (out_features,), in_features)
 
     def output_shape(self, shape):
         """(in, 1, 1) → (out, 1, 1)."""
@@ -73,15 +73,17 @@ class Linear(Layer):
             table = np.ascontiguousarray(table).reshape(height, width, channels, 1, 1, 1, out)
             return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
         weight = np.ascontiguousarray(weight.reshape(out, -1, *units).transpose(3, 2, 1, 0))
-        batch = before.values.shape[3]
-        table = np.zeros((height, width, channels, batch, 1, 1, out), before.values.dtype)
+        batch = before.values.shape[5]
+        table = np.empty((height, width, channels, 1, 1, batch, out), before.values.dtype)
         for q0, q1, v0, v1 in before.coverage(1):
             column = np.ascontiguousarray(weight[v0:v1].swapaxes(0, 1))
             for p0, p1, u0, u1 in before.coverage(0):
+                block = table[p0:p1, q0:q1]
                 if u0 < u1 and v0 < v1:
                     seen = _seen(before, (p0, p1, u0, u1), (q0, q1, v0, v1))
-                    product = seen @ column[u0:u1].reshape(-1, out)
-                    table[p0:p1, q0:q1] = product.reshape(p1 - p0, q1 - q0, channels, batch, 1, 1, out)
+                    block[:] = (seen @ column[u0:u1].reshape(-1, out)).reshape(block.shape)
+                else:
+                    block[:] = 0
         return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
 
     def backward(self, grad_y, saved):
@@ -105,18 +107,13 @@ def _seen(jacobian, rows, columns):
     """The derivatives of a block of pixels in the units that cover it: one row a pixel and sample, one column a unit."""
     (p0, p1, u0, u1), (q0, q1, v0, v1) = rows, columns
     values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
-    if (u1 - u0) * (v1 - v0) == 1:
-        y, x = p0 - oy - sy * u0, q0 - ox - sx * v0
-        part = values[y:y + p1 - p0, x:x + q1 - q0]
-        part = part[:, :, :, :, _same(u0, values, 4), _same(v0, values, 5)]
-        return part.reshape(-1, values.shape[-1])
-    seen = np.empty((p1 - p0, q1 - q0, *values.shape[2:4], u1 - u0, v1 - v0, values.shape[-1]), values.dtype)
-    for u in range(u0, u1):
-        for v in range(v0, v1):
-            y, x = p0 - oy - sy * u, q0 - ox - sx * v
-            part = values[y:y + p1 - p0, x:x + q1 - q0]
-            seen[:, :, :, :, u - u0, v - v0] = part[:, :, :, :, _same(u, values, 4), _same(v, values, 5)]
-    return seen.reshape(-1, (u1 - u0) * (v1 - v0) * values.shape[-1])
+    units = [(u, v) for u in range(u0, u1) for v in range(v0, v1)]
+    parts = []
+    for u, v in units:
+        y, x = p0 - oy - sy * u, q0 - ox - sx * v
+        parts.append(values[y:y + p1 - p0, x:x + q1 - q0, :, _same(u, values, 3), _same(v, values, 4)])
+    seen = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+    return seen.reshape(-1, seen.shape[-1])
 
 
 def _same(unit, values, axis):

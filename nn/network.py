@@ -171,6 +171,7 @@ class Network:
         for layer in self._chain:
             value, saved = layer.forward(value)
             jacobian = layer.forward_derivative(jacobian, saved)
+            jacobian.spare = True
         if of == "probabilities":
             jacobian = self._output.forward_derivative(jacobian, self._output.forward(value)[1])
         table = jacobian.dense(len(value)).reshape(len(value), self.classes, self.features)

@@ -5,7 +5,7 @@ the backward step alike; complex input is compared by its real part. In and out:
 """
 import numpy as np
 
-from nn.jacobian import Jacobian
+from nn.jacobian import Jacobian, taps_inside
 from nn.layer import Layer, pair
 
 
@@ -27,10 +27,27 @@ class _Pool2d(Layer):
             yield (dy, dx), tuple(slice(d, d + s * (n - 1) + 1, s)
                                   for d, s, n in zip((dy, dx), self.stride, positions))
 
-    def _grown(self, jacobian):
-        """Window, stride of the pooled Jacobian: window + (kernel − 1)·S, S·stride."""
-        window = tuple(w + (k - 1) * s for w, k, s in zip(jacobian.values.shape, self.kernel, jacobian.stride))
-        return window, tuple(s * t for s, t in zip(jacobian.stride, self.stride))
+    def _pooled(self, jacobian, positions, shares):
+        """Eq. 5 with `shares[tap]` (y, x, b, c) or a number as the weights of the units in a pooling window.
+
+        Pixel wy of the new window is pixel wy − S·dy of the window of the unit under tap dy.
+        """
+        values, old = jacobian.values, jacobian.stride
+        spread = values.shape[3:5] == (1, 1)
+        reach = [taps_inside(*sizes) for sizes in zip(self.kernel, values.shape, old)]
+        shape = np.broadcast_shapes(np.shape(shares[0]), (*((1, 1) if spread else positions), *values.shape[5:]))
+        out = np.zeros((len(reach[0]), len(reach[1]), values.shape[2], *shape), values.dtype)
+        part = np.empty_like(out[0, 0])
+        under = dict(self._taps(positions))
+        for wy, wx in np.ndindex(out.shape[:2]):
+            for n, (dy, dx) in enumerate((dy, dx) for dy in reach[0][wy] for dx in reach[1][wx]):
+                ys, xs = (slice(None),) * 2 if spread else under[dy, dx]
+                seen = values[wy - old[0] * dy, wx - old[1] * dx, :, ys, xs]
+                np.multiply(seen, shares[dy * self.kernel[1] + dx], out=part if n else out[wy, wx])
+                if n:
+                    out[wy, wx] += part
+        stride = tuple(s * t for s, t in zip(old, self.stride))
+        return Jacobian(out, stride, jacobian.start, positions, jacobian.image)
 
     def __repr__(self):
         return f"{type(self).__name__}({self.kernel}, stride={self.stride})"
@@ -55,25 +72,10 @@ class MaxPool2d(_Pool2d):
         return best, (x.shape, winner)
 
     def forward_derivative(self, jacobian, saved):
-        """Eq. 5 with weight 1 on the winner: its window, shifted by where it stands in the pooling window."""
-        winner, values = saved[1], jacobian.values
-        window, stride = self._grown(jacobian)
-        out = np.empty((*window, values.shape[2], *winner.shape), values.dtype)
-        inside = self._inside(window, values.shape, jacobian.stride)
-        everywhere, nowhere = inside.all(axis=-1), ~inside.any(axis=-1)
-        place, flat, pixel = self._winner_index(jacobian, winner), values.reshape(-1), values[0, 0].size
-        least = place.min()
-        place -= least
-        for wy, wx in np.ndindex(window):
-            start = (wy * values.shape[1] + wx) * pixel + least
-            if nowhere[wy, wx]:
-                out[wy, wx] = 0
-            elif everywhere[wy, wx]:
-                np.take(flat[start:], place, mode="clip", out=out[wy, wx])
-            else:
-                np.take(flat, place + start, mode="clip", out=out[wy, wx])
-                out[wy, wx] *= inside[wy, wx][winner]
-        return Jacobian(out, stride, jacobian.start, winner.shape[1:3], jacobian.image)
+        """Eq. 5 with weight 1 on the winner of each window, 0 on the others."""
+        winner = np.moveaxis(saved[1], 0, 2)
+        won = [(winner == number).astype(jacobian.values.real.dtype) for number in range(np.prod(self.kernel))]
+        return self._pooled(jacobian, winner.shape[:2], won)
 
     def backward(self, grad_y, saved):
         """The gradient goes to the winner of each window."""
@@ -83,26 +85,6 @@ class MaxPool2d(_Pool2d):
         for number, (_, (ys, xs)) in enumerate(self._taps(winner.shape[1:3])):
             grad[..., ys, xs, :] += grad_y * (winner == number)
         return grad
-
-    def _inside(self, window, old, stride):
-        """inside[wy, wx, tap]: does pixel (wy, wx) of the new window lie in the old window of the unit under the tap?"""
-        rows, columns = ((0 <= offset) & (offset < size) for offset, size in (
-            (np.arange(w)[:, None] - s * np.arange(k), size) for w, s, k, size in zip(window, stride, self.kernel, old)))
-        return (rows[:, None, :, None] & columns[None, :, None, :]).reshape(*window, -1)
-
-    def _winner_index(self, jacobian, winner):
-        """Where window pixel (0, 0) of each pooled unit stands in the flat windows of the layer before (i, b, y, x, c)."""
-        values = jacobian.values
-        channels, samples, rows, columns, maps = values.shape[2:]
-        batch, height, width, _ = winner.shape
-        dy, dx = np.divmod(winner.astype(np.intp), self.kernel[1])
-        y = self.stride[0] * np.arange(height)[:, None, None] + dy if rows > 1 else 0
-        x = self.stride[1] * np.arange(width)[:, None] + dx if columns > 1 else 0
-        b = np.arange(batch)[:, None, None, None] if samples > 1 else 0
-        unit = ((b * rows + y) * columns + x) * maps + np.arange(maps)
-        back = (jacobian.stride[0] * dy * values.shape[1] + jacobian.stride[1] * dx) * values[0, 0].size
-        image = np.arange(channels)[:, None, None, None, None] * (samples * rows * columns * maps)
-        return image + (unit - back)
 
 
 class AvgPool2d(_Pool2d):
@@ -116,16 +98,7 @@ class AvgPool2d(_Pool2d):
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with weight 1/area on every unit of the window."""
-        positions, values = saved[1], jacobian.values
-        window, stride = self._grown(jacobian)
-        spread = values.shape[4:6] == (1, 1)
-        out = np.zeros((*window, *values.shape[2:4], *((1, 1) if spread else positions), values.shape[-1]),
-                       values.dtype)
-        for (dy, dx), (ys, xs) in self._taps(positions):
-            wy, wx = dy * jacobian.stride[0], dx * jacobian.stride[1]
-            part = values if spread else values[..., ys, xs, :]
-            out[wy:wy + values.shape[0], wx:wx + values.shape[1]] += part * self._share(values)
-        return Jacobian(out, stride, jacobian.start, positions, jacobian.image)
+        return self._pooled(jacobian, saved[1], [self._share(jacobian.values)] * np.prod(self.kernel))
 
     def backward(self, grad_y, saved):
         """Every unit of a window gets its share of the gradient."""

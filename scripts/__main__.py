@@ -30,8 +30,8 @@ def main(argv=None):
     except (ValueError, TypeError, OSError, MemoryError) as error:
         print(f"jsma: error: {_one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("jsma: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print("jsma: interrupted" + (f": {_one_line(error)}" if error.args else ""), file=sys.stderr)
         return 130
 
 

@@ -1,0 +1,96 @@
+"""Turn digits into adversarial samples: `jsma craft --count 5 --target all --out FOLDER`.
+
+In: digits of a split, by number (--index) or the first ones (--count), target classes, θ and Υ. Out, in FOLDER:
+`crafted.csv` (a line a sample), `crafted.npz` (originals, adversarial samples, pairs), the adversarial images and their
+true labels as IDX files (8 bits a pixel), and `grid.png`.
+"""
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from attack import craft, mean_distortion, success_rate
+from data import load_mnist, write_idx
+from data.idx import replacing
+from scripts.options import add_data, add_model, distortion, load_network, output_folder, whole
+from scripts.progress import Progress
+
+SHOWN = 30
+
+
+def arguments(parser):
+    """Describe the words of `jsma craft`."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="default: test")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--index", type=_indices, metavar="I,J,…", help="digits by their number in the split, from 0")
+    which.add_argument("--count", type=whole(1), default=10, help="the first COUNT digits of the split (default: 10)")
+    parser.add_argument("--target", type=_target, default="all",
+                        help="a class, or 'all' for every class but the digit's own (default)")
+    parser.add_argument("--theta", type=float, default=1.0, help="θ, added to a chosen pixel (default: 1)")
+    parser.add_argument("--max-distortion", type=distortion, default=14.5, metavar="PERCENT",
+                        help="Υ, the largest share of pixels to change, or 'none' (default: 14.5)")
+    parser.add_argument("--saliency", choices=["pairs", "single"], default="pairs", help="Eq. 10 (default) or Eq. 8/9")
+    parser.add_argument("--of", choices=["logits", "centred", "probabilities"], default="logits",
+                        help="which outputs are differentiated (default: logits, as in the paper)")
+    add_model(parser)
+    add_data(parser)
+
+
+def run(args):
+    """Craft, write the files and print what came of it."""
+    network = load_network(args.weights)
+    images, labels = load_mnist(args.split, args.data)
+    index = np.arange(min(args.count, len(images))) if args.index is None else np.array(args.index)
+    if index.max() >= len(images):
+        raise ValueError(f"--index must lie in 0..{len(images) - 1}; got {index.max()}")
+    index, targets = pair_up(index, labels[index], args.target)
+    progress = Progress("crafting")
+    crafted = craft(network, images[index], targets, theta=args.theta, max_distortion=args.max_distortion,
+                    saliency=args.saliency, derivative=args.derivative, of=args.of, progress=progress)
+    progress.close()
+    folder = output_folder(args.out)
+    _write(folder, images[index], index, labels[index], targets, crafted)
+    print(f"{crafted.success.sum()} of {len(index)} samples are read as their target "
+          f"(τ = {success_rate(crafted.success):.1f} %), mean distortion of these "
+          f"{mean_distortion(crafted.distortion, crafted.success):.2f} %; files in {folder}")
+    lost = crafted.success & (network.predict(np.round(crafted.adversarial * 255) / np.float32(255)) != targets)
+    if lost.any():
+        print(f"{lost.sum()} of them no longer are once rounded to the 8 bits of the IDX file (crafted.npz is exact)")
+
+
+def pair_up(index, labels, target):
+    """Each digit with each of its targets: (index (n,), targets (n,)); "all" stands for the nine other classes."""
+    if target != "all":
+        return index, np.full(len(index), target)
+    others = np.array([[t for t in range(10) if t != label] for label in labels])
+    return np.repeat(index, 9), others.reshape(-1)
+
+
+def _write(folder, images, index, labels, targets, crafted):
+    from scripts.figures import craft_grid, save_png
+
+    with replacing(folder / "crafted.npz") as file:
+        np.savez_compressed(file, original=images, adversarial=crafted.adversarial, index=index, label=labels,
+                            target=targets, predicted=crafted.predicted, success=crafted.success, pairs=crafted.pairs,
+                            iterations=crafted.iterations, distortion=crafted.distortion)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations", "distortion_percent"])
+    table.writerows(zip(index, labels, targets, crafted.predicted, crafted.success.astype(int), crafted.reason,
+                        crafted.iterations, np.round(crafted.distortion, 4)))
+    with replacing(folder / "crafted.csv") as file:
+        file.write(text.getvalue().encode())
+    write_idx(folder / "adversarial-images-idx3-ubyte", np.round(crafted.adversarial * 255).astype(np.uint8))
+    write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
+    save_png(craft_grid(images, crafted.adversarial, index, labels, targets, crafted.success, SHOWN),
+             folder / "grid.png")
+
+
+def _indices(text):
+    return [whole(0)(part) for part in text.split(",")]
+
+
+def _target(text):
+    return text if text == "all" else whole(0)(text)

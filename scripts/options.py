@@ -1,0 +1,57 @@
+"""Words that several commands share, and how they are read: whole numbers, percentages, folders, targets.
+
+In: text from the command line. Out: values, or one line that names the option, the value and what is allowed.
+"""
+import argparse
+from pathlib import Path
+
+from nn import LeNet, load_weights
+
+
+def whole(least):
+    """A reader of whole numbers ≥ `least` for argparse."""
+    def read(text):
+        try:
+            number = int(text.replace(",", "").replace("_", ""))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is below {least}")
+        return number
+    return read
+
+
+def distortion(text):
+    """Υ in percent for argparse, or None for `none`."""
+    if text.lower() in ("none", "inf"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of percent nor 'none'") from None
+
+
+def add_data(parser):
+    """The option --data."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of IDX files (default: the shipped MNIST)")
+
+
+def add_model(parser):
+    """The options --weights and --derivative."""
+    parser.add_argument("--weights", type=Path, metavar="FILE.npz", help="a LeNet's weights (default: the shipped ones)")
+    parser.add_argument("--derivative", choices=["forward", "backward"], default="forward",
+                        help="the paper's forward derivative (default), or the faster transposed chain")
+
+
+def load_network(weights):
+    """The LeNet with the weights of the file `weights`, or the shipped one for None."""
+    return LeNet.pretrained() if weights is None else load_weights(weights, LeNet())
+
+
+def output_folder(path):
+    """Make the folder `path` and return it; ValueError where it is a file."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--out must be a folder; {path} is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    return path

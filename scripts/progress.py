@@ -1,0 +1,53 @@
+"""One line on the terminal that says how far long work is, how fast it goes and how long it will take.
+
+In: counts. Out: on a terminal a line that is written over, elsewhere (a log) a plain line now and then, on stderr.
+"""
+import sys
+import time
+
+
+class Progress:
+    """Call it with (done, total, note=""); `close` ends the line. `label` stands at its beginning, `unit` is counted."""
+
+    def __init__(self, label, unit="samples", stream=None):
+        self.label, self.unit = label, unit
+        self.stream = sys.stderr if stream is None else stream
+        self.live = self.stream.isatty()
+        self.begun = self.shown = time.monotonic()
+        self.width = 0
+
+    def __call__(self, done, total, note=""):
+        """Show `done` of `total`, at most ten times a second on a terminal and every 30 seconds in a log."""
+        now = time.monotonic()
+        if now - self.shown < (0.1 if self.live else 30):
+            return
+        self.shown = now
+        rate = done / max(now - self.begun, 1e-9)
+        left = duration((total - done) / rate) if rate else "unknown"
+        share = 100 * done / total if total else 100
+        text = f"{self.label}: {done:,} of {total:,} {self.unit} ({share:.0f} %), {rate:,.1f} a second, {left} left"
+        self._write(f"{text}{', ' if note else ''}{note}")
+
+    def close(self, text=None):
+        """End the line, with `text` as a last word that stays."""
+        if self.live and self.width:
+            self.stream.write("\r" + " " * self.width + "\r")
+        if text is not None:
+            self.stream.write(text + "\n")
+        self.width = 0
+        self.stream.flush()
+
+    def _write(self, text):
+        self.stream.write("\r" + text.ljust(self.width) if self.live else text + "\n")
+        self.width = len(text)
+        self.stream.flush()
+
+
+def duration(seconds):
+    """Seconds as a person says them: 8 s, 3 min 20 s, 2 h 5 min."""
+    seconds = int(round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

@@ -1,0 +1,68 @@
+"""One self-contained page, `report.html`: every figure and number of the paper beside ours, with a verdict for each.
+
+In: the outcomes of the experiments and the pictures as PNG bytes. Out: HTML that opens from disk without a network.
+"""
+import base64
+from html import escape
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; color: #1a1a1a; }
+h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #bbb; padding-top: 1rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #ddd; }
+img { max-width: 100%; height: auto; } .agrees { color: #1b5e3a; font-weight: 600; }
+.differs { color: #9a3412; font-weight: 600; } .small { font-size: .9rem; color: #444; }
+@media (max-width: 40rem) {
+  thead { position: absolute; left: -9999px; } tr { display: block; padding: .5rem 0; border-bottom: 1px solid #bbb; }
+  td { display: block; border: 0; padding: .1rem 0; } td[data-label]::before { content: attr(data-label) ": "; color: #555; }
+}
+"""
+HEADS = ("where", "claim", "paper", "ours [95 % interval]", "verdict", "remark")
+
+
+def page(outcomes, about, pictures, titles, texts):
+    """The page as a string.
+
+    outcomes: {name: Outcome}; about: {label: text} on how it was made; pictures: {name: PNG bytes};
+    titles, texts: {name: str}, an experiment's heading and what its picture shows (also its alternative text).
+    """
+    counts = [sum(row.verdict == word for outcome in outcomes.values() for row in outcome.rows)
+              for word in ("agrees", "differs")]
+    parts = [f"<p>{counts[0]} claims agree with the paper here, {counts[1]} differ.</p>", _table(
+        HEADS, [(titles[name].split(":")[0], *row) for name, outcome in outcomes.items() for row in outcome.rows])]
+    for name, outcome in outcomes.items():
+        parts.append(f"<h2 id='{escape(name)}'>{escape(titles[name])}</h2>")
+        if name in pictures:
+            data = base64.b64encode(pictures[name]).decode()
+            text = escape(texts[name], quote=True)
+            parts.append(f"<p>{text}</p><p><img alt='{text}' src='data:image/png;base64,{data}'></p>")
+        elif "all" in outcome.numbers:
+            parts.append(_sets(outcome.numbers))
+    parts.append("<h2>How this was made</h2>" + _table(("what", "value"), about.items()))
+    title = "The Limitations of Deep Learning in Adversarial Settings, reproduced"
+    return (f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+            f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{title}</title>\n"
+            f"<link rel='icon' href='data:,'>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+            + "\n".join(parts) + "\n</body>\n</html>\n")
+
+
+def _table(heads, rows):
+    head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in heads)
+    body = "".join("<tr>" + "".join(_cell(label, str(value)) for label, value in zip(heads, row)) + "</tr>"
+                   for row in rows)
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _cell(label, value):
+    kind = f" class='{value}'" if value in ("agrees", "differs") else ""
+    return f"<td{kind} data-label='{escape(label, quote=True)}'>{escape(value)}</td>"
+
+
+def _sets(numbers):
+    def measured(row, key):
+        low, high = row[f"{key}_interval"]
+        return f"{row[key]:.2f} % [{low:.2f}, {high:.2f}]"
+    return _table(("digits", "samples", "success rate τ", "distortion, all", "distortion ε, successes"),
+                  [(name, f"{row['samples']:,}", *(measured(row, key) for key in ("tau", "epsilon_all", "epsilon")))
+                   for name, row in numbers.items()])

@@ -1,0 +1,129 @@
+"""Train the paper's LeNet on MNIST and write its weights: `jsma train --out lenet.npz`.
+
+In: the IDX files, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss and errors of
+every epoch, the weights' SHA-256) and FILE.state.npz, from which --resume goes on after the last finished epoch.
+Recipes: `momentum` (the default), and `paper`, that of the time: plain SGD 0.1, batches of 500, 50,000 + 10,000 digits.
+"""
+import hashlib
+import json
+import shlex
+import time
+from pathlib import Path
+
+import numpy as np
+
+from data import load_mnist
+from data.idx import replacing
+from nn import LeNet
+from nn.training import SGD, accuracy, train_epoch
+from nn.weights import load_arrays, save_arrays, save_weights
+from scripts.options import add_data, whole
+from scripts.progress import Progress, duration
+
+RECIPES = {
+    "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 20},
+    "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
+}
+
+
+def arguments(parser):
+    """Describe the words of `jsma train`."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="where the weights go")
+    parser.add_argument("--recipe", choices=RECIPES, default="momentum", help="default: %(default)s")
+    parser.add_argument("--epochs", type=whole(1), help="default: 20 (paper: 60)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="start weights and order of the digits (default: 0)")
+    parser.add_argument("--holdout", type=whole(0), default=10_000, metavar="N",
+                        help="keep the last N digits of the training file for validation (default: 10,000; 0: train "
+                             "on all)")
+    parser.add_argument("--output-weights", choices=["random", "zero"], default="random",
+                        help="how the last layer starts (default: random)")
+    parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
+    add_data(parser)
+
+
+def run(args):
+    """Train, print a line an epoch and write the files."""
+    if args.out.suffix != ".npz":
+        raise ValueError(f"--out must end in .npz; got {args.out}")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"recipe": args.recipe, **RECIPES[args.recipe], "seed": args.seed, "holdout": args.holdout,
+                "output_weights": args.output_weights}
+    settings["epochs"] = args.epochs or settings["epochs"]
+    sets = _load(args.data, args.holdout)
+    network = LeNet(args.seed, args.output_weights)
+    optimizer = SGD(network, settings["lr"], settings["momentum"])
+    record = {"command": _command(settings), "settings": settings, "epochs": []}
+    state = args.out.with_suffix(".state.npz")
+    if args.resume:
+        record["epochs"] = _restore(args.out.with_suffix(".json"), state, settings, network, optimizer)
+        print(f"going on after epoch {len(record['epochs'])}")
+    elif state.exists():
+        raise ValueError(f"{state} is there from an earlier run: go on with --resume, or remove it")
+    try:
+        for epoch in range(len(record["epochs"]), settings["epochs"]):
+            record["epochs"].append(_epoch(network, optimizer, sets, settings, epoch))
+            _save(args.out, state, record, network, optimizer)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{len(record['epochs'])} epochs are kept; go on with --resume") from None
+    print(f"{args.out}: {100 - record['epochs'][-1]['test_error']:.2f} % of the test digits are read correctly")
+
+
+def _epoch(network, optimizer, sets, settings, epoch):
+    begun, progress = time.monotonic(), Progress(f"epoch {epoch + 1}", "digits")
+    optimizer.lr = settings["lr"] * settings["decay"] ** epoch
+    loss = train_epoch(network, *sets["train"], optimizer, settings["batch"], settings["seed"], epoch,
+                       lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"))
+    progress.close()
+    if not np.isfinite(loss):
+        raise ValueError(f"the loss of epoch {epoch + 1} is not finite: the weights have run away")
+    errors = {f"{name}_error": round(100 - accuracy(network, *sets[name]), 4)
+              for name in ("validation", "test") if name in sets}
+    said = ", ".join(f"{name.replace('_', ' ')} {error:.2f} %" for name, error in errors.items())
+    print(f"epoch {epoch + 1}: loss {loss:.5f}, {said}, {duration(time.monotonic() - begun)}", flush=True)
+    return {"loss": loss, **errors}
+
+
+def _load(directory, holdout):
+    images, labels = (np.concatenate(parts) for parts in zip(load_mnist("train", directory),
+                                                             load_mnist("validation", directory)))
+    if holdout >= len(images):
+        raise ValueError(f"--holdout must be below the {len(images)} training digits; got {holdout}")
+    border = len(images) - holdout
+    sets = {"train": (images[:border], labels[:border]), "test": load_mnist("test", directory)}
+    return {**sets, "validation": (images[border:], labels[border:])} if holdout else sets
+
+
+def _save(out, state, record, network, optimizer):
+    """The record first, then the state, then the weights: whatever interrupts this, --resume finds a whole epoch."""
+    save_weights(out.with_suffix(".tmp.npz"), network)
+    digest = hashlib.sha256(out.with_suffix(".tmp.npz").read_bytes()).hexdigest()
+    with replacing(out.with_suffix(".json")) as file:
+        file.write((json.dumps({**record, "sha256": digest}, indent=1) + "\n").encode())
+    save_arrays(state, {**network.parameters(), "epoch": np.float64(len(record["epochs"])),
+                        **{f"velocity.{name}": array for name, array in optimizer.velocity.items()}})
+    out.with_suffix(".tmp.npz").replace(out)
+
+
+def _restore(record, state, settings, network, optimizer):
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        old, history = found["settings"], list(found["epochs"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"nothing to resume: {record} is not there") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{record}: not a record of jsma train ({error})") from None
+    different = [key for key in settings if key != "epochs" and old.get(key) != settings[key]]
+    if different:
+        key = different[0]
+        raise ValueError(f"--resume: {record} was begun with {key} = {old.get(key)}, not {settings[key]}")
+    shapes = {name: array.shape for name, array in network.parameters().items()}
+    arrays = load_arrays(state, {**shapes, "epoch": (), **{f"velocity.{name}": shapes[name] for name in shapes}})
+    network.load({name: arrays[name] for name in shapes})
+    optimizer.velocity = {name: arrays[f"velocity.{name}"] for name in shapes}
+    return history[:int(arrays["epoch"])]
+
+
+def _command(settings):
+    return shlex.join(["jsma", "train", "--recipe", settings["recipe"], "--epochs", str(settings["epochs"]),
+                       "--seed", str(settings["seed"]), "--holdout", str(settings["holdout"]),
+                       "--output-weights", settings["output_weights"], "--out", "lenet.npz"])

@@ -1,0 +1,216 @@
+"""The commands as a person runs them: what they write, what they say, and one line for every mistake."""
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import load_mnist, read_idx, write_idx
+from nn import LeNet, load_weights
+from scripts.__main__ import COMMANDS, main
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def small_mnist(tmp_path_factory):
+    """The first digits of the real MNIST as a set of its own: 500 + 100 for training, 200 for the test."""
+    folder = tmp_path_factory.mktemp("mnist")
+    for split, part, count in (("train", "train", 600), ("test", "t10k", 200)):
+        images, labels = load_mnist(split)
+        write_idx(folder / f"{part}-images-idx3-ubyte", np.round(255 * images[:count]).astype(np.uint8))
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels[:count].astype(np.uint8))
+    return folder
+
+
+def test_help_starts_at_once_and_lists_every_command():
+    code = "import sys; from scripts.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n" \
+           "print(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'scipy', 'matplotlib'}))"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(name in shown for name in COMMANDS) and shown.endswith("[]\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0 and len(capsys.readouterr().out) > 200
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ([], ["COMMAND"]), (["fly"], ["fly", "train"]), (["craft"], ["--out"]),
+    (["craft", "--out", "o", "--target", "11"], ["targets", "0 to 9", "11"]),
+    (["craft", "--out", "o", "--target", "nine"], ["--target", "'nine'"]),
+    (["craft", "--out", "o", "--theta", "0"], ["theta", "0"]),
+    (["craft", "--out", "o", "--max-distortion", "101"], ["max_distortion", "101"]),
+    (["craft", "--out", "o", "--max-distortion", "lots"], ["--max-distortion", "'lots'"]),
+    (["craft", "--out", "o", "--index", "3,10000"], ["--index", "9999", "10000"]),
+    (["craft", "--out", "o", "--index", "3,x"], ["--index", "'x'"]),
+    (["craft", "--out", "o", "--count", "0"], ["--count", "below 1"]),
+    (["craft", "--out", "o", "--data", "nowhere"], ["nowhere", "no such folder"]),
+    (["craft", "--out", "o", "--weights", "none.npz"], ["none.npz"]),
+    (["train", "--out", "weights.pt"], ["--out", ".npz"]),
+    (["train", "--out", "w.npz", "--resume"], ["nothing to resume", "w.json"]),
+    (["train", "--out", "w.npz", "--holdout", "60000"], ["--holdout", "60000"]),
+    (["reproduce", "--only", "fig99"], ["--only", "fig99", "fig1"]),
+    (["reproduce", "--weights", str(ROOT / "setup.cfg"), "--out", "o"], ["setup.cfg", "not a readable .npz"]),
+    (["reproduce", "--out", str(ROOT / "setup.cfg")], ["--out", "setup.cfg", "file"]),
+    (["data", "check", "nowhere"], ["nowhere"]),
+])
+def test_a_mistake_gets_one_line_and_status_2(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("jsma: error: ") and printed.count("\n") == 1, printed
+    assert all(word in printed for word in said), printed
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
+    assert main(["craft", "--index", "0,7", "--target", "all", "--derivative", "backward", "--out", str(tmp_path)]) == 0
+    originals, labels = load_mnist("test")
+    found = np.load(tmp_path / "crafted.npz")
+    lines = list(csv.DictReader((tmp_path / "crafted.csv").open()))
+    assert len(lines) == 18 and [int(line["index"]) for line in lines] == [0] * 9 + [7] * 9
+    assert {int(line["target"]) for line in lines[:9]} == set(range(10)) - {labels[0]}
+    network = LeNet.pretrained()
+    predicted = network.predict(found["adversarial"])
+    assert [int(line["predicted"]) for line in lines] == predicted.tolist()
+    assert [line["success"] == "1" for line in lines] == (predicted == found["target"]).tolist()
+    assert f"{(predicted == found['target']).sum()} of 18 samples" in capsys.readouterr().out
+    images = read_idx(tmp_path / "adversarial-images-idx3-ubyte")
+    np.testing.assert_array_equal(images, np.round(255 * found["adversarial"]).astype(np.uint8))
+    np.testing.assert_array_equal(found["original"], originals[[0] * 9 + [7] * 9])
+    changed = (found["adversarial"] != found["original"]).reshape(18, -1).mean(axis=1)
+    np.testing.assert_allclose([float(line["distortion_percent"]) for line in lines], 100 * changed, atol=1e-4)
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_craft_says_when_8_bits_lose_the_attack(tmp_path, capsys):
+    arguments = ["craft", "--count", "20", "--theta", "0.001", "--max-distortion", "50", "--derivative", "backward"]
+    assert main([*arguments, "--target", "8", "--out", str(tmp_path)]) == 0
+    found, network = np.load(tmp_path / "crafted.npz"), LeNet.pretrained()
+    rounded = read_idx(tmp_path / "adversarial-images-idx3-ubyte") / np.float32(255)
+    lost = (found["success"] & (network.predict(rounded) != 8)).sum()
+    assert ("once rounded" in capsys.readouterr().out) == bool(lost)
+
+
+def test_train_is_repeatable_and_resumes(small_mnist, tmp_path, capsys):
+    words = ["train", "--data", str(small_mnist), "--holdout", "100", "--seed", "3"]
+    for name, epochs in (("a", 3), ("b", 3), ("c", 2)):
+        assert main([*words, "--epochs", str(epochs), "--out", str(tmp_path / f"{name}.npz")]) == 0
+    assert main([*words, "--epochs", "3", "--out", str(tmp_path / "c.npz"), "--resume"]) == 0
+    weights = [(tmp_path / f"{name}.npz").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1] == weights[2]
+    records = [json.loads((tmp_path / f"{name}.json").read_text()) for name in "abc"]
+    assert records[0] == records[1] == records[2] and len(records[0]["epochs"]) == 3
+    losses = [epoch["loss"] for epoch in records[0]["epochs"]]
+    assert losses[2] < losses[1] < losses[0]
+    images, labels = load_mnist("test", small_mnist)
+    error = 100 * np.mean(load_weights(tmp_path / "a.npz", LeNet()).predict(images) != labels)
+    assert records[0]["epochs"][-1]["test_error"] == pytest.approx(error)
+    assert "epoch 3: loss" in capsys.readouterr().out
+
+
+def test_train_does_not_overwrite_or_mix_runs(small_mnist, tmp_path, capsys):
+    words = ["train", "--data", str(small_mnist), "--holdout", "100", "--epochs", "1", "--out", str(tmp_path / "w.npz")]
+    assert main(words) == 0
+    before = (tmp_path / "w.npz").read_bytes()
+    assert main(words) == 2 and "--resume" in capsys.readouterr().err
+    assert main([*words, "--resume", "--seed", "1"]) == 2 and "seed = 0, not 1" in capsys.readouterr().err
+    (tmp_path / "w.json").write_text("{")
+    assert main([*words, "--resume"]) == 2 and "w.json" in capsys.readouterr().err
+    assert (tmp_path / "w.npz").read_bytes() == before
+
+
+def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
+    assert main(["train", "--data", str(small_mnist), "--holdout", "0", "--epochs", "1", "--recipe", "paper",
+                 "--output-weights", "zero", "--out", str(tmp_path / "w.npz")]) == 0
+    record = json.loads((tmp_path / "w.json").read_text())
+    assert set(record["epochs"][0]) == {"loss", "test_error"} and record["settings"]["batch"] == 500
+    weights = load_weights(tmp_path / "w.npz", LeNet()).parameters()["fc2.weight"]
+    assert np.abs(weights).max() > 0 and np.abs(weights.sum(axis=0)).max() < 1e-5
+
+
+def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path):
+    words = [sys.executable, "-m", "scripts", "train", "--data", str(small_mnist), "--holdout", "100", "--epochs",
+             "10000", "--out", str(tmp_path / "w.npz")]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert process.stdout.readline().startswith("epoch 1:")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
+    kept = len(json.loads((tmp_path / "w.json").read_text())["epochs"])
+    assert kept >= 1
+    again = subprocess.run([*words[:-4], "--epochs", str(kept + 1), *words[-2:], "--resume"], cwd=ROOT, text=True,
+                           capture_output=True)
+    assert again.returncode == 0 and "going on after epoch" in again.stdout, again.stderr
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    assert main(["reproduce", "--out", str(folder), "--digits", "3", "--derivative", "backward"]) == 0
+    return folder
+
+
+def test_reproduce_writes_one_self_contained_page(report):
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 5 and page.count("src='data:image/png;base64,") == 5
+    assert "http:" not in page and "https:" not in page and "<script" not in page
+    assert all(f"{value}" in page for value in ("97.10 %", "4.02 %", "4.44 %", "13.78"))
+
+
+def test_the_report_shows_digits_misread_as_every_other_digit(report):
+    arrays = np.load(report / "fig1.npz")
+    predicted = LeNet.pretrained().predict(arrays["images"].reshape(100, 28, 28)).reshape(10, 10)
+    np.testing.assert_array_equal(predicted, np.tile(np.arange(10), (10, 1)))
+    images, labels = load_mnist("test")
+    for digit in range(10):  # the diagonal holds real test digits
+        assert (images[labels == digit] == arrays["images"][digit, digit]).all(axis=(1, 2)).any()
+
+
+def test_results_are_the_numbers_of_the_page(report):
+    results = json.loads((report / "results.json").read_text(encoding="utf-8"))
+    page = (report / "report.html").read_text(encoding="utf-8")
+    experiments = results["experiments"]
+    assert list(experiments) == ["fig1", "fig9", "fig10", "fig11", "fig12", "fig13"]
+    everything = experiments["fig11"]["numbers"]["all"]
+    assert everything["samples"] == 3 * 3 * 9 == sum(everything["reasons"].values())
+    low, high = everything["tau_interval"]
+    assert low <= everything["tau"] <= high and f"{everything['tau']:.2f} % [{low:.2f}, {high:.2f}]" in page
+    for experiment in experiments.values():
+        assert experiment["claims"]
+        for claim in experiment["claims"]:
+            assert claim["verdict"] in ("agrees", "differs", "–")
+
+
+def test_only_one_experiment(tmp_path):
+    assert main(["reproduce", "--out", str(tmp_path), "--only", "fig9", "--derivative", "backward"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fig9.npz", "fig9.png", "report.html", "results.json"]
+
+
+def test_names_from_outside_are_escaped(tmp_path):
+    weights = tmp_path / "<b>&'\".npz"
+    weights.write_bytes((ROOT / "nn" / "pretrained" / "lenet.npz").read_bytes())
+    out = tmp_path / "out"
+    assert main(["reproduce", "--out", str(out), "--only", "fig9", "--derivative", "backward", "--weights",
+                 str(weights)]) == 0
+    assert "<b>" not in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_bench_prints_medians(capsys, tmp_path):
+    assert main(["bench", "--repeat", "1", "--json", str(tmp_path / "bench.json")]) == 0
+    printed = capsys.readouterr().out
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert len(rows) >= 9 and all(row["what"] in printed and row["median"] > 0 for row in rows)
+    assert "kernel" in printed

@@ -1,0 +1,31 @@
+"""The direction of imports: data and nn stand alone, attack knows no layer, only scripts draws; the run-time packages."""
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = {"data", "nn", "attack", "scripts", "tests"}
+ALLOWED = {"data": {"data"}, "nn": {"nn"}, "attack": {"attack"}, "scripts": OURS - {"tests"}}
+PACKAGES = {"data": {"numpy"}, "nn": {"numpy", "scipy"}, "attack": {"numpy", "scipy"},
+            "scripts": {"numpy", "scipy", "matplotlib"}}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_point_one_way(room):
+    files = sorted((ROOT / room).glob("*.py"))
+    assert len(files) > 2
+    for path in files:
+        names = set(imported(path)) - set(sys.stdlib_module_names) - OURS | set(imported(path)) & OURS
+        assert names & OURS <= ALLOWED[room], path
+        assert names - OURS <= PACKAGES[room], path
