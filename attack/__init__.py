@@ -4,8 +4,7 @@ Reading order: `model` (what is needed of a model), `saliency` (Eq. 8 and 9), `p
 (Algorithms 1 and 2), `metrics` (success rate and distortion).
 """
 from attack.crafting import REASONS, Crafted, Step, craft
-from attack.metrics import (class_matrix, distortion_interval, mean_distortion, success_interval,
-                            success_rate)
+from attack.metrics import class_matrix, distortion_interval, mean_distortion, success_interval, success_rate
 from attack.model import Model
 from attack.pairs import best_pair
 from attack.saliency import saliency_map

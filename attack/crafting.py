@@ -217,7 +217,7 @@ def _check_choices(theta, max_distortion, saliency, derivative, of, batch_size, 
     if not _is_number(theta) or theta == 0:
         raise ValueError(f"theta must be a finite number other than 0; got {theta!r}")
     if max_distortion is not None and not (_is_number(max_distortion) and 0 < max_distortion <= 100):
-        raise ValueError(f"max_distortion must lie in (0, 100] percent, or be None for no limit; got {max_distortion!r}")
+        raise ValueError(f"max_distortion must lie in (0, 100] percent or be None; got {max_distortion!r}")
     for name, value, allowed in (("saliency", saliency, tuple(SALIENCIES)), ("derivative", derivative, DERIVATIVES),
                                  ("of", of, OUTPUTS)):
         if value not in allowed:

@@ -61,7 +61,7 @@ def prune(x, y):
 
 
 def _some_pair(x, y, bound):
-    """The score of a good pair of each row (−1 where none was met): from the largest bound to its best partner, twice."""
+    """The score of a good pair of each row, −1 where none was met: from the largest bound to its best partner."""
     rows = np.arange(len(x))
     feature = bound.argmax(axis=1)
     known = np.full(len(x), -1.0, x.dtype)

@@ -27,7 +27,7 @@ def saliency_map(jacobian, target, theta=1.0, domain=None):
 
 
 def score_features(alpha, beta, theta):
-    """Eq. 8 or 9 from α and β (B, M): α·|β| where both have the wanted sign, 0 elsewhere and where one is not finite."""
+    """Eq. 8 or 9 from α and β (B, M): α·|β| where both have the wanted sign and are finite, 0 elsewhere."""
     towards, away = (alpha, -beta) if theta > 0 else (-alpha, beta)
     with np.errstate(over="ignore", invalid="ignore"):
         wanted = (towards >= 0) & (away >= 0) & np.isfinite(alpha) & np.isfinite(beta)

@@ -115,7 +115,7 @@ class Conv2d(Layer):
     def _patches(self, x):
         x = self._pad(x, 1)
         windows = sliding_window_view(x, self.kernel, axis=(1, 2))[:, ::self.stride[0], ::self.stride[1]]
-        return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
+        return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], int(np.prod(windows.shape[3:])))
 
     def _matrix(self, x):
         weight = like(self.parameters["weight"], x)

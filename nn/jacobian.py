@@ -5,8 +5,8 @@ keeps, for every unit, only the derivatives inside its window; each layer turns 
 its output (Eq. 5: `forward_derivative` in `conv`, `pool`, `linear`, `activation`). In: windows. Out: windows, or the
 full table with `dense`. Read on in `conv`.
 
-Axes, here and in the layers: `wy wx` offset inside the window, `i` channel of the image, `y x` unit position, `b` sample,
-`c` channel of the layer. Samples stand inside the positions, so that a row of units is one block of memory.
+Axes, here and in the layers: `wy wx` offset inside the window, `i` channel of the image, `y x` unit position, `b`
+sample, `c` channel of the layer. Samples stand inside the positions, so that a row of units is one block of memory.
 """
 import numpy as np
 
@@ -53,7 +53,8 @@ class Jacobian:
     def scaled(self, slope):
         """Each unit's derivatives times `slope` (b, y, x, c)."""
         slope, values = np.moveaxis(slope, 0, 2), self.values
-        fits = self.spare and np.broadcast_shapes(values.shape, slope.shape) == values.shape
+        fits = (self.spare and np.broadcast_shapes(values.shape, slope.shape) == values.shape
+                and np.result_type(values, slope) == values.dtype)
         values = np.multiply(values, slope, out=values if fits else None)
         return Jacobian(values, self.stride, self.start, self.units, self.image)
 

@@ -39,13 +39,13 @@ class Layer:
 
 
 def like(parameter, x):
-    """`parameter` in the precision of `x`; it stays real where x is complex."""
-    return parameter.astype(x.real.dtype, copy=False)
+    """`parameter` in the precision of `x`; it stays real (or complex) whatever x is."""
+    return parameter if parameter.dtype.kind == "c" else parameter.astype(x.real.dtype, copy=False)
 
 
 def product(x, matrix):
     """x (…, n) times matrix (n, m) → (…, m) as one matrix product (NumPy would make one for each row of the image)."""
-    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
+    return (x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[1])
 
 
 def pair(value, name, least):

@@ -17,7 +17,7 @@ class Flatten(Layer):
 
     def forward(self, x):
         """(b, y, x, c) → (b, 1, 1, c·y·x)."""
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), 1, 1, -1), x.shape[1:]
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), 1, 1, int(np.prod(x.shape[1:]))), x.shape[1:]
 
     def forward_derivative(self, jacobian, saved):
         """No derivative of its own: the units are named anew."""
@@ -69,8 +69,8 @@ class Linear(Layer):
         weight = like(self.parameters["weight"], saved)
         out = len(weight)
         if before.is_identity:
-            table = weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0)
-            table = np.ascontiguousarray(table).reshape(height, width, channels, 1, 1, 1, out)
+            table = np.array(weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0), order="C")
+            table = table.reshape(height, width, channels, 1, 1, 1, out)
             return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
         weight = np.ascontiguousarray(weight.reshape(out, -1, *units).transpose(3, 2, 1, 0))
         batch = before.values.shape[5]
@@ -104,7 +104,7 @@ class Linear(Layer):
 
 
 def _seen(jacobian, rows, columns):
-    """The derivatives of a block of pixels in the units that cover it: one row a pixel and sample, one column a unit."""
+    """The derivatives of a block of pixels in the units that cover it: a row a pixel and sample, a column a unit."""
     (p0, p1, u0, u1), (q0, q1, v0, v1) = rows, columns
     values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
     units = [(u, v) for u in range(u0, u1) for v in range(v0, v1)]

@@ -43,7 +43,7 @@ class Network:
             except ValueError as error:
                 raise ValueError(f"layer {name!r}: {error}") from None
             self.shapes[name] = shape
-        self.classes = int(np.prod(shape))
+        self.classes, self._last_shape = int(np.prod(shape)), shape
 
     @property
     def features(self):
@@ -52,14 +52,15 @@ class Network:
 
     def parameters(self):
         """{"layer.weight": array, …}: the arrays themselves, named and shaped as in a PyTorch `state_dict`."""
-        return {f"{name}.{key}": array for name, layer in self.layers.items() for key, array in layer.parameters.items()}
+        return {f"{name}.{key}": array for name, layer in self.layers.items()
+                for key, array in layer.parameters.items()}
 
     def load(self, parameters):
         """Take over {"layer.weight": array, …}; every name and shape must be the network's own. Returns the network."""
         own = self.parameters()
         if set(parameters) != set(own):
-            raise ValueError(f"parameters must be exactly {', '.join(own)}; "
-                             f"missing {sorted(set(own) - set(parameters))}, unknown {sorted(set(parameters) - set(own))}")
+            missing, unknown = sorted(set(own) - set(parameters)), sorted(set(parameters) - set(own))
+            raise ValueError(f"parameters must be exactly {', '.join(own)}; missing {missing}, unknown {unknown}")
         for name, array in parameters.items():
             if np.shape(array) != own[name].shape:
                 raise ValueError(f"{name} must have the shape {own[name].shape}; got {np.shape(array)}")
@@ -75,7 +76,9 @@ class Network:
 
     def probabilities(self, x):
         """F(X): x → (B, N), the output's activation of the logits (softmax, unless the network ends with a sigmoid)."""
-        return self._output.forward(self.logits(x))[0]
+        channels, rows, columns = self._last_shape
+        logits = self.logits(x).reshape(-1, channels, rows, columns)
+        return _rows(self._output.forward(np.moveaxis(logits, 1, -1))[0])
 
     def predict(self, x):
         """Eq. 7: x → (B,) the class with the largest output (the lowest of equals); for one output, 1 above 0.5."""
@@ -129,7 +132,7 @@ class Network:
 
     def gradients(self, grad_logits, saved):
         """{"layer.weight": ∂/∂parameter, …} summed over the batch, from ∂/∂logits (B, N)."""
-        grad = grad_logits[:, None, None, :]
+        grad = np.moveaxis(grad_logits.reshape(-1, *self._last_shape), 1, -1)
         named = list(zip(self.layers, self._chain, saved))
         learning = [n for n, (_, layer, _) in enumerate(named) if layer.parameters]
         found = {}
@@ -145,6 +148,7 @@ class Network:
         x = np.asarray(x)
         if x.dtype.kind not in "biufc":
             raise TypeError(f"x must hold numbers; got {x.dtype}")
+        x = x.astype(x.dtype.newbyteorder("="), copy=False)
         if x.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
             x = x.astype(np.float32)
         channels, height, width = self._image
@@ -174,24 +178,24 @@ class Network:
             jacobian.spare = True
         if of == "probabilities":
             jacobian = self._output.forward_derivative(jacobian, self._output.forward(value)[1])
-        table = jacobian.dense(len(value)).reshape(len(value), self.classes, self.features)
+        table = np.array(jacobian.dense(len(value)).reshape(len(value), self.classes, self.features))
         return table - table.mean(axis=1, keepdims=True) if of == "centred" else table
 
     def _backward(self, value, v, of):
         batch = len(value)
         value, kept = self._run(value, keep=True)
         grad = v - v.mean(axis=-1, keepdims=True) if of == "centred" else v
-        grad = grad.reshape(*v.shape[:2], *np.roll(self.shapes[list(self.shapes)[-1]], -1))
+        grad = np.moveaxis(grad.reshape(*v.shape[:2], *self._last_shape), 2, -1)
         if of == "probabilities":
             grad = self._output.backward(grad, self._output.forward(value)[1])
         for layer, saved in zip(reversed(self._chain), reversed(kept)):
             grad = layer.backward(grad, saved)
         grad = np.broadcast_to(grad, (len(v), batch, *grad.shape[2:]))
-        return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), -1)
+        return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), self.features).copy()
 
 
 def _rows(value):
-    return value.transpose(0, 3, 1, 2).reshape(len(value), -1)
+    return value.transpose(0, 3, 1, 2).reshape(len(value), int(np.prod(value.shape[1:])))
 
 
 def _in_batches(function, x, size, shape):

@@ -1,7 +1,7 @@
 """Training: softmax cross-entropy and stochastic gradient descent with momentum.
 
-In: a network, images and labels. Out: the network's parameters changed in place, the mean loss of an epoch. The order of
-the samples is drawn from (seed, epoch), so that training that is stopped after an epoch goes on exactly as it would have.
+In: a network, images and labels. Out: the network's parameters changed in place, the mean loss of an epoch. The order
+of the samples is drawn from (seed, epoch), so that training stopped after an epoch goes on exactly as it would have.
 """
 import numpy as np
 from scipy.special import log_softmax

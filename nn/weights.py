@@ -3,6 +3,8 @@
 In: a file and the network it is for; every name, shape, type and value is checked before anything is taken over.
 Out: the network with the file's weights, or one line that says what is wrong with the file.
 """
+import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
+
+HEADER = 1 << 14  # bytes: NumPy's own headers have 128
 
 
 class WeightsError(ValueError):
@@ -50,21 +54,25 @@ def load_arrays(path, shapes):
     Each array's header is held against `shapes` before its values are read, so a file cannot ask for memory.
     """
     path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            _check_names(path, names, list(shapes))
-            return {name: _read(path, archive, name, shape) for name, shape in shapes.items()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not a readable .npz file ({error})") from None
+    if path.is_dir():
+        raise WeightsError(f"{path}: a folder, not a .npz file")
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                _check_names(path, archive.namelist(), [f"{name}.npy" for name in shapes])
+                return {name: _read(path, archive, name, shape) for name, shape in shapes.items()}
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
+                RuntimeError) as error:
+            raise WeightsError(f"{path}: not a readable .npz file ({error})") from None
 
 
 def _check_names(path, names, wanted):
     missing, unknown = sorted(set(wanted) - set(names)), sorted(set(names) - set(wanted))
     if missing or unknown or len(names) != len(set(names)):
-        said = [f"{word} {', '.join(map(repr, some[:5]))}" for word, some in (("missing", missing), ("unknown", unknown))
-                if some] or ["a name stands twice"]
-        raise WeightsError(f"{path}: expected the arrays {', '.join(wanted)}; {'; '.join(said)}")
+        said = [f"{word} {', '.join(map(repr, some[:5]))}"
+                for word, some in (("missing", missing), ("unknown", unknown)) if some] or ["a name stands twice"]
+        names = ", ".join(name.removesuffix(".npy") for name in wanted)
+        raise WeightsError(f"{path}: expected the arrays {names}; {'; '.join(said).replace('.npy', '')}")
 
 
 def _read(path, archive, name, shape):
@@ -87,10 +95,11 @@ def _read(path, archive, name, shape):
 
 
 def _header(path, name, member):
+    start = io.BytesIO(member.read(HEADER))
     try:
-        version = npy.read_magic(member)
+        version = npy.read_magic(start)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        found, _, dtype = read(member)
+        found, _, dtype = read(start)
         return found, dtype
-    except (ValueError, TypeError, SyntaxError, UnicodeDecodeError) as error:
+    except Exception as error:  # NumPy evaluates the header as Python text, which fails in many ways
         raise WeightsError(f"{path}: {name} is not a NumPy array ({' '.join(str(error).split())})") from None

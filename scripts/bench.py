@@ -1,7 +1,7 @@
 """How long everything takes: `jsma bench` prints a table of medians, measured in one run on this machine.
 
-In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest), the BLAS kernel and
-the number of threads; --json FILE writes the same with every single timing.
+In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest), the BLAS kernel
+and the number of threads; --json FILE writes the same with every single timing.
 """
 import ctypes
 import json
@@ -9,6 +9,7 @@ import os
 import platform
 import statistics
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ def run(args):
         scale = {"ms": 1e3, "µs": 1e6, "s": 1}[unit] / count
         values = [scale * value for value in seconds]
         rows.append({"what": name, "unit": unit, "median": statistics.median(values), "timings": values})
-        print(f"{name:58} {statistics.median(values):7.3g} {unit:2} {min(values):7.3g} {unit:2} {max(values):7.3g} {unit:2}",
-              flush=True)
+        shown = (f"{value:7.3g} {unit:2}" for value in (statistics.median(values), min(values), max(values)))
+        print(f"{name:58}", *shown, flush=True)
     if args.json:
         with replacing(args.json) as file:
             file.write((json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n").encode())
@@ -92,7 +93,7 @@ def _blas():
     found = {"BLAS": f"{info.get('name')} {info.get('version')}", "kernel": "unknown", "threads": "unknown"}
     for path in sorted((Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*")):
         library = ctypes.CDLL(str(path))
-        for prefix, suffix in (("scipy_openblas", "64_"), ("scipy_openblas", ""), ("openblas", "64_"), ("openblas", "")):
+        for prefix, suffix in product(("scipy_openblas", "openblas"), ("64_", "")):
             name = getattr(library, f"{prefix}_get_corename{suffix}", None)
             count = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
             if name and count:

@@ -1,16 +1,17 @@
 """The paper's experiments, a function each: a model and data in, numbers out. The figures are drawn in `figures`.
 
-In: a `Setup` (network, digits, how to craft, how many samples). Out: an `Outcome`: numbers for `results.json`, arrays for
-the figure, and a row for each claim of the paper with its value, ours and a verdict. Crafting is `attack.craft`.
+In: a `Setup` (network, digits, how to craft, how many samples). Out: an `Outcome`: numbers for `results.json`, arrays
+for the figure, and a row for each claim of the paper with its value, ours and a verdict. Crafting is `attack.craft`.
 """
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from attack import (class_matrix, craft, distortion_interval, mean_distortion, success_interval, success_rate)
+from attack import class_matrix, craft, distortion_interval, mean_distortion, success_interval, success_rate
 from data import load_mnist
 from scripts.craft import pair_up
 from scripts.progress import Progress
@@ -65,7 +66,7 @@ class Setup:
         right = self.network.predict(images) == labels
         missing = set(range(10)) - set(labels[right].tolist())
         if missing:
-            raise ValueError(f"the network reads none of the first {len(images)} test digits {sorted(missing)} correctly")
+            raise ValueError(f"of the first {len(images)} test digits no {sorted(missing)} is read correctly")
         return images[[np.flatnonzero(right & (labels == digit))[0] for digit in range(10)]]
 
     @cached_property
@@ -182,16 +183,12 @@ def _every_pair(setup, theta):
 
 def _joined(sets):
     """All sets as one; digits of different sets stay different groups."""
-    class All(NamedTuple):
-        success: np.ndarray
-        distortion: np.ndarray
-        reason: np.ndarray
     parts = list(sets.values())
-    crafted = All(*(np.concatenate([getattr(part[3], name) for part in parts]) for name in All._fields))
+    crafted = SimpleNamespace(**{name: np.concatenate([getattr(part[3], name) for part in parts])
+                                 for name in ("success", "distortion", "reason")})
     offsets = np.cumsum([0, *(part[0].max() + 1 for part in parts)])
-    index, labels, targets = (np.concatenate([part[k] + (offset if k == 0 else 0) for part, offset in zip(parts, offsets)])
-                              for k in range(3))
-    return index, labels, targets, crafted
+    index = np.concatenate([part[0] + offset for part, offset in zip(parts, offsets)])
+    return index, *(np.concatenate([part[k] for part in parts]) for k in (1, 2)), crafted
 
 
 def _measured(claim, paper, ours, interval):

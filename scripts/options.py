@@ -11,6 +11,7 @@ from nn import LeNet, load_weights
 def whole(least):
     """A reader of whole numbers ≥ `least` for argparse."""
     def read(text):
+        """The number in `text`; commas and underscores may stand between its digits."""
         try:
             number = int(text.replace(",", "").replace("_", ""))
         except ValueError:
@@ -38,7 +39,7 @@ def add_data(parser):
 
 def add_model(parser):
     """The options --weights and --derivative."""
-    parser.add_argument("--weights", type=Path, metavar="FILE.npz", help="a LeNet's weights (default: the shipped ones)")
+    parser.add_argument("--weights", type=Path, metavar="FILE.npz", help="LeNet weights (default: the shipped ones)")
     parser.add_argument("--derivative", choices=["forward", "backward"], default="forward",
                         help="the paper's forward derivative (default), or the faster transposed chain")
 

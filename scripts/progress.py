@@ -7,7 +7,7 @@ import time
 
 
 class Progress:
-    """Call it with (done, total, note=""); `close` ends the line. `label` stands at its beginning, `unit` is counted."""
+    """Call it with (done, total, note=""), then `close`. `label` begins the line, `unit` is what is counted."""
 
     def __init__(self, label, unit="samples", stream=None):
         self.label, self.unit = label, unit

@@ -15,7 +15,8 @@ img { max-width: 100%; height: auto; } .agrees { color: #1b5e3a; font-weight: 60
 .differs { color: #9a3412; font-weight: 600; } .small { font-size: .9rem; color: #444; }
 @media (max-width: 40rem) {
   thead { position: absolute; left: -9999px; } tr { display: block; padding: .5rem 0; border-bottom: 1px solid #bbb; }
-  td { display: block; border: 0; padding: .1rem 0; } td[data-label]::before { content: attr(data-label) ": "; color: #555; }
+  td { display: block; border: 0; padding: .1rem 0; } td:empty { display: none; }
+  td[data-label]::before { content: attr(data-label) ": "; color: #555; }
 }
 """
 HEADS = ("where", "claim", "paper", "ours [95 % interval]", "verdict", "remark")

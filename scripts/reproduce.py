@@ -24,7 +24,7 @@ TITLES = {
     "fig13": "Fig. 13: distortion by source and target class",
 }
 TEXTS = {
-    "fig1": "Rows: the ten test digits, framed black. Columns: the target class; each title says what the network reads.",
+    "fig1": "Rows: ten test digits (framed black). Columns: the target class. The titles say what the network reads.",
     "fig9": "Ten images crafted from an empty one, by target class.",
     "fig10": "As Fig. 1, but pixels are switched off (θ = −1).",
     "fig12": "Share of samples that reach their target, in percent, by source class (rows) and target class (columns).",

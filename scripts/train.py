@@ -1,7 +1,7 @@
 """Train the paper's LeNet on MNIST and write its weights: `jsma train --out lenet.npz`.
 
-In: the IDX files, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss and errors of
-every epoch, the weights' SHA-256) and FILE.state.npz, from which --resume goes on after the last finished epoch.
+In: the IDX files, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss and errors
+of every epoch, the weights' SHA-256) and FILE.state.npz, from which --resume goes on after the last finished epoch.
 Recipes: `momentum` (the default), and `paper`, that of the time: plain SGD 0.1, batches of 500, 50,000 + 10,000 digits.
 """
 import hashlib
@@ -21,7 +21,7 @@ from scripts.options import add_data, whole
 from scripts.progress import Progress, duration
 
 RECIPES = {
-    "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 20},
+    "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 10},
     "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
 }
 
@@ -30,7 +30,7 @@ def arguments(parser):
     """Describe the words of `jsma train`."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="where the weights go")
     parser.add_argument("--recipe", choices=RECIPES, default="momentum", help="default: %(default)s")
-    parser.add_argument("--epochs", type=whole(1), help="default: 20 (paper: 60)")
+    parser.add_argument("--epochs", type=whole(1), help="default: 10 (paper: 60)")
     parser.add_argument("--seed", type=whole(0), default=0, help="start weights and order of the digits (default: 0)")
     parser.add_argument("--holdout", type=whole(0), default=10_000, metavar="N",
                         help="keep the last N digits of the training file for validation (default: 10,000; 0: train "

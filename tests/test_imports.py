@@ -1,4 +1,4 @@
-"""The direction of imports: data and nn stand alone, attack knows no layer, only scripts draws; the run-time packages."""
+"""The direction of imports: data and nn stand alone, attack knows no layer, only scripts draws; run-time packages."""
 import ast
 import sys
 from pathlib import Path

@@ -148,7 +148,7 @@ def test_a_feature_leaves_the_domain_exactly_when_it_is_0_or_1_after_its_change(
     """Two features do all the work: θ = 0.4 touches each three times (0 → 0.4 → 0.8 → 1), then they are out."""
     model = Straight([[50, -1, -1, 0], [0, 2, 2, 0]])
     crafted = craft(model, np.array([[1.0, 0, 0, 0]]), 1, theta=0.4, max_distortion=None)
-    assert crafted.pairs[0, :3].tolist() == [[1, 2]] * 3 and 1 not in crafted.pairs[0, 3:] and 2 not in crafted.pairs[0, 3:]
+    assert crafted.pairs[0, :3].tolist() == [[1, 2]] * 3 and not np.isin(crafted.pairs[0, 3:], [1, 2]).any()
 
 
 def test_saturated_features_are_in_the_domain_at_the_start():
@@ -245,7 +245,7 @@ def test_probabilities_collapse_to_beta_is_minus_alpha():
 
 def test_float32_stays_float32_and_progress_counts_up(network, digits):
     seen = []
-    crafted = craft(network, digits[0][:5], 3, derivative="backward", progress=lambda done, total: seen.append((done, total)))
+    crafted = craft(network, digits[0][:5], 3, derivative="backward", progress=lambda *counts: seen.append(counts))
     assert crafted.adversarial.dtype == np.float32 and crafted.adversarial.shape == (5, 28, 28)
     assert seen[-1] == (5, 5) and [done for done, _ in seen] == sorted(done for done, _ in seen)
 

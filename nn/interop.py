@@ -1,0 +1,231 @@
+"""Networks to and from PyTorch, weights included, so that other people's networks can be verified and attacked.
+
+In: a `torch.nn.Sequential`, or a module whose layers run in order, and the shape of its input; out: a `Network` that has
+been held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names out.
+PyTorch is imported only when one of the two is called.
+"""
+import numpy as np
+
+from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.conv import Conv2d
+from nn.linear import Flatten, Linear
+from nn.network import Network
+from nn.pool import AvgPool2d, MaxPool2d
+
+KNOWN = "Conv2d, MaxPool2d, AvgPool2d, Linear, Flatten, Tanh, Sigmoid, ReLU, Softmax, Identity, Dropout"
+AGREEMENT = 1e-9
+
+
+def from_torch(module, input_shape):
+    """The `Network` of a `torch.nn.Module` whose layers run one after the other.
+
+    Args:
+        module: a `torch.nn.Sequential`, nested or not, or a module that runs its children in the order of
+            `named_children()`, each once, and does nothing else. Layers: Conv2d, MaxPool2d, AvgPool2d, Linear, Flatten,
+            Tanh, Sigmoid, ReLU, Softmax; Identity and, after `module.eval()`, Dropout are left out.
+        input_shape: (M,), (height, width) or (channels, height, width), of one sample.
+
+    Returns:
+        A `Network` named as the module's `state_dict` ("features.0", …) with copies of its float32 or float64 weights.
+
+    Raises:
+        TypeError: a layer of another type, weights of another type.
+        ValueError: an option that our layers do not have; an input that does not fit; or the module, run on random
+            input in float64, gives other values than the network (say, for a functional call in its `forward`).
+    """
+    import torch
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}")
+    layers, flat = {}, np.size(input_shape) == 1
+    for path, child in _leaves(module):
+        try:
+            layer = _from_torch(child, flat)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"layer {path!r}: {error}") from None
+        if layer is not None:
+            layers[path] = layer
+        flat = flat or isinstance(layer, Flatten)
+    try:
+        network = Network(layers, input_shape)
+    except ValueError as error:
+        hint = "" if type(module) is torch.nn.Sequential else f" ({_order(module)})"
+        raise ValueError(f"{error}{hint}") from None
+    last = list(layers)[-1]
+    if isinstance(layers[last], Softmax) and network.shapes[last][1:] != (1, 1):
+        raise ValueError(f"layer {last!r}: a final Softmax must have one position; its input has {network.shapes[last]}")
+    _compare(module, network)
+    return network
+
+
+def to_torch(network):
+    """The `torch.nn.Sequential` of a `Network`, its final softmax or sigmoid included.
+
+    Args:
+        network: a `Network` of our layers; a subclass of one counts as that layer. Dotted names are nested.
+
+    Returns:
+        A Sequential that takes (B, M) where `network.input_shape` is (M,), else (B, channels, height, width), with the
+        network's names and with copies of its weights in their own type.
+
+    Raises:
+        TypeError: a layer of another type.
+        ValueError: a layer that PyTorch cannot place there (a Linear without a Flatten before it), or name so.
+    """
+    import torch
+    model, flat = torch.nn.Sequential(), len(network.input_shape) == 1
+    for name, layer in network.layers.items():
+        if isinstance(layer, Linear) and not flat:
+            raise ValueError(f"layer {name!r}: torch needs a Flatten before Linear")
+        if isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d)) and flat:
+            raise ValueError(f"layer {name!r}: in torch {type(layer).__name__} takes images; its input is flat")
+        _add(model, name, _to_torch(name, layer))
+        flat = flat or isinstance(layer, Flatten)
+    if [path for path, _ in _leaves(model)] != list(network.layers):
+        raise ValueError(f"layer names must nest in their own order; got {', '.join(network.layers)}")
+    return model
+
+
+def _leaves(module):
+    """(dotted path, layer) of all modules without children, in order; one that stands twice comes twice."""
+    for path, child in module.named_modules(remove_duplicate=False):
+        if path and not list(child.children()) and not _is_container(child):
+            yield path, child
+
+
+def _is_container(module):
+    import torch
+    return type(module) is torch.nn.Sequential
+
+
+def _order(module):
+    return (f"the layers of {type(module).__name__} are taken once each, in the order of named_children(); what "
+            "forward() does beside them, as F.relu, is not seen")
+
+
+def _from_torch(module, flat):
+    """Our layer for one of torch's, None for one that does nothing; `flat` says whether its input is (B, M)."""
+    from torch import nn
+    kind = type(module)
+    simple = {nn.Tanh: Tanh, nn.Sigmoid: Sigmoid, nn.ReLU: ReLU}
+    if kind in simple:
+        return simple[kind]()
+    if kind in (nn.Identity, nn.Dropout, nn.Dropout2d):
+        if kind is not nn.Identity and module.training and module.p > 0:
+            raise ValueError(f"{kind.__name__} is random while training; call module.eval() first")
+        return None
+    if kind is nn.Conv2d:
+        _only(module, dilation=[(1, 1)], groups=[1], padding_mode=["zeros"])
+        return _weighted(Conv2d(module.in_channels, module.out_channels, module.kernel_size, module.stride,
+                                _padding(module), bias=module.bias is not None), module)
+    if kind is nn.Linear:
+        return _weighted(Linear(module.in_features, module.out_features, bias=module.bias is not None), module)
+    if kind is nn.MaxPool2d:
+        _only(module, padding=[0, (0, 0)], dilation=[1, (1, 1)], ceil_mode=[False], return_indices=[False])
+        return MaxPool2d(module.kernel_size, module.stride)
+    if kind is nn.AvgPool2d:
+        _only(module, padding=[0, (0, 0)], ceil_mode=[False], divisor_override=[None])
+        return AvgPool2d(module.kernel_size, module.stride)
+    if kind is nn.Flatten:
+        _only(module, start_dim=[1], end_dim=[-1])
+        return Flatten()
+    if kind is nn.Softmax:
+        _only(module, dim=[1, -1] if flat else [1])
+        return Softmax()
+    raise TypeError(f"{kind.__name__} is none of the layers we know ({KNOWN})")
+
+
+def _only(module, **allowed):
+    """ValueError unless each option of `module` has one of the values allowed for it."""
+    for option, values in allowed.items():
+        found = getattr(module, option)
+        if found not in values:
+            wanted = " or ".join(map(repr, values))
+            raise ValueError(f"{type(module).__name__} with {option}={found!r} is not supported, only {wanted}")
+
+
+def _padding(module):
+    """A Conv2d's padding in numbers; "same" is the same on both sides for odd kernels only."""
+    if module.padding == "valid":
+        return 0
+    if module.padding != "same":
+        return module.padding
+    if any(k % 2 == 0 for k in module.kernel_size):
+        raise ValueError(f"Conv2d with padding='same' is supported for odd kernels only; got {module.kernel_size}")
+    return tuple(k // 2 for k in module.kernel_size)
+
+
+def _weighted(layer, module):
+    """`layer` with copies of the module's weights."""
+    import torch
+    for key in layer.parameters:
+        tensor = getattr(module, key).detach().cpu()
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{key} must be float32 or float64; got {tensor.dtype}")
+        layer.parameters[key] = np.array(tensor.numpy(), order="C")
+        if not np.isfinite(layer.parameters[key]).all():
+            raise ValueError(f"{key} has NaN or infinite values")
+    return layer
+
+
+def _compare(module, network):
+    """Run both on the same random input in float64; ValueError where they disagree."""
+    import torch
+    shape = network.input_shape if len(network.input_shape) != 2 else (1, *network.input_shape)
+    x = np.random.default_rng(0).normal(size=(3, *shape))
+    tensors = {name: tensor.detach().cpu().double() if tensor.is_floating_point() else tensor.cpu()
+               for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+    try:
+        with torch.no_grad():
+            expected = torch.func.functional_call(module, tensors, (torch.from_numpy(x.copy()),)).numpy()
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"module does not run on float64 input of shape {x.shape}: {reason}") from error
+    value = network.as_input(x)
+    for layer in network.layers.values():
+        value = layer.forward(value)[0]
+    got = value.transpose(0, 3, 1, 2).reshape(expected.shape if expected.size == value.size else -1)
+    off = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
+    if not off <= AGREEMENT * np.abs(expected).max():
+        raise ValueError(f"module(x) and its layers run in order disagree, by up to {off:.2g}: {_order(module)}")
+
+
+def _to_torch(name, layer):
+    """Torch's module for one of our layers."""
+    from torch import nn
+    for ours, theirs in ((Tanh, nn.Tanh), (Sigmoid, nn.Sigmoid), (ReLU, nn.ReLU), (Flatten, nn.Flatten)):
+        if isinstance(layer, ours):
+            return theirs()
+    if isinstance(layer, Softmax):
+        return nn.Softmax(dim=1)
+    if isinstance(layer, MaxPool2d):
+        return nn.MaxPool2d(layer.kernel, layer.stride)
+    if isinstance(layer, AvgPool2d):
+        return nn.AvgPool2d(layer.kernel, layer.stride)
+    if not isinstance(layer, (Conv2d, Linear)):
+        raise TypeError(f"layer {name!r}: {type(layer).__name__} is none of the layers we know ({KNOWN})")
+    out, into = layer.parameters["weight"].shape[:2]
+    bias = "bias" in layer.parameters
+    if isinstance(layer, Linear):
+        return _filled(nn.utils.skip_init(nn.Linear, into, out, bias=bias), layer)
+    return _filled(nn.utils.skip_init(nn.Conv2d, into, out, layer.kernel, layer.stride, layer.padding, bias=bias), layer)
+
+
+def _filled(module, layer):
+    import torch
+    for key, array in layer.parameters.items():
+        setattr(module, key, torch.nn.Parameter(torch.from_numpy(np.array(array, order="C"))))
+    return module
+
+
+def _add(model, name, module):
+    """Put `module` at the dotted `name`, making the Sequentials on the way."""
+    import torch
+    *parents, last = name.split(".")
+    try:
+        for parent in parents:
+            if parent not in dict(model.named_children()):
+                model.add_module(parent, torch.nn.Sequential())
+            model = model.get_submodule(parent)
+        model.add_module(last, module)
+    except KeyError as error:
+        raise ValueError(f"layer {name!r}: torch does not take this name ({error.args[0]})") from None
