@@ -5,6 +5,7 @@ Reading order: `layer` (what a layer is), `jacobian` (∂H_k/∂x and its window
 """
 from nn.activation import ReLU, Sigmoid, Softmax, Tanh
 from nn.conv import Conv2d
+from nn.interop import from_torch, to_torch
 from nn.jacobian import Jacobian
 from nn.layer import Layer
 from nn.lenet import AndNetwork, LeNet
@@ -14,4 +15,5 @@ from nn.pool import AvgPool2d, MaxPool2d
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = ["AndNetwork", "AvgPool2d", "Conv2d", "Flatten", "Jacobian", "Layer", "LeNet", "Linear", "MaxPool2d",
-           "Network", "ReLU", "Sigmoid", "Softmax", "Tanh", "WeightsError", "load_weights", "save_weights"]
+           "Network", "ReLU", "Sigmoid", "Softmax", "Tanh", "WeightsError", "from_torch", "load_weights",
+           "save_weights", "to_torch"]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nn.jacobian import Jacobian, taps_inside
-from nn.layer import Layer, like, pair, product, uniform
+from nn.layer import Layer, count, like, pair, product, uniform
 
 
 class Conv2d(Layer):
@@ -21,7 +21,7 @@ class Conv2d(Layer):
         self.kernel, self.stride = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
         self.padding = pair(padding, "padding", 0)
         rng = np.random.default_rng(0) if rng is None else rng
-        shape = (out_channels, in_channels, *self.kernel)
+        shape = (count(out_channels, "out_channels"), count(in_channels, "in_channels"), *self.kernel)
         fan_in = in_channels * self.kernel[0] * self.kernel[1]
         self.parameters["weight"] = uniform(rng, shape, fan_in)
         if bias:

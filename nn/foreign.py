@@ -5,9 +5,12 @@ layer) or reverse (the logits). Of our layers only the numbers that define them 
 weights), none of their arithmetic. A program is imported when it is asked for; `MissingReferee` says which one is not
 there. Where a network has no derivative the programs differ: see `TIE_RULE` and `RELU_AT_ZERO`.
 """
+from collections import namedtuple
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from nn.activation import ReLU, Sigmoid, Softmax, Tanh
 from nn.conv import Conv2d
@@ -15,7 +18,9 @@ from nn.interop import to_torch
 from nn.linear import Flatten, Linear
 from nn.pool import AvgPool2d, MaxPool2d
 
-CHUNK_BYTES = 2 ** 28
+CHUNK_BYTES = 2 ** 26
+LAYERS = (Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, Tanh, Sigmoid, ReLU, Softmax)
+_Step = namedtuple("_Step", "name kind kernel stride padding")
 
 
 class MissingReferee(ImportError):
@@ -31,100 +36,66 @@ def torch_forward(network, x):
 
     Returns:
         {layer name: array (units, M)} in the network's order: units in channel, row, column order, pixels likewise.
-        Computed in float32 where x is float32, else in float64. The tables are dense: 143 MB for LeNet in float64.
+        Computed in float32 where x is float32, else in float64. The tables are dense: 150 MB for LeNet in float64.
 
     Raises:
         MissingReferee: PyTorch is not installed.
         TypeError, ValueError: a layer or an input that does not fit; one line that names it.
     """
-    torch, model, sample = _torch(network, x)
+    torch, layers, sample = _torch(network, network.layers, x)
     pixels = sample.reshape(-1)
 
-    def layers(part, start):
-        h = torch.cat([pixels[:start], part, pixels[start + len(part):]]).reshape(sample.shape)
-        found = []
-        for name in network.layers:
-            h = model.get_submodule(name)(h)
-            found.append(h.reshape(-1))
-        return tuple(found)
+    def with_part(part, start):
+        return layers(torch.cat([pixels[:start], part, pixels[start + len(part):]]).reshape(sample.shape))
 
     with torch.no_grad():
-        return _tables(network, pixels, torch.func.jacfwd(layers))
+        return _tables(network, pixels, sample.numpy().dtype, torch.func.jacfwd(with_part))
 
 
 def torch_reverse(network, x):
-    """∂logits/∂x by `torch.func.jacrev`: {the layer that gives the logits: (N, M)}; see `torch_forward`.
-
-    Empty where no layer stands before the output's softmax or sigmoid.
-    """
-    torch, model, sample = _torch(network, x)
+    """∂logits/∂x by `torch.func.jacrev`: {the layer that gives the logits: (N, M)}, or {} if that is the input."""
     names = _to_logits(network)
-
-    def logits(h):
-        for name in names:
-            h = model.get_submodule(name)(h)
-        return h.reshape(-1)
-
-    table = torch.func.jacrev(logits, chunk_size=_chunk(network))(sample)
-    return {name: table.reshape(len(table), -1).numpy() for name in names[-1:]}
+    torch, layers, sample = _torch(network, names, x)
+    jacobian = torch.func.jacrev(lambda h: layers(h)[-1], chunk_size=_chunk(network))
+    return {name: jacobian(sample).reshape(-1, sample.numel()).numpy() for name in names[-1:]}
 
 
 def jax_forward(network, x):
-    """∂H_k/∂x of every layer by `jax.jacfwd`, some pixels at a time; arguments, result and errors as `torch_forward`.
-
-    The caller's jax settings (64 bits, precision) are left as they are.
-    """
+    """∂H_k/∂x of every layer by `jax.jacfwd`; arguments, result and errors as `torch_forward`."""
     with _needs("jax"):
         import jax
-    sample = _sample(network, x)
+    sample, steps, weights = _described(network, network.layers, x)
     with _precise(jax):
-        pixels, operations = jax.numpy.asarray(sample.reshape(-1)), _jax_operations()
-
-        def layers(part, start):
-            h = jax.lax.dynamic_update_slice(pixels, part, (start,)).reshape(sample.shape)
-            return [h.reshape(-1) for h in _chain(network, network.layers, operations, h)]
-
-        return _tables(network, pixels, jax.jit(jax.jacfwd(layers)))
+        return _tables(network, sample.reshape(-1), sample.dtype, _jax_jacobian(steps, jax.jacfwd), sample, weights)
 
 
 def jax_reverse(network, x):
-    """∂logits/∂x by `jax.jacrev`: {the layer that gives the logits: (N, M)}; see `torch_reverse`."""
+    """∂logits/∂x by `jax.jacrev`: {the layer that gives the logits: (N, M)}, or {} if that is the input."""
     with _needs("jax"):
         import jax
-    sample, names = _sample(network, x), _to_logits(network)
+    sample, steps, weights = _described(network, _to_logits(network), x)
+    jacobian = _jax_jacobian(steps, jax.jacrev)
     with _precise(jax):
-        operations = _jax_operations()
-
-        def logits(h):
-            *_, last = _chain(network, names, operations, h)
-            return last.reshape(-1)
-
-        return {name: np.array(jax.jacrev(logits)(jax.numpy.asarray(sample))).reshape(-1, sample.size)
-                for name in names[-1:]}
+        return {step.name: np.array(jacobian(sample.reshape(-1), 0, sample, weights)[-1]) for step in steps[-1:]}
 
 
 def autograd_reverse(network, x):
-    """∂logits/∂x by `autograd.jacobian` (HIPS): {the layer that gives the logits: (N, M)}; see `torch_reverse`."""
+    """∂logits/∂x by HIPS `autograd.jacobian`: {the layer that gives the logits: (N, M)}, or {} if that is the input."""
     with _needs("autograd"):
         import autograd
-    sample, names = _sample(network, x), _to_logits(network)
+    sample, steps, weights = _described(network, _to_logits(network), x)
     operations = _autograd_operations()
-
-    def logits(h):
-        *_, last = _chain(network, names, operations, h)
-        return last.reshape(-1)
-
-    return {name: autograd.jacobian(logits)(sample).reshape(-1, sample.size) for name in names[-1:]}
+    jacobian = autograd.jacobian(lambda h: list(_chain(steps, weights, operations, h))[-1].reshape(-1))
+    return {step.name: jacobian(sample).reshape(-1, sample.size) for step in steps[-1:]}
 
 
 FOREIGN = {"torch jacfwd": torch_forward, "torch jacrev": torch_reverse, "jax jacfwd": jax_forward,
            "jax jacrev": jax_reverse, "autograd": autograd_reverse}
 
 # What a program takes for the derivative where there is none. Among equal largest entries of a max-pool window: "first"
-# gives 1 to the first in row-major order, as our layers do, "split" the same share to each.
-TIE_RULE = {"torch jacfwd": "first", "torch jacrev": "first", "jax jacfwd": "first", "jax jacrev": "first",
-            "autograd": "split"}
-RELU_AT_ZERO = {"torch jacfwd": 0.0, "torch jacrev": 0.0, "jax jacfwd": 0.0, "jax jacrev": 0.0, "autograd": 0.5}
+# gives 1 to the first in row-major order, as our layers do, "split" an equal share to each. Our ReLU gives 0 at 0.
+TIE_RULE = dict.fromkeys(FOREIGN, "first") | {"autograd": "split"}
+RELU_AT_ZERO = dict.fromkeys(FOREIGN, 0.0) | {"autograd": 0.5}
 
 
 @contextmanager
@@ -132,8 +103,8 @@ def _needs(package):
     try:
         yield
     except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise MissingReferee(f"{package} cannot be imported ({reason}): pip install 'jsma[referees]'") from error
+        said = " ".join(f"{package} cannot be imported ({error}): pip install 'jsma[referees]'".split())
+        raise MissingReferee(said) from error
 
 
 def _sample(network, x):
@@ -153,50 +124,82 @@ def _to_logits(network):
     return names[:-1] if isinstance(network.layers[names[-1]], (Softmax, Sigmoid)) else names
 
 
-def _tables(network, pixels, jacobian):
-    """{name: ∂H_k/∂x} from `jacobian`(some pixels, the first one's number), which gives those columns of every layer."""
-    tables, chunk = {}, _chunk(network)
+def _tables(network, pixels, dtype, jacobian, *rest):
+    """{name: ∂H_k/∂x (units, M)}; `jacobian`(some pixels, where they start, *rest) gives their columns in each."""
+    chunk = -(-len(pixels) // -(-len(pixels) // _chunk(network)))
+    tables = {name: np.empty((np.prod(shape), len(pixels)), dtype) for name, shape in network.shapes.items()}
     for start in range(0, len(pixels), chunk):
-        found = jacobian(pixels[start:start + chunk], start)
-        for name, columns in zip(network.layers, map(np.asarray, found)):
-            if name not in tables:
-                tables[name] = np.empty((len(columns), len(pixels)), columns.dtype)
-            tables[name][:, start:start + chunk] = columns
+        start = min(start, len(pixels) - chunk)  # all chunks of one size: jax compiles once
+        for table, columns in zip(tables.values(), jacobian(pixels[start:start + chunk], start, *rest)):
+            table[:, start:start + chunk] = columns
     return tables
 
 
 def _chunk(network):
     """How many derivatives at a time keep the values of all layers within `CHUNK_BYTES`."""
-    units = sum(np.prod(shape) for shape in network.shapes.values())
-    return int(max(1, CHUNK_BYTES // (8 * units)))
+    return int(max(1, CHUNK_BYTES // (8 * sum(np.prod(shape) for shape in network.shapes.values()))))
 
 
-def _chain(network, names, operations, h):
-    """Yields H_k of each layer in `names`; `operations` has a function (layer, its weights, h) for each type."""
+def _described(network, names, x):
+    """The sample; a hashable record of each layer in `names`, all that decides its value; {name: its weights}."""
+    sample, steps, weights = _sample(network, x), [], {}
     for name in names:
         layer = network.layers[name]
-        step = next((step for kind, step in operations.items() if isinstance(layer, kind)), None)
-        if step is None:
+        kind = next((kind for kind in LAYERS if isinstance(layer, kind)), None)
+        if kind is None:
             raise TypeError(f"layer {name!r}: {type(layer).__name__} is none of the layers the referees know")
-        h = step(layer, {key: array.astype(h.dtype) for key, array in layer.parameters.items()}, h)
+        steps.append(_Step(name, kind, *(getattr(layer, option, None) for option in _Step._fields[2:])))
+        weights[name] = {key: array.astype(sample.dtype)
+                         for key, array in ({"bias": np.zeros(1)} | layer.parameters).items()}
+    return sample, tuple(steps), weights
+
+
+def _chain(steps, weights, operations, h):
+    """Yields H_k of each step; `operations` has a function (step, its weights, h) for each type of layer."""
+    for step in steps:
+        h = operations[step.kind](step, weights[step.name], h)
         yield h
 
 
-def _torch(network, x):
-    """torch, the network as its module in the precision of x, and x with a batch axis, or flat."""
+def _torch(network, names, x):
+    """torch, a function that gives H_k of the layers `names` in torch, and the sample as that function takes it."""
     with _needs("torch"):
         import torch
     sample = torch.from_numpy(_sample(network, x)[None])
-    if len(network.input_shape) == 1:
-        sample = sample.reshape(1, -1)
-    return torch, to_torch(network).to(sample.dtype).requires_grad_(False), sample
+    sample = sample.reshape(1, -1) if len(network.input_shape) == 1 else sample
+    model = to_torch(network).to(sample.dtype).requires_grad_(False)
+
+    def layers(h):
+        found = []
+        for name in names:
+            h = model.get_submodule(name)(h)
+            found.append(h.reshape(-1))
+        return tuple(found)
+
+    return torch, layers, sample
+
+
+@lru_cache(maxsize=8)
+def _jax_jacobian(steps, transform):
+    """Compiled: (some pixels, where they start, the sample, weights) → the columns of those pixels in each ∂H_k/∂x."""
+    import jax
+    operations, last = _jax_operations(), slice(-1, None) if transform is jax.jacrev else slice(None)
+
+    def layers(part, start, sample, weights):
+        h = jax.lax.dynamic_update_slice(sample.reshape(-1), part, (start,)).reshape(sample.shape)
+        return [value.reshape(-1) for value in _chain(steps, weights, operations, h)][last]
+
+    return jax.jit(transform(layers))
 
 
 @contextmanager
 def _precise(jax):
-    """64 bits allowed and products in full precision, in this block only."""
-    wide = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
-    with wide(True), jax.default_matmul_precision("highest"):
+    """64 bits allowed, products in full precision, on the CPU: in this block only."""
+    try:
+        enable_x64 = jax.enable_x64
+    except AttributeError:  # before jax 0.8
+        from jax.experimental import enable_x64
+    with enable_x64(True), jax.default_matmul_precision("highest"), jax.default_device(jax.devices("cpu")[0]):
         yield
 
 
@@ -205,58 +208,42 @@ def _jax_operations():
     import jax
     lax = jax.lax
 
-    def conv(layer, weights, h):
-        z = lax.conv_general_dilated(h[None], weights["weight"], layer.stride, [(p, p) for p in layer.padding])[0]
-        return z + weights["bias"][:, None, None] if "bias" in weights else z
+    def conv(step, weights, h):
+        z = lax.conv_general_dilated(h[None], weights["weight"], step.stride, [(p, p) for p in step.padding])[0]
+        return z + weights["bias"][:, None, None]
 
-    def linear(layer, weights, h):
-        return (weights["weight"] @ h.reshape(-1) + weights.get("bias", 0)).reshape(-1, 1, 1)
-
-    def pool(layer, h, start, combine):
-        return lax.reduce_window(h, start, combine, (1, *layer.kernel), (1, *layer.stride), "VALID")
+    def pool(step, h, start, combine):
+        return lax.reduce_window(h, start, combine, (1, *step.kernel), (1, *step.stride), "VALID")
 
     return {
-        Conv2d: conv, Linear: linear,
-        MaxPool2d: lambda layer, _, h: pool(layer, h, -np.inf, lax.max),
-        AvgPool2d: lambda layer, _, h: pool(layer, h, 0.0, lax.add) / (layer.kernel[0] * layer.kernel[1]),
-        Flatten: lambda layer, _, h: h.reshape(-1, 1, 1), Tanh: lambda layer, _, h: jax.numpy.tanh(h),
-        Sigmoid: lambda layer, _, h: jax.nn.sigmoid(h), ReLU: lambda layer, _, h: jax.nn.relu(h),
-        Softmax: lambda layer, _, h: jax.nn.softmax(h, axis=0),
+        Conv2d: conv, Tanh: lambda step, _, h: jax.numpy.tanh(h), Flatten: lambda step, _, h: h.reshape(-1, 1, 1),
+        Linear: lambda step, weights, h: jax.numpy.tensordot(weights["weight"], h, 1) + weights["bias"][:, None, None],
+        MaxPool2d: lambda step, _, h: pool(step, h, -np.inf, lax.max),
+        AvgPool2d: lambda step, _, h: pool(step, h, 0.0, lax.add) / (step.kernel[0] * step.kernel[1]),
+        Sigmoid: lambda step, _, h: jax.nn.sigmoid(h), ReLU: lambda step, _, h: jax.nn.relu(h),
+        Softmax: lambda step, _, h: jax.nn.softmax(h, axis=0),
     }
 
 
 def _autograd_operations():
-    """Each layer type in autograd.numpy: windows gathered by index, then one product; values are (C, Y, X)."""
+    """Each layer type in autograd.numpy: values are (C, Y, X), their windows (C, Y, X, ky, kx) gathered by index."""
     import autograd.numpy as anp
     from autograd.scipy.special import expit, logsumexp
 
-    def windows(layer, h, padding=(0, 0)):
-        index = _window_index(h.shape, layer.kernel, layer.stride, padding)
+    def windows(step, h, padding=(0, 0)):
+        index = np.pad(np.arange(h.size).reshape(h.shape), [(0, 0), *((p, p) for p in padding)], constant_values=h.size)
+        index = sliding_window_view(index, step.kernel, axis=(1, 2))[:, ::step.stride[0], ::step.stride[1]]
         return anp.concatenate([h.reshape(-1), np.zeros(1, h.dtype)])[index]
 
-    def conv(layer, weights, h):
-        z = anp.einsum("ockl,cklyx->oyx", weights["weight"], windows(layer, h, layer.padding))
-        return z + weights["bias"][:, None, None] if "bias" in weights else z
-
-    def linear(layer, weights, h):
-        return (anp.dot(weights["weight"], h.reshape(-1)) + weights.get("bias", 0)).reshape(-1, 1, 1)
+    def conv(step, weights, h):
+        z = anp.einsum("ockl,cyxkl->oyx", weights["weight"], windows(step, h, step.padding))
+        return z + weights["bias"][:, None, None]
 
     return {
-        Conv2d: conv, Linear: linear,
-        MaxPool2d: lambda layer, _, h: anp.max(windows(layer, h), axis=(1, 2)),
-        AvgPool2d: lambda layer, _, h: anp.mean(windows(layer, h), axis=(1, 2)),
-        Flatten: lambda layer, _, h: h.reshape(-1, 1, 1), Tanh: lambda layer, _, h: anp.tanh(h),
-        Sigmoid: lambda layer, _, h: expit(h), ReLU: lambda layer, _, h: anp.maximum(h, 0),
-        Softmax: lambda layer, _, h: anp.exp(h - logsumexp(h, axis=0, keepdims=True)),
+        Conv2d: conv, Tanh: lambda step, _, h: anp.tanh(h), Flatten: lambda step, _, h: h.reshape(-1, 1, 1),
+        Linear: lambda step, weights, h: anp.tensordot(weights["weight"], h, 1) + weights["bias"][:, None, None],
+        MaxPool2d: lambda step, _, h: anp.max(windows(step, h), axis=(3, 4)),
+        AvgPool2d: lambda step, _, h: anp.mean(windows(step, h), axis=(3, 4)),
+        Sigmoid: lambda step, _, h: expit(h), ReLU: lambda step, _, h: anp.maximum(h, 0),
+        Softmax: lambda step, _, h: anp.exp(h - logsumexp(h, axis=0, keepdims=True)),
     }
-
-
-def _window_index(shape, kernel, stride, padding):
-    """Where a unit's window lies in the flat input: (C, ky, kx, Y, X); one past its end stands for the padding."""
-    channels, *sizes = shape
-    at = [s * np.arange((n + 2 * p - k) // s + 1) + np.arange(k)[:, None] - p
-          for n, k, s, p in zip(sizes, kernel, stride, padding)]
-    y, x = at[0][:, None, :, None], at[1][None, :, None, :]
-    inside = (y >= 0) & (y < sizes[0]) & (x >= 0) & (x < sizes[1])
-    plane = np.arange(channels).reshape(-1, 1, 1, 1, 1) * (sizes[0] * sizes[1])
-    return np.where(inside, plane + y * sizes[1] + x, channels * sizes[0] * sizes[1])

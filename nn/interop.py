@@ -1,8 +1,8 @@
 """Networks to and from PyTorch, weights included, so that other people's networks can be verified and attacked.
 
-In: a `torch.nn.Sequential`, or a module whose layers run in order, and the shape of its input; out: a `Network` that has
-been held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names out.
-PyTorch is imported only when one of the two is called.
+In: a `torch.nn.Sequential`, or a module whose layers run in order, and the shape of its input. Out: a `Network` that
+has been held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names
+out. PyTorch is imported only when one of the two is called.
 """
 import numpy as np
 
@@ -27,11 +27,13 @@ def from_torch(module, input_shape):
 
     Returns:
         A `Network` named as the module's `state_dict` ("features.0", …) with copies of its float32 or float64 weights.
+        A final Softmax or Sigmoid becomes the output's activation: what enters it are the logits.
 
     Raises:
         TypeError: a layer of another type, weights of another type.
         ValueError: an option that our layers do not have; an input that does not fit; or the module, run on random
             input in float64, gives other values than the network (say, for a functional call in its `forward`).
+            Each is one line and names the layer.
     """
     import torch
     if not isinstance(module, torch.nn.Module):
@@ -50,9 +52,6 @@ def from_torch(module, input_shape):
     except ValueError as error:
         hint = "" if type(module) is torch.nn.Sequential else f" ({_order(module)})"
         raise ValueError(f"{error}{hint}") from None
-    last = list(layers)[-1]
-    if isinstance(layers[last], Softmax) and network.shapes[last][1:] != (1, 1):
-        raise ValueError(f"layer {last!r}: a final Softmax must have one position; its input has {network.shapes[last]}")
     _compare(module, network)
     return network
 
@@ -87,14 +86,10 @@ def to_torch(network):
 
 def _leaves(module):
     """(dotted path, layer) of all modules without children, in order; one that stands twice comes twice."""
-    for path, child in module.named_modules(remove_duplicate=False):
-        if path and not list(child.children()) and not _is_container(child):
-            yield path, child
-
-
-def _is_container(module):
     import torch
-    return type(module) is torch.nn.Sequential
+    for path, child in module.named_modules(remove_duplicate=False):
+        if path and not list(child.children()) and type(child) is not torch.nn.Sequential:
+            yield path, child
 
 
 def _order(module):
@@ -168,19 +163,25 @@ def _weighted(layer, module):
 
 
 def _compare(module, network):
-    """Run both on the same random input in float64; ValueError where they disagree."""
+    """Run both on the same input in float64, small and large, noise and plain; ValueError where they disagree.
+
+    Plain images of both signs make every convolution negative somewhere, even behind a max pool: a ReLU shows.
+    """
     import torch
     shape = network.input_shape if len(network.input_shape) != 2 else (1, *network.input_shape)
-    x = np.random.default_rng(0).normal(size=(3, *shape))
+    noise, plain = np.random.default_rng(0).normal(size=(8, *shape)), np.ones((1, *shape))
+    x = np.concatenate([noise, 30 * noise, plain, -plain, 30 * plain, -30 * plain])
     tensors = {name: tensor.detach().cpu().double() if tensor.is_floating_point() else tensor.cpu()
                for name, tensor in (*module.named_parameters(), *module.named_buffers())}
     try:
         with torch.no_grad():
-            expected = torch.func.functional_call(module, tensors, (torch.from_numpy(x.copy()),)).numpy()
+            expected = torch.func.functional_call(module, tensors, (torch.from_numpy(x.copy()),))
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"module does not run on float64 input of shape {x.shape}: {reason}") from error
-    value = network.as_input(x)
+    if not isinstance(expected, torch.Tensor):
+        raise TypeError(f"module must return a tensor; got {type(expected).__name__}")
+    value, expected = network.as_input(x), expected.numpy()
     for layer in network.layers.values():
         value = layer.forward(value)[0]
     got = value.transpose(0, 3, 1, 2).reshape(expected.shape if expected.size == value.size else -1)
@@ -204,10 +205,11 @@ def _to_torch(name, layer):
     if not isinstance(layer, (Conv2d, Linear)):
         raise TypeError(f"layer {name!r}: {type(layer).__name__} is none of the layers we know ({KNOWN})")
     out, into = layer.parameters["weight"].shape[:2]
-    bias = "bias" in layer.parameters
+    options = {"bias": "bias" in layer.parameters}
     if isinstance(layer, Linear):
-        return _filled(nn.utils.skip_init(nn.Linear, into, out, bias=bias), layer)
-    return _filled(nn.utils.skip_init(nn.Conv2d, into, out, layer.kernel, layer.stride, layer.padding, bias=bias), layer)
+        return _filled(nn.utils.skip_init(nn.Linear, into, out, **options), layer)
+    options.update(kernel_size=layer.kernel, stride=layer.stride, padding=layer.padding)
+    return _filled(nn.utils.skip_init(nn.Conv2d, into, out, **options), layer)
 
 
 def _filled(module, layer):

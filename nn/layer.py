@@ -56,6 +56,13 @@ def pair(value, name, least):
     return int(numbers[0]), int(numbers[1])
 
 
+def count(value, name):
+    """`value` as a whole number of at least 1; ValueError naming it otherwise."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return int(value)
+
+
 def uniform(rng, shape, fan_in):
     """PyTorch's start of weights and biases, uniform in ±1/√fan_in, drawn in float64 and returned as float32."""
     bound = 1 / np.sqrt(fan_in)

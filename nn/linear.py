@@ -5,7 +5,7 @@ In: (b, 1, 1, n). Out: (b, 1, 1, m), and a Jacobian with one position that sees 
 import numpy as np
 
 from nn.jacobian import Jacobian
-from nn.layer import Layer, like, product, uniform
+from nn.layer import Layer, count, like, product, uniform
 
 
 class Flatten(Layer):
@@ -17,7 +17,8 @@ class Flatten(Layer):
 
     def forward(self, x):
         """(b, y, x, c) → (b, 1, 1, c·y·x)."""
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), 1, 1, int(np.prod(x.shape[1:]))), x.shape[1:]
+        row = np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), 1, 1, int(np.prod(x.shape[1:])))
+        return row, x.shape[1:]
 
     def forward_derivative(self, jacobian, saved):
         """No derivative of its own: the units are named anew."""
@@ -39,7 +40,8 @@ class Linear(Layer):
     def __init__(self, in_features, out_features, *, bias=True, rng=None):
         super().__init__()
         rng = np.random.default_rng(0) if rng is None else rng
-        self.parameters["weight"] = uniform(rng, (out_features, in_features), in_features)
+        shape = (count(out_features, "out_features"), count(in_features, "in_features"))
+        self.parameters["weight"] = uniform(rng, shape, in_features)
         if bias:
             self.parameters["bias"] = uniform(rng, (out_features,), in_features)
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from nn.activation import Sigmoid, Softmax
 from nn.jacobian import Jacobian
+from nn.layer import Layer
+from nn.linear import Flatten
 
 OUTPUTS = ("logits", "centred", "probabilities")
 DERIVATIVE_BATCH = 16
@@ -29,6 +31,9 @@ class Network:
         self.layers = dict(layers) if isinstance(layers, dict) else {str(n): layer for n, layer in enumerate(layers)}
         if not self.layers:
             raise ValueError("layers must name at least one layer; got none")
+        for name, layer in self.layers.items():
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {name!r} must be a Layer; got {type(layer).__name__}")
         self.input_shape = tuple(int(n) for n in np.atleast_1d(input_shape))
         self._image = _image_shape(self.input_shape)
         last = list(self.layers)[-1]
@@ -64,6 +69,8 @@ class Network:
         for name, array in parameters.items():
             if np.shape(array) != own[name].shape:
                 raise ValueError(f"{name} must have the shape {own[name].shape}; got {np.shape(array)}")
+            if np.asarray(array).dtype.kind not in "fc" or not np.isfinite(array).all():
+                raise ValueError(f"{name} must hold finite floating-point numbers; got {np.asarray(array).dtype}")
         for name, array in parameters.items():
             layer, key = name.rsplit(".", 1)
             self.layers[layer].parameters[key] = np.array(array)
@@ -81,9 +88,10 @@ class Network:
         return _rows(self._output.forward(np.moveaxis(logits, 1, -1))[0])
 
     def predict(self, x):
-        """Eq. 7: x → (B,) the class with the largest output (the lowest of equals); for one output, 1 above 0.5."""
+        """Eq. 7: x → (B,) the class with the largest output (the lowest of equals); for one output, 1 where its logit
+        is positive."""
         logits = self.logits(x).real
-        return logits.argmax(axis=1) if self.classes > 1 else (self.probabilities(x)[:, 0] > 0.5).astype(int)
+        return logits.argmax(axis=1) if self.classes > 1 else (logits[:, 0] > 0).astype(int)
 
     def forward_derivative(self, x, of="logits"):
         """Eq. 3, J[b, j, i] = ∂F_j(X_b)/∂x_i, by the chain of Eq. 4-6 from the input to the output: x → (B, N, M).
@@ -171,14 +179,18 @@ class Network:
         return value, kept
 
     def _forward_derivative(self, value, of):
-        jacobian = Jacobian.identity(self._image, value.dtype)
-        for layer in self._chain:
-            value, saved = layer.forward(value)
-            jacobian = layer.forward_derivative(jacobian, saved)
-            jacobian.spare = True
+        batch = len(value)
+        logits, kept = self._run(value, keep=True)
+        steps = list(zip(self._chain, kept))
         if of == "probabilities":
-            jacobian = self._output.forward_derivative(jacobian, self._output.forward(value)[1])
-        table = np.array(jacobian.dense(len(value)).reshape(len(value), self.classes, self.features))
+            steps.append((self._output, self._output.forward(logits)[1]))
+        border = next((n for n, (layer, _) in enumerate(steps) if isinstance(layer, Flatten)), 0)
+        jacobian = _through(steps[:border], Jacobian.identity(self._image, value.dtype))
+        table = np.empty((batch, self.classes, *self._image), value.dtype)
+        for p0, p1, band in jacobian.bands() if border else [(0, self._image[1], jacobian)]:
+            part = _through(steps[border:], band).dense(batch)
+            table[:, :, :, p0:p1] = part.reshape(batch, self.classes, *band.image)
+        table = table.reshape(batch, self.classes, self.features)
         return table - table.mean(axis=1, keepdims=True) if of == "centred" else table
 
     def _backward(self, value, v, of):
@@ -192,6 +204,14 @@ class Network:
             grad = layer.backward(grad, saved)
         grad = np.broadcast_to(grad, (len(v), batch, *grad.shape[2:]))
         return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), self.features).copy()
+
+
+def _through(steps, jacobian):
+    """Eq. 5, one layer after the other; each may write over the Jacobian of the one before."""
+    for layer, saved in steps:
+        jacobian = layer.forward_derivative(jacobian, saved)
+        jacobian.spare = True
+    return jacobian
 
 
 def _rows(value):

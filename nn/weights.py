@@ -62,7 +62,7 @@ def load_arrays(path, shapes):
                 _check_names(path, archive.namelist(), [f"{name}.npy" for name in shapes])
                 return {name: _read(path, archive, name, shape) for name, shape in shapes.items()}
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
-                RuntimeError) as error:
+                RuntimeError, UnicodeDecodeError) as error:
             raise WeightsError(f"{path}: not a readable .npz file ({error})") from None
 
 

@@ -35,8 +35,8 @@ TEXTS = {
 def arguments(parser):
     """Describe the words of `jsma reproduce`."""
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
-    parser.add_argument("--digits", type=whole(1), default=20, metavar="N",
-                        help="digits of each set for Fig. 11 to 13, nine samples each (default: 20; the paper: 10,000)")
+    parser.add_argument("--digits", type=whole(1), default=10, metavar="N",
+                        help="digits of each set for Fig. 11 to 13, nine samples each (default: 10; the paper: 10,000)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this one (may be repeated)")
     add_model(parser)
     add_data(parser)

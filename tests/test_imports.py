@@ -10,10 +10,12 @@ OURS = {"data", "nn", "attack", "scripts", "tests"}
 ALLOWED = {"data": {"data"}, "nn": {"nn"}, "attack": {"attack"}, "scripts": OURS - {"tests"}}
 PACKAGES = {"data": {"numpy"}, "nn": {"numpy", "scipy"}, "attack": {"numpy", "scipy"},
             "scripts": {"numpy", "scipy", "matplotlib"}}
+OPTIONAL = {"torch", "jax", "autograd"}  # extras: only inside a function, so that everything works without them
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path, everywhere=True):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -28,4 +30,5 @@ def test_imports_point_one_way(room):
     for path in files:
         names = set(imported(path)) - set(sys.stdlib_module_names) - OURS | set(imported(path)) & OURS
         assert names & OURS <= ALLOWED[room], path
-        assert names - OURS <= PACKAGES[room], path
+        assert names - OURS - OPTIONAL <= PACKAGES[room], path
+        assert not OPTIONAL & set(imported(path, everywhere=False)), path

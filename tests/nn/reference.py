@@ -1,8 +1,8 @@
 """A dense referee for the forward derivative, written from the paper: every W_k of Eq. 5 as an explicit matrix.
 
-Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers that
-define a layer (kernel, stride, padding, weights) are read from `nn`; none of its arithmetic is used. Weights may be
-complex, so that the complex step can differentiate with respect to them too.
+Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers
+that define a layer (kernel, stride, padding, weights) are read from `nn`; none of its arithmetic is used. Weights may
+be complex, so that the complex step can differentiate with respect to them too.
 """
 import numpy as np
 
@@ -46,6 +46,15 @@ def close(got, expected, relative=1e-10):
     got, expected = np.asarray(got), np.asarray(expected)
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=0, atol=relative * max(np.abs(expected).max(initial=0), 1e-9))
+
+
+def with_random_weights(network, rng):
+    """`network` with normal float64 weights and biases (a bias of zero would hide a forgotten one)."""
+    for layer in network.layers.values():
+        for key, array in layer.parameters.items():
+            scale = 1 if key == "bias" else (2 / np.prod(array.shape[1:])) ** 0.5
+            layer.parameters[key] = scale * rng.normal(size=array.shape)
+    return network
 
 
 def _layer(layer, parameters, h, jacobian, shape):

@@ -1,4 +1,4 @@
-"""The paper's two architectures: LeNet (Fig. 8) against an implementation with scipy and against PyTorch, AND (Fig. 3)."""
+"""The paper's two architectures: LeNet (Fig. 8) against scipy's correlation and against PyTorch, AND (Fig. 3)."""
 from collections import OrderedDict
 
 import numpy as np
@@ -93,7 +93,7 @@ def test_seeds_are_repeatable():
 def test_the_start_is_pytorchs(make):
     """Weights and biases uniform in ±1/√n, n the inputs of a unit."""
     drawn = [make(seed).parameters() for seed in range(1 if make is LeNet else 200)]
-    for name, array in drawn[0].items():
+    for name in drawn[0]:
         fan_in = np.prod(drawn[0][name.replace("bias", "weight")].shape[1:])
         values = np.concatenate([parameters[name].reshape(-1) for parameters in drawn]) * fan_in ** 0.5
         assert np.abs(values).max() <= 1 + 1e-6
@@ -162,8 +162,8 @@ def test_torch_loads_the_weights_and_gives_the_same_numbers(pretrained, test_set
     tensor = torch.tensor(images[:, None], requires_grad=True)
     logits = module(tensor)
     close(pretrained.logits(images), logits.detach().numpy())
-    jacobian = [torch.autograd.grad(logits[:, j].sum(), tensor, retain_graph=True)[0].reshape(6, 784) for j in range(10)]
-    close(pretrained.forward_derivative(images), np.stack(jacobian, axis=1))
+    rows = [torch.autograd.grad(logits[:, j].sum(), tensor, retain_graph=True)[0].reshape(6, 784) for j in range(10)]
+    close(pretrained.forward_derivative(images), np.stack(rows, axis=1))
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels))
     loss.backward()
     values, saved = pretrained.forward(images)

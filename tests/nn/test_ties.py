@@ -30,8 +30,9 @@ def with_exact_weights(network, seed=0):
 def lenet_in_small():
     """Convolution and pooling as in LeNet, with a rectifier in place of the tanh, which would round."""
     return with_exact_weights(Network({
-        "conv1": Conv2d(1, 3, 5), "pool1": MaxPool2d(2), "relu1": ReLU(), "conv2": Conv2d(3, 4, 5), "pool2": MaxPool2d(2),
-        "relu2": ReLU(), "flatten": Flatten(), "fc": Linear(64, 5)}, (28, 28)))
+        "conv1": Conv2d(1, 3, 5), "pool1": MaxPool2d(2), "relu1": ReLU(),
+        "conv2": Conv2d(3, 4, 5), "pool2": MaxPool2d(2), "relu2": ReLU(),
+        "flatten": Flatten(), "fc": Linear(64, 5)}, (28, 28)))
 
 
 def overlapping():

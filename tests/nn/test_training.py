@@ -174,8 +174,9 @@ def test_stopping_in_between_changes_nothing():
 def test_training_is_repeatable_from_its_seed():
     images, labels = some_images()
     first, again, other = small(), small(), small()
-    losses = [train(network, images, labels, range(2), seed=seed) for network, seed in ((first, 1), (again, 1), (other, 2))]
-    assert losses[0] == losses[1] != losses[2]
+    one, two, three = (train(network, images, labels, range(2), seed=seed)
+                       for network, seed in ((first, 1), (again, 1), (other, 2)))
+    assert one == two != three
     for name, array in first.parameters().items():
         np.testing.assert_array_equal(array, again.parameters()[name])
 
