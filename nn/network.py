@@ -24,7 +24,7 @@ class Network:
     the last layer gives the logits and the probabilities are their softmax.
 
     Types: float32 and float64 input is computed in its own precision, other real input in float32, complex input
-    (for the complex step) in its own.
+    (for the complex step) in its own. `image` is the input's shape as (channels, height, width).
     """
 
     def __init__(self, layers, input_shape):
@@ -35,13 +35,13 @@ class Network:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {name!r} must be a Layer; got {type(layer).__name__}")
         self.input_shape = tuple(int(n) for n in np.atleast_1d(input_shape))
-        self._image = _image_shape(self.input_shape)
+        self.image = _image_shape(self.input_shape)
         last = list(self.layers)[-1]
         has_output = isinstance(self.layers[last], (Softmax, Sigmoid))
         self._output = self.layers[last] if has_output else Softmax()
         self._chain = [layer for name, layer in self.layers.items() if not (has_output and name == last)]
         self.shapes = {}
-        shape = self._image
+        shape = self.image
         for name, layer in self.layers.items():
             try:
                 shape = tuple(layer.output_shape(shape))
@@ -53,7 +53,7 @@ class Network:
     @property
     def features(self):
         """M, the number of input features."""
-        return int(np.prod(self._image))
+        return int(np.prod(self.image))
 
     def parameters(self):
         """{"layer.weight": array, …}: the arrays themselves, named and shaped as in a PyTorch `state_dict`."""
@@ -127,7 +127,7 @@ class Network:
     def trace(self, x):
         """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a `Jacobian`."""
         value = self.as_input(x)
-        jacobian = Jacobian.identity(self._image, value.dtype)
+        jacobian = Jacobian.identity(self.image, value.dtype)
         for name, layer in self.layers.items():
             value, saved = layer.forward(value)
             jacobian = layer.forward_derivative(jacobian, saved)
@@ -159,8 +159,8 @@ class Network:
         x = x.astype(x.dtype.newbyteorder("="), copy=False)
         if x.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
             x = x.astype(np.float32)
-        channels, height, width = self._image
-        shapes = {(self.features,), self.input_shape, self._image}
+        channels, height, width = self.image
+        shapes = {(self.features,), self.input_shape, self.image}
         if channels == 1 and len(self.input_shape) > 1:
             shapes.add((height, width))
         if x.ndim < 2 or x.shape[1:] not in shapes:
@@ -168,7 +168,7 @@ class Network:
             raise ValueError(f"x must have the shape {allowed}; got {x.shape}")
         if not np.isfinite(x).all():
             raise ValueError("x must be finite; it has NaN or infinite values")
-        return np.moveaxis(x.reshape(len(x), *self._image), 1, -1)
+        return np.moveaxis(x.reshape(len(x), *self.image), 1, -1)
 
     def _run(self, value, keep=False):
         kept = []
@@ -185,9 +185,9 @@ class Network:
         if of == "probabilities":
             steps.append((self._output, self._output.forward(logits)[1]))
         border = next((n for n, (layer, _) in enumerate(steps) if isinstance(layer, Flatten)), 0)
-        jacobian = _through(steps[:border], Jacobian.identity(self._image, value.dtype))
-        table = np.empty((batch, self.classes, *self._image), value.dtype)
-        for p0, p1, band in jacobian.bands() if border else [(0, self._image[1], jacobian)]:
+        jacobian = _through(steps[:border], Jacobian.identity(self.image, value.dtype))
+        table = np.empty((batch, self.classes, *self.image), value.dtype)
+        for p0, p1, band in jacobian.bands() if border else [(0, self.image[1], jacobian)]:
             part = _through(steps[border:], band).dense(batch)
             table[:, :, :, p0:p1] = part.reshape(batch, self.classes, *band.image)
         table = table.reshape(batch, self.classes, self.features)

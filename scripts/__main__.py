@@ -10,6 +10,7 @@ import sys
 
 COMMANDS = {
     "train": "train a network on MNIST",
+    "verify": "is every derivative right? layer by layer, against independent referees",
     "craft": "turn digits into adversarial samples",
     "reproduce": "the paper's figures and numbers beside ours, in one report",
     "bench": "how long everything takes",

@@ -19,6 +19,7 @@ from data import load_mnist
 from data.idx import replacing
 from nn import LeNet
 from nn.training import SGD, train_epoch
+from scripts import checks
 from scripts.craft import pair_up
 from scripts.options import whole
 
@@ -26,11 +27,16 @@ from scripts.options import whole
 def arguments(parser):
     """Describe the words of `jsma bench`."""
     parser.add_argument("--repeat", type=whole(1), default=9, metavar="N", help="timings of each row (default: 9)")
+    parser.add_argument("--checks", action="store_true",
+                        help="instead: which wrong derivatives our check and those of torch, jax and autograd find")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
 
 
 def run(args):
     """Measure, print the table."""
+    if args.checks:
+        print(checks.text(checks.table(load_mnist("test")[0][:4])))
+        return
     machine = _machine()
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     rows = []

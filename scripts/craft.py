@@ -13,7 +13,7 @@ import numpy as np
 from attack import craft, mean_distortion, success_rate
 from data import load_mnist, write_idx
 from data.idx import replacing
-from scripts.options import add_data, add_model, distortion, load_network, output_folder, whole
+from scripts.options import add_data, add_model, distortion, indices, load_network, output_folder, whole
 from scripts.progress import Progress
 
 SHOWN = 30
@@ -24,7 +24,7 @@ def arguments(parser):
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
     parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="default: test")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--index", type=_indices, metavar="I,J,…", help="digits by their number in the split, from 0")
+    which.add_argument("--index", type=indices, metavar="I,J,…", help="digits by their number in the split, from 0")
     which.add_argument("--count", type=whole(1), default=10, help="the first COUNT digits of the split (default: 10)")
     parser.add_argument("--target", type=_target, default="all",
                         help="a class, or 'all' for every class but the digit's own (default)")
@@ -86,10 +86,6 @@ def _write(folder, images, index, labels, targets, crafted):
     write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
     save_png(craft_grid(images, crafted.adversarial, index, labels, targets, crafted.success, SHOWN),
              folder / "grid.png")
-
-
-def _indices(text):
-    return [whole(0)(part) for part in text.split(",")]
 
 
 def _target(text):

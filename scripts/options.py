@@ -37,9 +37,19 @@ def add_data(parser):
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of IDX files (default: the shipped MNIST)")
 
 
+def indices(text):
+    """Whole numbers with commas between them, for argparse."""
+    return [whole(0)(part) for part in text.split(",")]
+
+
+def weights_option(parser):
+    """The option --weights."""
+    parser.add_argument("--weights", type=Path, metavar="FILE.npz", help="LeNet weights (default: the shipped ones)")
+
+
 def add_model(parser):
     """The options --weights and --derivative."""
-    parser.add_argument("--weights", type=Path, metavar="FILE.npz", help="LeNet weights (default: the shipped ones)")
+    weights_option(parser)
     parser.add_argument("--derivative", choices=["forward", "backward"], default="forward",
                         help="the paper's forward derivative (default), or the faster transposed chain")
 

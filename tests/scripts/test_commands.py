@@ -142,7 +142,8 @@ def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path):
     words = [sys.executable, "-m", "scripts", "train", "--data", str(small_mnist), "--holdout", "100", "--epochs",
              "10000", "--out", str(tmp_path / "w.npz")]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONUNBUFFERED": "1"})
+                               env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # "&" ignores it
     assert process.stdout.readline().startswith("epoch 1:")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

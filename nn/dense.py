@@ -1,0 +1,91 @@
+"""A dense referee for the forward derivative, written from the paper: every W_k of Eq. 5 as an explicit matrix.
+
+Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers that
+define a layer (kernel, stride, padding, weights) are read from the layers; none of their arithmetic is used. Weights may
+be complex, so that the complex step can differentiate with respect to them too. Slow, plain, and independent.
+"""
+import numpy as np
+
+from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.conv import Conv2d
+from nn.linear import Flatten, Linear
+from nn.pool import AvgPool2d, MaxPool2d
+
+
+def chain(network, x, parameters=None):
+    """Eq. 4-6 for one sample x (M,): a list of (name, H_k (C, Y, X), ∂H_k/∂x (C·Y·X, M)) over all layers."""
+    parameters = network.parameters() if parameters is None else parameters
+    shape = tuple(network.input_shape) + (1, 1) if len(network.input_shape) == 1 else network.input_shape
+    shape = (1, *shape) if len(shape) == 2 else tuple(shape)
+    h, jacobian, found = np.asarray(x).reshape(-1), np.eye(int(np.prod(shape))), []
+    for name, layer in network.layers.items():
+        own = {key: parameters[f"{name}.{key}"] for key in layer.parameters}
+        h, jacobian, shape = step(layer, own, h, jacobian, shape)
+        found.append((name, h.reshape(shape), jacobian))
+    return found
+
+
+def step(layer, parameters, h, jacobian, shape):
+    """One layer: H (units,), ∂H/∂x (units, M) and the shape (C, Y, X) of its input → those of its output."""
+    if isinstance(layer, (Tanh, Sigmoid, ReLU)):
+        h, slope = _activation(layer, h)
+        return h, slope[:, None] * jacobian, shape
+    if isinstance(layer, Softmax):
+        return (*_softmax(h, jacobian, shape), shape)
+    if isinstance(layer, Flatten):
+        return h, jacobian, (len(h), 1, 1)
+    if isinstance(layer, Linear):
+        matrix, shape = parameters["weight"], (len(parameters["weight"]), 1, 1)
+        bias = parameters.get("bias", 0)
+    elif isinstance(layer, Conv2d):
+        matrix, bias, shape = _convolution(layer, parameters, shape)
+    else:
+        (matrix, shape), bias = _pooling(layer, h, shape), 0
+    return matrix @ h + bias, matrix @ jacobian, shape
+
+
+def _activation(layer, z):
+    if isinstance(layer, Tanh):
+        return np.tanh(z), 1 / np.cosh(z) ** 2
+    if isinstance(layer, Sigmoid):
+        return 1 / (1 + np.exp(-z)), np.exp(-z) / (1 + np.exp(-z)) ** 2
+    return np.where(z.real > 0, z, 0), np.where(z.real > 0, 1.0, 0.0)
+
+
+def _softmax(z, jacobian, shape):
+    """Over the channels of each position: ∂p_j/∂z_k = p_j (δ_jk − p_k)."""
+    p, matrix = np.zeros_like(z), np.zeros((len(z), len(z)), z.dtype)
+    for units in np.arange(len(z)).reshape(shape[0], -1).T:
+        e = np.exp(z[units] - z[units].real.max())
+        p[units] = e / e.sum()
+        matrix[np.ix_(units, units)] = np.diag(p[units]) - np.outer(p[units], p[units])
+    return p, matrix @ jacobian
+
+
+def _convolution(layer, parameters, shape):
+    weight, (channels, height, width) = parameters["weight"], shape
+    (out, _, ky, kx), (sy, sx), (py, px) = weight.shape, layer.stride, layer.padding
+    rows, columns = (height + 2 * py - ky) // sy + 1, (width + 2 * px - kx) // sx + 1
+    matrix = np.zeros((out, rows, columns, channels, height, width), weight.dtype)
+    for y, x, dy, dx in np.ndindex(rows, columns, ky, kx):
+        v, u = sy * y + dy - py, sx * x + dx - px
+        if 0 <= v < height and 0 <= u < width:
+            matrix[:, y, x, :, v, u] = weight[:, :, dy, dx]
+    bias = np.repeat(parameters["bias"], rows * columns) if "bias" in parameters else 0
+    return matrix.reshape(out * rows * columns, -1), bias, (out, rows, columns)
+
+
+def _pooling(layer, h, shape):
+    (channels, height, width), (ky, kx), (sy, sx) = shape, layer.kernel, layer.stride
+    rows, columns = (height - ky) // sy + 1, (width - kx) // sx + 1
+    matrix = np.zeros((channels, rows, columns, channels, height, width))
+    values = h.real.reshape(shape)
+    for c, y, x in np.ndindex(channels, rows, columns):
+        taps = [(sy * y + dy, sx * x + dx) for dy in range(ky) for dx in range(kx)]
+        if isinstance(layer, MaxPool2d):
+            taps = [max(taps, key=lambda tap: values[(c, *tap)])]  # max keeps the first of equals
+        else:
+            assert isinstance(layer, AvgPool2d)
+        for v, u in taps:
+            matrix[c, y, x, c, v, u] = 1 / len(taps)
+    return matrix.reshape(channels * rows * columns, -1), (channels, rows, columns)

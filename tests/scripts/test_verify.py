@@ -1,0 +1,31 @@
+"""`jsma verify`: exit status 0 right, 1 wrong, 2 could not check; the table and the JSON."""
+import json
+
+import pytest
+
+import scripts.verify
+from nn import LeNet
+from scripts.__main__ import main
+from scripts.mistakes import MISTAKES
+
+
+def test_right_is_0_and_a_row_a_layer(capsys):
+    assert main(["verify", "--against", "complex step", "--digits", "0,5"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("right: every layer agrees with complex step") == 2
+    assert all(shown.count(f"\n{layer} ") == 2 for layer in LeNet.pretrained().layers)
+
+
+def test_wrong_is_1_and_names_the_layer(capsys, monkeypatch):
+    wrong = MISTAKES["conv: kernel flipped"].make(LeNet.pretrained())
+    monkeypatch.setattr(scripts.verify, "load_network", lambda path: wrong)
+    assert main(["verify", "--against", "complex step", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)[0]
+    assert report["verdict"] == "wrong" and report["finding"]["layer"] == "conv2"
+
+
+@pytest.mark.parametrize("words", [["--against", "oracle"], ["--digits", "10000"], ["--weights", "none.npz"],
+                                   ["--digits", "x"], ["--dtype", "float16"]])
+def test_what_cannot_be_checked_is_2(words, capsys):
+    assert main(["verify", *words]) == 2
+    assert capsys.readouterr().err.startswith("jsma: error: ")
