@@ -17,5 +17,5 @@ from nn.pool import AvgPool2d, MaxPool2d
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = ["AndNetwork", "AvgPool2d", "Conv2d", "Flatten", "Jacobian", "Layer", "LeNet", "Linear", "MaxPool2d",
-           "Network", "ReLU", "Report", "Sigmoid", "Softmax", "Tanh", "WeightsError", "check_jacobian", "check_network", "from_torch", "load_weights",
-           "save_weights", "to_torch"]
+           "Network", "ReLU", "Report", "Sigmoid", "Softmax", "Tanh", "WeightsError", "check_jacobian",
+           "check_network", "from_torch", "load_weights", "save_weights", "to_torch"]

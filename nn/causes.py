@@ -1,7 +1,7 @@
 """What a wrong derivative looks like: from the pattern of its errors to the likely mistake, in a few words.
 
-In: the claimed and the right ∂H_k/∂x of the first wrong layer, and what went into it. Out: a cause, or "" where no pattern
-shows. A cause is named only if making that mistake on purpose gives the claimed numbers.
+In: the claimed and the right ∂H_k/∂x of the first wrong layer, and what went into it. Out: a cause, or "" where no
+pattern shows. A cause is named only if making that mistake on purpose gives the claimed numbers.
 """
 import copy
 
@@ -15,7 +15,7 @@ from nn.pool import MaxPool2d
 
 
 def likely_cause(layer, value, before, claimed, expected, image):
-    """`value` (1, y, x, c) and `before` (units, M): the layer's input and its Jacobian; `claimed`, `expected` (units, M);
+    """`value` (1, y, x, c), `before` (units, M): the layer's input and its Jacobian; `claimed`, `expected` (units, M);
     `image` = (channels, height, width), or None for inputs that are no images."""
     for cause, wrong in _on_purpose(layer, value, before):
         if _same(claimed, wrong, expected):
@@ -55,7 +55,8 @@ def _on_purpose(layer, value, before):
             for step in (1, -1):
                 yield f"shifted by a pixel (one {name})", _with(layer, value, before, _rolled(weight, step, axis))
     if isinstance(layer, Linear):
-        yield "the weight is transposed", _with(layer, value, before, np.ascontiguousarray(weight.T).reshape(weight.shape))
+        turned = np.ascontiguousarray(weight.T).reshape(weight.shape)
+        yield "the weight is transposed", _with(layer, value, before, turned)
 
 
 def _with(layer, value, before, weight):

@@ -1,8 +1,9 @@
 """Is this derivative right, and if not, in which layer does it first go wrong? `check_network` holds every layer's
 ∂H_k/∂x, backward step and parameter gradients against referees that share no arithmetic with them.
 
-In: a network and real samples. Out: a `Report`: a verdict, a row a layer, the worst entry with its likely cause. Referees:
-the complex step (exact to rounding), the dense Eq. 5 of `dense`, and on request the programs of `foreign`.
+In: a network and real samples. Out: a `Report`: a verdict, a row a layer, the worst entry with its likely cause.
+Referees: the complex step (exact to rounding), the dense Eq. 5 of `dense`, central differences, and on request the
+programs of `foreign`. Read on in `functions` for a bare function.
 """
 import copy
 from dataclasses import asdict, dataclass, field
@@ -88,8 +89,9 @@ def check_network(network, x, *, against=("complex step", "dense"), tolerance=No
 
     x: (B, …) samples in a shape the network takes; forward derivatives and backward steps are checked at the first one,
     parameter gradients over all. float64 x is checked in float64, float32 x in float32 with tolerances that fit.
-    against: "complex step", "dense", "differences" and names of `nn.foreign.FOREIGN`. tolerance: the largest allowed error relative to
-    the largest entry (default 1e-9; 1e-3 in float32). nudge: first move x off its ties. seed: of noise and cotangents.
+    against: "complex step", "dense", "differences", names of `nn.foreign.FOREIGN`. tolerance: the largest allowed error
+    relative to the largest entry (default 1e-9; 1e-3 in float32). nudge: first move x off its ties. seed: of
+    the noise and the cotangents.
 
     Referees that follow another rule than "the first maximum wins" are not asked about entries that hang on a tie.
     Returns a `Report`; a referee that is not installed is listed in `missing`. ValueError for an unknown referee.
@@ -103,7 +105,8 @@ def check_network(network, x, *, against=("complex step", "dense"), tolerance=No
     tolerance = TOLERANCE[precision] if tolerance is None else tolerance
     notes = [] if precision == "float64" else [f"in {precision}: errors up to {tolerance:g} of the largest entry pass"]
     expected, missing = _ask(network, one, against)
-    claimed = {name: (h[0], jacobian.dense(1)[0].reshape(h[0].size, -1)) for name, h, jacobian in network.trace(one[None])}
+    claimed = {name: (h[0], jacobian.dense(1)[0].reshape(h[0].size, -1))
+               for name, h, jacobian in network.trace(one[None])}
     rows, finding = _forward(network, one, claimed, expected, tolerance)
     if expected:
         full = max(expected.values(), key=len)
@@ -113,7 +116,7 @@ def check_network(network, x, *, against=("complex step", "dense"), tolerance=No
 
 
 def complex_step(network, x):
-    """{layer: ∂H_k/∂x (units, M)} of one sample x by the complex step h = 1e-30: Im H_k(x + ih) / h, exact to rounding."""
+    """{layer: ∂H_k/∂x (units, M)} of one sample x by the complex step h = 1e-30: Im H_k(x + ih) / h."""
     x = np.asarray(x).reshape(-1).astype(np.complex128)
     parts = {name: [] for name in network.layers}
     for start in range(0, len(x), 49):
@@ -255,7 +258,7 @@ def _backward(network, x, expected, tolerance, rng):
 
 
 def _gradients(network, value, tolerance, rng):
-    """Each layer's parameter gradients against the complex step in the layer: sampled entries and a random direction."""
+    """Each layer's parameter gradients against the complex step in it: sampled entries and a random direction."""
     for name, layer in network.layers.items():
         h, saved = layer.forward(value)
         cotangent = rng.normal(size=h.shape)

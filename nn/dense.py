@@ -1,8 +1,8 @@
 """A dense referee for the forward derivative, written from the paper: every W_k of Eq. 5 as an explicit matrix.
 
-Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers that
-define a layer (kernel, stride, padding, weights) are read from the layers; none of their arithmetic is used. Weights may
-be complex, so that the complex step can differentiate with respect to them too. Slow, plain, and independent.
+Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers
+that define a layer (kernel, stride, padding, weights) are read from the layers; none of their arithmetic is used.
+Weights may be complex, so that the complex step can differentiate with respect to them too. Slow and plain.
 """
 import numpy as np
 

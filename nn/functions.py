@@ -1,7 +1,7 @@
 """A bare function with a hand-written Jacobian: is it right? `check_jacobian` needs no network and no layers.
 
-In: f, what is claimed to be its Jacobian, a point. Out: a `Report` as in `checking`. Referees: the complex step, where f
-takes complex numbers, and central differences (SciPy's, with their own error estimate). Where the differences from the
+In: f, what is claimed to be its Jacobian, a point. Out: a `Report` as in `checking`. Referees: the complex step, where
+f takes complex numbers, and central differences (SciPy's, with their own error estimate). Where the differences from the
 left and from the right do not meet, f has a kink: such entries are counted and not judged by differences.
 """
 import numpy as np
@@ -16,7 +16,7 @@ TOLERANCE = {"complex step": 1e-9, "central differences": 1e-5}
 def check_jacobian(f, jacobian, x, *, image=None, tolerance=None):
     """Hold a claimed Jacobian against the complex step and central differences at the point `x`.
 
-    f: (M,) → (N,) (or a number); jacobian: (N, M), or a function of x that gives it; x: (M,), or any shape that f takes,
+    f: (M,) → (N,) (or a number); jacobian: (N, M), or a function of x that gives it; x: (M,), or any shape f takes,
     features in row-major order. image: (channels, height, width) if the features are pixels, to name them by row and
     column. tolerance: the largest allowed error relative to the largest entry (default 1e-9 for the complex step, 1e-5
     plus SciPy's error estimate for differences).

@@ -1,6 +1,6 @@
 """Is every derivative of the network right? `jsma verify` checks it layer by layer on real digits.
 
-In: weights (default: the shipped LeNet), digits, referees. Out: a verdict, a table with a row a layer, for a mistake the
+In: weights (default: the shipped LeNet), digits, referees. Out: a verdict, a row a layer, for a mistake the
 worst entry and its likely cause. Exit status 0 right, 1 wrong, 2 could not check.
 """
 import json
