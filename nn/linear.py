@@ -74,16 +74,18 @@ class Linear(Layer):
             table = np.array(weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0), order="C")
             table = table.reshape(height, width, channels, 1, 1, 1, out)
             return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
-        weight = np.ascontiguousarray(weight.reshape(out, -1, *units).transpose(3, 2, 1, 0))
+        rows = before.coverage(0)
+        low, high = min(u0 for _, _, u0, _ in rows), max(u1 for _, _, _, u1 in rows)
+        weight = np.ascontiguousarray(weight.reshape(out, -1, *units)[:, :, low:high].transpose(3, 2, 1, 0))
         batch = before.values.shape[5]
         table = np.empty((height, width, channels, 1, 1, batch, out), before.values.dtype)
         for q0, q1, v0, v1 in before.coverage(1):
             column = np.ascontiguousarray(weight[v0:v1].swapaxes(0, 1))
-            for p0, p1, u0, u1 in before.coverage(0):
+            for p0, p1, u0, u1 in rows:
                 block = table[p0:p1, q0:q1]
                 if u0 < u1 and v0 < v1:
                     seen = _seen(before, (p0, p1, u0, u1), (q0, q1, v0, v1))
-                    block[:] = (seen @ column[u0:u1].reshape(-1, out)).reshape(block.shape)
+                    block[:] = (seen @ column[u0 - low:u1 - low].reshape(-1, out)).reshape(block.shape)
                 else:
                     block[:] = 0
         return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)

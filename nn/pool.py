@@ -36,6 +36,8 @@ class _Pool2d(Layer):
         spread = values.shape[3:5] == (1, 1)
         reach = [taps_inside(*sizes) for sizes in zip(self.kernel, values.shape, old)]
         shape = np.broadcast_shapes(np.shape(shares[0]), (*((1, 1) if spread else positions), *values.shape[5:]))
+        if values.shape[5] < shape[2]:  # long rows in memory are multiplied faster than short ones repeated
+            values = np.repeat(values, shape[2], axis=5)
         out = np.zeros((len(reach[0]), len(reach[1]), values.shape[2], *shape), values.dtype)
         part = np.empty_like(out[0, 0])
         under = dict(self._taps(positions))

@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
 
 def table(images):
-    """Every case put to every checker; about three minutes on two cores.
+    """Every case put to every checker; about four minutes on two cores.
 
     Args:
         images: (n, 28, 28) in [0, 1]; the first is taken.

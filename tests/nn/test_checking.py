@@ -66,6 +66,13 @@ def test_central_differences_judge_what_hangs_on_no_tie(digits):
     assert check_network(wrong, digits, against=["differences"]).verdict == "wrong"
 
 
+@pytest.mark.parametrize("shade", [0.0, 1.0])
+def test_an_even_image_is_no_mistake(shade):
+    """All windows are tied; the dense referee rounds otherwise and sees other winners."""
+    report = check_network(LeNet.pretrained(), np.full((1, 28, 28), shade), against=["complex step", "dense"])
+    assert report.verdict == "right" and report.rows[4].ties > 700
+
+
 def test_relu_at_zero_is_counted():
     network = Network([ReLU(), Linear(3, 2)], (3,))
     assert check_network(network, np.array([[0.0, 1.0, -1.0]])).rows[0].ties == 1
