@@ -1,26 +1,52 @@
 """What a wrong derivative looks like: from the pattern of its errors to the likely mistake, in a few words.
 
-In: the claimed and the right ∂H_k/∂x of the first wrong layer, and what went into it. Out: a cause, or "" where no
-pattern shows. A cause is named only if making that mistake on purpose gives the claimed numbers.
+In: the first wrong layer, what went into it, and what it made of that. Out: a cause, or "" where no pattern shows. A
+cause is named only if making that mistake on purpose, in a copy of the layer as it stands in `nn`, gives the claimed
+numbers.
 """
-import copy
+from copy import copy
 
 import numpy as np
 
-from nn import dense
 from nn.activation import ReLU, Sigmoid, Tanh
 from nn.conv import Conv2d
+from nn.jacobian import Jacobian
+from nn.layer import Layer
 from nn.linear import Linear
 from nn.pool import MaxPool2d
+from nn.ties import winners
 
 
-def likely_cause(layer, value, before, claimed, expected, image):
-    """`value` (1, y, x, c), `before` (units, M): the layer's input and its Jacobian; `claimed`, `expected` (units, M);
-    `image` = (channels, height, width), or None for inputs that are no images."""
-    for cause, wrong in _on_purpose(layer, value, before):
-        if _same(claimed, wrong, expected):
-            return cause
-    return scaled(claimed, expected) or (moved(claimed, expected, image) if image else "")
+def plain(layer):
+    """A copy of `layer` with the arithmetic of `nn`, whatever its class overrides; None for a kind not known there."""
+    kind = next(base for base in type(layer).__mro__ if base.__module__.partition(".")[0] == "nn")
+    if kind is Layer:
+        return None
+    other = copy(layer)
+    other.__class__ = kind
+    return other
+
+
+def likely_cause(layer, value, apply, claimed, expected, image=None, steps=(1,)):
+    """The mistake that gives `claimed` in place of `expected`, both of one shape.
+
+    value: (b, y, x, c), the layer's input. apply: (layer, saved) → numbers of that shape, by a layer like this one.
+    image: (channels, height, width) of the last axis, if it is an image; steps: by how much its windows may be shifted.
+    """
+    right = plain(layer)
+    if right is not None:
+        for cause, wrong, saved in _on_purpose(right, value):
+            if _same(claimed, apply(wrong, saved), expected):
+                return cause
+    return scaled(claimed, expected) or (moved(claimed, expected, image, steps) if image else "")
+
+
+def turned(claimed, expected):
+    """"the weight is transposed", "the kernel is flipped", … where the claimed gradient of a weight is that."""
+    patterns = {"transposed": expected.T.reshape(expected.shape)}
+    if expected.ndim == 4:
+        patterns = {"flipped": expected[:, :, ::-1, ::-1], "transposed (rows for columns)": expected.swapaxes(2, 3)}
+    return next((f"it is {name}" for name, wrong in patterns.items() if _same(claimed, wrong, expected)), "")
 
 
 def scaled(claimed, expected):
@@ -38,41 +64,83 @@ def scaled(claimed, expected):
     return f"scaled by {factor:.6g}"
 
 
-def _on_purpose(layer, value, before):
-    """Yields (cause, ∂H/∂x as it comes out with that mistake)."""
+def moved(claimed, expected, image, steps=(1,)):
+    """"shifted by …", "rows and columns … transposed" or "" for derivatives (units, pixels) of an image."""
+    claimed, expected = claimed.reshape(-1, *image), expected.reshape(-1, *image)
+    for axis, name in ((2, "row"), (3, "column")):
+        for step in (s * sign for s in sorted(set(steps)) for sign in (1, -1)):
+            inner = [slice(None)] * 4
+            inner[axis] = slice(abs(step), -abs(step))  # what was rolled over the edge is not looked at
+            wrong = np.roll(expected, step, axis=axis)
+            if _same(*(array[tuple(inner)] for array in (claimed, wrong, expected))):
+                return f"shifted by a pixel (one {name})" if abs(step) == 1 else f"shifted by {abs(step)} {name}s"
+    if image[1] == image[2] and _same(claimed, expected.swapaxes(2, 3), expected):
+        return "rows and columns of the image are transposed"
+    return ""
+
+
+class _NoSlope(Layer):
+    """f' is forgotten, forward and backward."""
+
+    def forward_derivative(self, jacobian, saved):
+        return jacobian
+
+    def backward(self, grad_y, saved):
+        return grad_y
+
+
+class _EveryMaximum(MaxPool2d):
+    """Every tied unit counts in full; `saved` is a list, one a tap, as `MaxPool2d` saves it."""
+
+    def forward_derivative(self, jacobian, saved):
+        parts = [MaxPool2d.forward_derivative(self, jacobian, one) for one in saved]
+        first = parts[0]
+        return Jacobian(sum(part.values for part in parts), first.stride, first.start, first.units, first.image)
+
+    def backward(self, grad_y, saved):
+        return sum(MaxPool2d.backward(self, grad_y, one) for one in saved)
+
+
+def _on_purpose(layer, value):
+    """Yields (cause, a layer with that mistake, what its derivatives need)."""
+    y, saved = layer.forward(value)
     if isinstance(layer, (Tanh, Sigmoid, ReLU)):
-        yield "f' is missing", before
+        yield "f' is missing", _NoSlope(), None
+    if isinstance(layer, Tanh):
+        yield "f' is 1 − tanh, not 1 − tanh²", layer, 1 - y
     if isinstance(layer, MaxPool2d):
-        yield "at ties another unit wins than the first maximum", _last_wins(layer, value, before)
+        yield from _at_ties(layer, value, saved)
     weight = layer.parameters.get("weight")
     if isinstance(layer, Conv2d):
-        yield "the kernel is flipped", _with(layer, value, before, weight[:, :, ::-1, ::-1])
+        yield "the kernel is flipped", _with(layer, weight[:, :, ::-1, ::-1]), saved
         if weight.shape[2] == weight.shape[3]:
-            yield "the kernel is transposed (rows for columns)", _with(layer, value, before, weight.swapaxes(2, 3))
-        if weight.shape[0] == weight.shape[1]:
-            yield "input and output channels are transposed", _with(layer, value, before, weight.swapaxes(0, 1))
+            yield "the kernel is transposed (rows for columns)", _with(layer, weight.swapaxes(2, 3)), saved
+        turned_channels = np.ascontiguousarray(weight.swapaxes(0, 1)).reshape(weight.shape)
+        yield "input and output channels are transposed", _with(layer, turned_channels), saved
         for axis, name in ((2, "row"), (3, "column")):
             for step in (1, -1):
-                yield f"shifted by a pixel (one {name})", _with(layer, value, before, _rolled(weight, step, axis))
+                yield f"shifted by a pixel (one {name})", _with(layer, _rolled(weight, step, axis)), saved
     if isinstance(layer, Linear):
-        turned = np.ascontiguousarray(weight.T).reshape(weight.shape)
-        yield "the weight is transposed", _with(layer, value, before, turned)
+        yield "the weight is transposed", _with(layer, np.ascontiguousarray(weight.T).reshape(weight.shape)), saved
 
 
-def _with(layer, value, before, weight):
-    shape = (value.shape[3], *value.shape[1:3])
-    return dense.step(layer, {**layer.parameters, "weight": weight}, np.zeros(value.size), before, shape)[1]
+def _at_ties(layer, value, saved):
+    shape, winner = saved
+    channels, rows, columns = layer.output_shape((shape[3], *shape[1:3]))
+    if len(value) == 1:
+        largest = [np.moveaxis(here.reshape(channels, rows, columns), 0, -1)[None]
+                   for _, here in winners(layer, value, ulps=0)]
+        last = np.select(largest[::-1], range(len(largest) - 1, -1, -1)).astype(winner.dtype)
+        yield "at ties the last maximum wins, not the first", layer, (shape, last)
+        every = _EveryMaximum(layer.kernel, layer.stride)
+        yield "at ties every maximum counts, not the first alone", every, [
+            (shape, np.where(here, number, len(largest)).astype(winner.dtype)) for number, here in enumerate(largest)]
 
 
-def _last_wins(layer, value, before):
-    turned = copy.copy(layer)
-    flat = value.transpose(0, 3, 1, 2).reshape(value.shape[3], *value.shape[1:3])[:, ::-1, ::-1].reshape(-1)
-    shape = (value.shape[3], *value.shape[1:3])
-    order = np.arange(value.size).reshape(shape)[:, ::-1, ::-1].reshape(-1)
-    if any((n - k) % s for n, k, s in zip(shape[1:], layer.kernel, layer.stride)):
-        return np.full((1, 1), np.nan)
-    out = dense.step(turned, {}, flat, before[order], shape)
-    return out[1].reshape(*out[2], -1)[:, ::-1, ::-1].reshape(-1, before.shape[1])
+def _with(layer, weight):
+    other = copy(layer)
+    other.parameters = {**layer.parameters, "weight": weight}
+    return other
 
 
 def _rolled(weight, step, axis):
@@ -81,20 +149,6 @@ def _rolled(weight, step, axis):
     edge[axis] = 0 if step > 0 else -1
     rolled[tuple(edge)] = 0
     return rolled
-
-
-def moved(claimed, expected, image):
-    """"shifted by a pixel …", "rows and columns … transposed" or "" for derivatives (units, M) of an image."""
-    claimed, expected = claimed.reshape(-1, *image), expected.reshape(-1, *image)
-    inner = slice(1, -1)
-    for axis, name in ((2, "row"), (3, "column")):
-        for step in (1, -1):
-            wrong = np.roll(expected, step, axis=axis)
-            if _same(*(array[:, :, inner, inner] for array in (claimed, wrong, expected))):
-                return f"shifted by a pixel (one {name})"
-    if image[1] == image[2] and _same(claimed, expected.swapaxes(2, 3), expected):
-        return "rows and columns of the image are transposed"
-    return ""
 
 
 def _same(claimed, wrong, expected):

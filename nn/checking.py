@@ -1,80 +1,31 @@
 """Is this derivative right, and if not, in which layer does it first go wrong? `check_network` holds every layer's
 ∂H_k/∂x, backward step and parameter gradients against referees that share no arithmetic with them.
 
-In: a network and real samples. Out: a `Report`: a verdict, a row a layer, the worst entry with its likely cause.
-Referees: the complex step (exact to rounding), the dense Eq. 5 of `dense`, central differences, and on request the
-programs of `foreign`. Read on in `functions` for a bare function.
+In: a network and real samples. Out: a `Report` (`verdict`). Referees: the complex step (exact to rounding), the dense
+Eq. 5 of `dense`, central differences, and on request the programs of `foreign`. Where there is no derivative: `ties`.
+The likely mistake: `causes`. Read on in `functions` for a bare function.
 """
-import copy
-from dataclasses import asdict, dataclass, field
+from collections import namedtuple
+from copy import copy
 
 import numpy as np
 from scipy import differentiate
 
 from nn import dense
-from nn.activation import ReLU, Sigmoid, Softmax
-from nn.causes import likely_cause, scaled
-from nn.conv import Conv2d
+from nn.activation import Sigmoid, Softmax
+from nn.causes import likely_cause, plain, scaled, turned
 from nn.foreign import FOREIGN, MissingReferee
-from nn.linear import Linear
-from nn.pool import MaxPool2d
+from nn.jacobian import Jacobian
+from nn.ties import ties
+from nn.verdict import Comparison, Finding, Report, Row
 
 STEP = 1e-30
 TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 DIFFERENCES = 1e-5  # the tolerance of central differences, in either precision at least
 SAMPLED = 60
-
-
-@dataclass
-class Finding:
-    """The first thing that is wrong: where, the worst entry, and what the pattern looks like."""
-    layer: str
-    part: str       # "forward derivative", "backward" or "gradient"
-    referee: str
-    entry: str      # which output and pixel, or which parameter
-    claimed: float
-    expected: float
-    cause: str      # "" where no pattern shows
-
-
-@dataclass
-class Row:
-    """One layer: its ∂H_k/∂x and the largest error (relative to its largest entry) against each referee."""
-    layer: str
-    shape: tuple    # (C, Y, X) of H_k
-    nonzero: float  # percent of the entries of ∂H_k/∂x
-    largest: float
-    ties: int       # max-pooling windows with several largest units, or ReLUs at exactly 0
-    errors: dict = field(default_factory=dict)
-
-
-@dataclass
-class Report:
-    """`verdict` is "right", "wrong" or "unchecked"; `layer` and `part` name the first mistake, or are None."""
-    rows: list
-    finding: Finding | None
-    missing: dict   # {referee: why it could not be asked}
-    notes: list
-    checked: bool = True
-
-    @property
-    def verdict(self):
-        return "unchecked" if not self.checked else "right" if self.finding is None else "wrong"
-
-    @property
-    def layer(self):
-        return self.finding.layer if self.finding else None
-
-    @property
-    def part(self):
-        return self.finding.part if self.finding else None
-
-    def to_dict(self):
-        """All of it as plain dicts and lists, for JSON."""
-        return {"verdict": self.verdict, **asdict(self)}
-
-    def __str__(self):
-        return "\n".join(_lines(self))
+# One layer at the sample: its input (1, y, x, c), what its derivatives need, the Jacobian of its input, its own as a
+# table (units, M), the Jacobian itself
+_Step = namedtuple("_Step", "name layer value saved before claimed after")
 
 
 def nudged(x, seed=0):
@@ -93,26 +44,28 @@ def check_network(network, x, *, against=("complex step", "dense"), tolerance=No
     relative to the largest entry (default 1e-9; 1e-3 in float32). nudge: first move x off its ties. seed: of
     the noise and the cotangents.
 
-    Where others than the complex step disagree on entries that hang on a tie, they are not asked about these: they break
-    it by another rule, or round otherwise and see none.
+    Entries that hang on a tie are counted. Where a referee other than the complex step disagrees on them it is not
+    asked about these: it breaks ties by another rule, or rounds otherwise and sees none.
     Returns a `Report`; a referee that is not installed is listed in `missing`. ValueError for an unknown referee.
     """
     unknown = set(against) - {*OWN, *FOREIGN}
     if unknown:
         raise ValueError(f"against must name some of {', '.join((*OWN, *FOREIGN))}; got {sorted(unknown)}")
     value = network.as_input(nudged(x, seed) if nudge else x)
+    if not len(value):
+        raise ValueError("x must hold at least one sample; got none")
     one = np.moveaxis(value[:1], -1, 1).reshape(network.input_shape)
     precision = value.dtype.name
     tolerance = TOLERANCE[precision] if tolerance is None else tolerance
     notes = [] if precision == "float64" else [f"in {precision}: errors up to {tolerance:g} of the largest entry pass"]
     expected, missing = _ask(network, one, against)
-    claimed = {name: (h[0], jacobian.dense(1)[0].reshape(h[0].size, -1))
-               for name, h, jacobian in network.trace(one[None])}
-    rows, finding = _forward(network, one, claimed, expected, tolerance)
+    steps = list(_steps(network, value[:1]))
+    rows, finding = _forward(network, steps, expected, tolerance)
     if expected:
-        full = max(expected.values(), key=len)
-        finding = finding or _backward(network, one, full, tolerance, np.random.default_rng(seed))
-        finding = finding or _gradients(network, value, tolerance, np.random.default_rng(seed))
+        name, full = max(expected.items(), key=lambda item: len(item[1]))
+        rng = np.random.default_rng(seed)
+        finding = finding or _backward(network, steps, name, full, tolerance, rng)
+        finding = finding or _gradients(network, value, tolerance, rng)
     return Report(rows, finding, missing, notes, bool(expected))
 
 
@@ -158,106 +111,134 @@ def _ask(network, x, against):
     return expected, missing
 
 
-def _forward(network, x, claimed, expected, tolerance):
-    rows, finding, before = [], None, None
-    unsettled = np.zeros((x.size, x.size), bool)
-    identity = np.eye(x.size)
-    value = network.as_input(x[None])
+def _steps(network, value):
+    jacobian = Jacobian.identity(network.image, value.dtype)
     for name, layer in network.layers.items():
-        h, jacobian = claimed[name]
-        scale = np.abs(jacobian).max(initial=0)
-        ties, unsettled = _unsettled(layer, value, identity if before is None else before, unsettled)
-        row = Row(name, h.shape, 100 * np.count_nonzero(jacobian) / jacobian.size, float(scale), ties)
-        for referee, found in expected.items():
-            if name not in found:
+        after, saved = layer.forward(value)
+        before, jacobian = jacobian, layer.forward_derivative(jacobian, saved)
+        yield _Step(name, layer, value, saved, before, _table(jacobian), after)
+        value = after
+
+
+def _table(jacobian):
+    return jacobian.dense(1)[0].reshape(-1, int(np.prod(jacobian.image)))
+
+
+def _forward(network, steps, expected, tolerance):
+    """Each layer's ∂H_k/∂x against every referee: the rows, and the first that is wrong."""
+    rows, finding, before, because = [], None, np.eye(network.features), []
+    undecided = np.zeros(before.shape, bool)
+    for step in steps:
+        number, undecided = ties(step.layer, step.value, before, undecided)
+        because = because + [step.name] * (number > 0)
+        row = Row(step.name, network.shapes[step.name], 100 * np.count_nonzero(step.claimed) / step.claimed.size,
+                  float(np.abs(step.claimed).max(initial=0)), number, int(undecided.sum()), because)
+        for referee, tables in expected.items():
+            if step.name not in tables:
                 continue
-            error = np.abs(jacobian - found[name])
-            settled = np.where(unsettled, 0, error)
-            size = max(np.abs(found[name]).max(initial=0), scale if isinstance(layer, Softmax) else 0)
-            if isinstance(layer, Softmax):  # p·(z' − mean z') cancels: it cannot be righter than z' is
-                size = max(size, np.abs(before).max(initial=0))
-            allowed = max(tolerance, DIFFERENCES) if referee == "differences" else tolerance
-            if referee != "complex step" and error.max(initial=0) > allowed * size:
-                error = settled  # only the complex step goes through the network's own arithmetic, ties included
-            row.errors[referee] = float(error.max(initial=0) / (size or 1))
-            if finding is None and not row.errors[referee] <= allowed:
-                finding = _worst(network, name, "forward derivative", referee, jacobian, found[name], error, h.shape)
-                finding.cause = likely_cause(layer, value, identity if before is None else before, jacobian,
-                                             found[name], network.image if len(network.input_shape) > 1 else None)
+            right, allowed = tables[step.name], tolerance
+            if referee == "differences":
+                allowed = max(tolerance, DIFFERENCES)
+            size = _size(step.layer, right, step.claimed, before)
+            error, aside = _error(step.claimed, right, allowed * size, undecided & (referee != "complex step"))
+            worst = float(error.max(initial=0))
+            row.errors[referee] = Comparison(worst, worst / (size or 1), aside)
+            if finding is None and not worst <= allowed * size:
+                finding = _wrong_forward(network, step, referee, right, error)
         rows.append(row)
-        full = next((found[name] for found in expected.values() if name in found), jacobian)
-        value, before = layer.forward(value)[0], full
+        before = step.claimed
     return rows, finding
 
 
-def _worst(network, name, part, referee, claimed, expected, error, shape):
+def _error(claimed, right, allowed, undecided):
+    """|claimed − right| of the entries that are judged, and how many are not: where the referee disagrees on
+    undecided ones it follows another rule, and is asked about none of these."""
+    error = np.abs(claimed - right)
+    if (error[undecided] <= allowed).all():
+        return error, 0
+    return np.where(undecided, 0, error), int(undecided.sum())
+
+
+def _size(layer, right, claimed, before):
+    """What errors are relative to: the largest entry. p·(z' − Σ p z') cancels: it cannot be righter than z' is."""
+    tables = (right, claimed, before) if isinstance(layer, Softmax) else (right,)
+    return max(float(np.abs(table).max(initial=0)) for table in tables)
+
+
+def _wrong_forward(network, step, referee, right, error):
     unit, pixel = np.unravel_index(error.argmax(), error.shape)
-    c, y, x = np.unravel_index(unit, shape)
-    where = f"output {c}" + (f" at row {y}, column {x}" if shape[1:] != (1, 1) else "")
-    if len(network.input_shape) > 1:
-        i, row, column = np.unravel_index(pixel, network.image)
-        where += f", pixel (row {row}, column {column})" + (f" of channel {i}" if network.image[0] > 1 else "")
-    else:
-        where += f", feature {pixel}"
-    return Finding(name, part, referee, where, float(claimed[unit, pixel]), float(expected[unit, pixel]), "")
+    cause = likely_cause(
+        step.layer, step.value, lambda layer, saved: _table(layer.forward_derivative(step.before, saved)),
+        step.claimed, right, network.image if len(network.input_shape) > 1 else None, (1, *step.before.stride))
+    return Finding(step.name, "forward derivative", referee, _entry(network, step.name, unit, pixel),
+                   float(step.claimed[unit, pixel]), float(right[unit, pixel]), cause)
 
 
-def _unsettled(layer, value, before, unsettled):
-    """How many ties the layer has at `value`, and which entries of its ∂H/∂x depend on how they are broken."""
-    h, _ = layer.forward(value)
-    channels, rows, columns = value.shape[3], *value.shape[1:3]
-    if isinstance(layer, ReLU):
-        at_zero = (value == 0).transpose(0, 3, 1, 2).reshape(-1)
-        return int(at_zero.sum()), unsettled | (at_zero[:, None] & (before != 0))
-    if isinstance(layer, MaxPool2d):
-        number = np.arange(channels * rows * columns).reshape(channels, rows, columns)
-        taps = [number[:, ys, xs].reshape(-1) for _, (ys, xs) in layer._taps(h.shape[1:3])]
-        values = value.transpose(0, 3, 1, 2).reshape(-1)
-        best = np.max([values[tap] for tap in taps], axis=0)
-        slack = 64 * np.finfo(value.dtype).eps * np.abs(values).max(initial=0)
-        tied = [values[tap] >= best - slack for tap in taps]
-        several = np.sum(tied, axis=0) > 1
-        first = np.select(tied, taps)
-        found = np.zeros((len(best), before.shape[1]), bool)
-        for is_best, tap in zip(tied, taps):
-            differs = (before[tap] != before[first]) | unsettled[tap]
-            found |= is_best[:, None] & differs
-        return int(several.sum()), found
-    if not unsettled.any():
-        return 0, np.zeros((h.size, before.shape[1]), bool)
-    support = copy.copy(layer)
-    support.parameters = {key: (array != 0).astype(np.float32) for key, array in layer.parameters.items()}
-    zero = np.zeros(value.size, np.float32)
-    if not isinstance(layer, (Conv2d, Linear)):
-        shape = (channels, rows, columns)
-        reach = dense.step(layer, layer.parameters, value.reshape(-1) * 0, unsettled.astype(np.float32), shape)[1]
-        return 0, reach != 0
-    reach = dense.step(support, support.parameters, zero, unsettled.astype(np.float32), (channels, rows, columns))[1]
-    return 0, reach > 0
+def _entry(network, name, unit, pixel):
+    c, y, x = np.unravel_index(unit, network.shapes[name])
+    where = f"output {c}" + (f" at row {y}, column {x}" if network.shapes[name][1:] != (1, 1) else "")
+    if len(network.input_shape) == 1:
+        return f"{where}, feature {pixel}"
+    i, row, column = np.unravel_index(pixel, network.image)
+    return f"{where}, pixel (row {row}, column {column})" + (f" of channel {i}" if network.image[0] > 1 else "")
 
 
-def _backward(network, x, expected, tolerance, rng):
+def _backward(network, steps, referee, expected, tolerance, rng):
     """Random cotangents of each layer, carried back to the image, against the referee's ∂H_k/∂x."""
-    value, steps = network.as_input(x[None]), []
-    for name, layer in network.layers.items():
-        value, saved = layer.forward(value)
-        steps.append((layer, saved))
-        if name not in expected:
+    for number, step in enumerate(steps):
+        if step.name not in expected:
             continue
-        grad = start = rng.normal(size=(3, *value.shape))
-        for passed, kept in reversed(steps):
-            grad = passed.backward(grad, kept)
-        claimed = np.moveaxis(grad, -1, 2).reshape(3, -1)
-        right = np.moveaxis(start, -1, 2).reshape(3, -1) @ expected[name]
-        error = np.abs(claimed - right)
-        size = np.abs(right).max(initial=0)
-        if isinstance(layer, Softmax):
-            size = max(size, np.abs(start).max() * np.abs(expected[list(network.layers)[-2]]).max(initial=0))
+        right = expected[step.name]
+        start = rng.normal(size=(3, len(right)))
+        carried = start @ right
+        error = np.abs(_carried(steps[:number + 1], start) - carried)
+        size = np.abs(carried).max(initial=0)
+        if isinstance(step.layer, Softmax):
+            size = max(size, np.abs(start).max() * np.abs(steps[number - 1].claimed).max(initial=0))
         if size and not error.max() <= tolerance * size:
-            k, pixel = np.unravel_index(error.argmax(), error.shape)
-            return Finding(name, "backward", "complex step", f"random cotangent {k}, feature {pixel}",
-                           float(claimed[k, pixel]), float(right[k, pixel]), scaled(claimed, right))
+            row, pixel = np.unravel_index(error.argmax(), error.shape)
+            unit = _unit(steps[:number + 1], start[row], right[:, pixel], pixel)
+            claimed = _carried(steps[:number + 1], np.eye(1, len(right), unit))[0, pixel]
+            return Finding(step.name, "backward", referee, _entry(network, step.name, unit, pixel),
+                           float(claimed), float(right[unit, pixel]), _backward_cause(step, start))
     return None
+
+
+def _carried(steps, start):
+    """start (K, units of the last step) · ∂H_k/∂x (K, M), by the layers' backward steps."""
+    after = steps[-1].after
+    grad = np.moveaxis(start.reshape(len(start), 1, after.shape[3], *after.shape[1:3]), 2, -1)
+    for step in reversed(steps):
+        grad = step.layer.backward(grad, step.saved)
+    return np.moveaxis(grad, -1, 2).reshape(len(start), -1)
+
+
+def _unit(steps, start, right, pixel):
+    """The unit whose derivative at `pixel` is wrong: of the cotangent the half that is further off, again and again."""
+    units = np.arange(len(start))
+    while len(units) > 1:
+        halves = np.array_split(units, 2)
+        parts = np.zeros((2, len(start)))
+        for part, half in zip(parts, halves):
+            part[half] = start[half]
+        units = halves[int(np.abs(_carried(steps, parts)[:, pixel] - parts @ right).argmax())]
+    return int(units[0])
+
+
+def _backward_cause(step, start):
+    """The layer's own step, by itself, beside what `nn` makes of the same cotangents."""
+    right = plain(step.layer)
+    if right is None:
+        return ""
+    after, shape = step.after, step.value.shape
+    grad = np.moveaxis(start.reshape(len(start), 1, after.shape[3], *after.shape[1:3]), 2, -1)
+
+    def carried(layer, saved):
+        return np.moveaxis(layer.backward(grad, saved), -1, 2).reshape(len(start), -1)
+
+    image = (shape[3], *shape[1:3]) if shape[1:3] != (1, 1) else None
+    return likely_cause(step.layer, step.value, carried, carried(step.layer, step.saved),
+                        carried(right, right.forward(step.value)[1]), image)
 
 
 def _gradients(network, value, tolerance, rng):
@@ -273,40 +254,28 @@ def _gradients(network, value, tolerance, rng):
                               for n in chosen])
             error = np.abs(got.reshape(-1)[chosen] - right)
             size = max(np.abs(right).max(), np.finfo(float).tiny)
-            worst = int(error.argmax())
             direction = rng.normal(size=array.shape)
             along = _slope(layer, value, cotangent, key, direction)
             off = abs((got * direction).sum() - along) > tolerance * np.abs(got * direction).sum() + 1e-300
             if not error.max() <= tolerance * size or off:
+                worst = int(error.argmax())
                 entry = np.unravel_index(chosen[worst], array.shape)
-                return Finding(name, "gradient", "complex step", f"{key}{[int(n) for n in entry]}",
-                               float(got[entry]), float(right[worst]), scaled(got.reshape(-1)[chosen], right))
+                return Finding(name, "gradient", "complex step", f"{key}{[int(n) for n in entry]}", float(got[entry]),
+                               float(right[worst]), _gradient_cause(layer, value, cotangent.astype(h.dtype), key, got))
         value = h
     return None
 
 
+def _gradient_cause(layer, value, cotangent, key, claimed):
+    right = plain(layer)
+    if right is None:
+        return ""
+    expected = right.gradients(cotangent, right.forward(value)[1])[key]
+    return scaled(claimed, expected) or (turned(claimed, expected) if expected.ndim > 1 else "")
+
+
 def _slope(layer, value, cotangent, key, direction):
-    moved = copy.copy(layer)
+    moved = copy(layer)
     moved.parameters = {name: array + (1j * STEP * direction if name == key else 0j)
                         for name, array in layer.parameters.items()}
     return float((moved.forward(value.astype(np.complex128))[0].imag / STEP * cotangent).sum())
-
-
-def _lines(report):
-    finding = report.finding
-    referees = list(dict.fromkeys(name for row in report.rows for name in row.errors))
-    if finding is None:
-        yield (f"right: every layer agrees with {', '.join(referees)}" if report.checked
-               else "not checked: no referee could be asked")
-    else:
-        yield f"wrong: the {finding.part} of layer {finding.layer!r}" + (f": {finding.cause}" if finding.cause else "")
-        yield (f"  worst entry: {finding.entry}: {finding.claimed:.10g} instead of {finding.expected:.10g} "
-               f"({finding.referee})")
-    yield f"{'layer':10} {'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6} " + " ".join(
-        f"{name:>13}" for name in referees)
-    for row in report.rows:
-        yield (f"{row.layer:10} {'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} "
-               f"{row.ties:6} " + " ".join(f"{row.errors[name]:13.1e}" if name in row.errors else f"{'–':>13}"
-                                           for name in referees))
-    yield from (f"missing: {name}: {why}" for name, why in report.missing.items())
-    yield from report.notes

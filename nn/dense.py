@@ -39,8 +39,10 @@ def step(layer, parameters, h, jacobian, shape):
         bias = parameters.get("bias", 0)
     elif isinstance(layer, Conv2d):
         matrix, bias, shape = _convolution(layer, parameters, shape)
-    else:
+    elif isinstance(layer, (MaxPool2d, AvgPool2d)):
         (matrix, shape), bias = _pooling(layer, h, shape), 0
+    else:
+        raise TypeError(f"{type(layer).__name__} is none of the layers that the dense Eq. 5 knows")
     return matrix @ h + bias, matrix @ jacobian, shape
 
 
@@ -84,8 +86,6 @@ def _pooling(layer, h, shape):
         taps = [(sy * y + dy, sx * x + dx) for dy in range(ky) for dx in range(kx)]
         if isinstance(layer, MaxPool2d):
             taps = [max(taps, key=lambda tap: values[(c, *tap)])]  # max keeps the first of equals
-        else:
-            assert isinstance(layer, AvgPool2d)
         for v, u in taps:
             matrix[c, y, x, c, v, u] = 1 / len(taps)
     return matrix.reshape(channels * rows * columns, -1), (channels, rows, columns)

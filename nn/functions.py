@@ -8,7 +8,8 @@ import numpy as np
 from scipy import differentiate
 
 from nn.causes import moved, scaled
-from nn.checking import STEP, Finding, Report, Row
+from nn.checking import STEP
+from nn.verdict import Comparison, Finding, Report, Row
 
 TOLERANCE = {"complex step": 1e-9, "central differences": 1e-5}
 
@@ -40,7 +41,7 @@ def check_jacobian(f, jacobian, x, *, image=None, tolerance=None):
     x = x.reshape(-1)
     kinks = _kinks(values, x)
     row = Row("f", (outputs, 1, 1), 100 * np.count_nonzero(claimed) / claimed.size, float(np.abs(claimed).max()),
-              int(kinks.sum()))
+              int(kinks.sum()), int(kinks.sum()), ["kinks"] if kinks.any() else [])
     finding, missing = None, {}
     for name, referee in (("complex step", _complex_step), ("central differences", _differences)):
         try:
@@ -52,7 +53,8 @@ def check_jacobian(f, jacobian, x, *, image=None, tolerance=None):
         allowed = (TOLERANCE[name] if tolerance is None else tolerance) * (size or 1) + 10 * doubt
         error = np.abs(claimed - right)
         judged = np.where(kinks, 0, error) if name == "central differences" else error
-        row.errors[name] = float(judged.max() / (size or 1))
+        aside = int((kinks & (error > allowed)).sum()) if name == "central differences" else 0
+        row.errors[name] = Comparison(float(judged.max()), float(judged.max() / (size or 1)), aside)
         if finding is None and (judged > allowed).any():
             finding = _finding(name, claimed, right, np.where(judged > allowed, judged, 0), image)
     return Report([row], finding, missing, [], bool(row.errors))

@@ -1,0 +1,70 @@
+"""Where a network has no derivative: tied max-pooling windows and ReLUs at exactly 0, and all that hangs on them.
+
+In: a layer, its input and ∂H/∂x there. Out: how many ties it has, and which entries of its own ∂H/∂x depend on how they
+are broken. The rules that programs follow there are in `foreign`; ours is in `pool` and `activation`. Such entries are
+counted by `checking`, and judged only by referees that follow the same rule.
+"""
+import numpy as np
+
+from nn import dense
+from nn.activation import ReLU, Softmax
+from nn.conv import Conv2d
+from nn.linear import Linear
+from nn.pool import MaxPool2d
+
+
+def ties(layer, value, before, undecided):
+    """One layer at one sample.
+
+    value: (1, y, x, c), its input; before: ∂H/∂x of that (units, M); undecided: (units, M) boolean, the entries of
+    `before` that hang on ties. Returns (ties of this layer, the same table for its output, (units', M)).
+    """
+    if isinstance(layer, ReLU):
+        at_zero = _flat(value) == 0
+        return int(at_zero.sum()), undecided | (at_zero[:, None] & (before != 0))
+    if isinstance(layer, MaxPool2d):
+        return _tied_windows(layer, value, before, undecided)
+    return 0, _reached(layer, value, undecided)
+
+
+def winners(layer, value, ulps=64):
+    """A max-pooling layer at `value` (1, y, x, c): [(units under a tap (windows,), where they are largest), …].
+
+    Units that differ by rounding alone, up to `ulps`, count as equal: another program may see the other one ahead.
+    """
+    channels, rows, columns = value.shape[3], *value.shape[1:3]
+    positions = layer.output_shape((channels, rows, columns))[1:]
+    number = np.arange(channels * rows * columns).reshape(channels, rows, columns)
+    values = _flat(value)
+    taps = [number[:, ys, xs].reshape(-1) for _, (ys, xs) in layer._taps(positions)]
+    slack = ulps * np.finfo(value.dtype).eps * np.abs(values).max(initial=0)
+    best = np.max([values[tap] for tap in taps], axis=0) - slack
+    return [(tap, values[tap] >= best) for tap in taps]
+
+
+def _tied_windows(layer, value, before, undecided):
+    """A window's entries are undecided where its largest units have different derivatives, or undecided ones."""
+    taps, largest = zip(*winners(layer, value))
+    first = np.select(largest, taps)
+    found = np.zeros((len(first), before.shape[1]), bool)
+    for tap, here in zip(taps, largest):
+        found |= here[:, None] & ((before[tap] != before[first]) | undecided[tap])
+    return int((np.sum(largest, axis=0) > 1).sum()), found
+
+
+def _reached(layer, value, undecided):
+    """The entries that undecided ones of the input flow into."""
+    units = int(np.prod(layer.output_shape((value.shape[3], *value.shape[1:3]))))
+    everywhere = np.broadcast_to(undecided.any(axis=0), (units, undecided.shape[1]))
+    if not undecided.any() or isinstance(layer, Softmax):
+        return everywhere
+    size = {key: np.abs(array) for key, array in layer.parameters.items()} if isinstance(layer, (Conv2d, Linear)) else {}
+    try:
+        return dense.step(layer, size, _flat(value), undecided.astype(np.float32),
+                          (value.shape[3], *value.shape[1:3]))[1] != 0
+    except TypeError:  # a layer of the user's own: any unit may flow into any other
+        return everywhere
+
+
+def _flat(value):
+    return value.transpose(0, 3, 1, 2).reshape(-1)
