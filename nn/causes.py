@@ -83,9 +83,11 @@ class _NoSlope(Layer):
     """f' is forgotten, forward and backward."""
 
     def forward_derivative(self, jacobian, saved):
+        """Eq. 5 with the mistake."""
         return jacobian
 
     def backward(self, grad_y, saved):
+        """The transposed step with the mistake."""
         return grad_y
 
 
@@ -93,11 +95,13 @@ class _EveryMaximum(MaxPool2d):
     """Every tied unit counts in full; `saved` is a list, one a tap, as `MaxPool2d` saves it."""
 
     def forward_derivative(self, jacobian, saved):
+        """Eq. 5 with the mistake."""
         parts = [MaxPool2d.forward_derivative(self, jacobian, one) for one in saved]
         first = parts[0]
         return Jacobian(sum(part.values for part in parts), first.stride, first.start, first.units, first.image)
 
     def backward(self, grad_y, saved):
+        """The transposed step with the mistake."""
         return sum(MaxPool2d.backward(self, grad_y, one) for one in saved)
 
 

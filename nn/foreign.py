@@ -170,6 +170,7 @@ def _torch(network, names, x):
     model = to_torch(network).to(sample.dtype).requires_grad_(False)
 
     def layers(h):
+        """H_k of every layer, each flat."""
         found = []
         for name in names:
             h = model.get_submodule(name)(h)
@@ -231,6 +232,7 @@ def _autograd_operations():
     from autograd.scipy.special import expit, logsumexp
 
     def windows(step, h, padding=(0, 0)):
+        """The windows of h (C, Y, X), by index: (C, y, x, ky, kx); zero outside."""
         index = np.pad(np.arange(h.size).reshape(h.shape), [(0, 0), *((p, p) for p in padding)], constant_values=h.size)
         index = sliding_window_view(index, step.kernel, axis=(1, 2))[:, ::step.stride[0], ::step.stride[1]]
         return anp.concatenate([h.reshape(-1), np.zeros(1, h.dtype)])[index]

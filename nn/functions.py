@@ -74,6 +74,7 @@ def _complex_step(values, x):
 
 def _differences(values, x):
     def many(points):
+        """f at all points (M, …), as SciPy asks for them: (N, …)."""
         flat = points.reshape(len(x), -1)
         found = np.stack([values(point) for point in flat.T], axis=-1)
         return found.reshape(len(found), *points.shape[1:])

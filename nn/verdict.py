@@ -4,6 +4,8 @@ In: what `checking` and `functions` found. Out: a `Report`, as text for a studen
 """
 from dataclasses import asdict, dataclass, field
 
+ACROSS = 4  # referees side by side in a table
+
 
 @dataclass
 class Finding:
@@ -76,25 +78,38 @@ class Report:
 def _verdict(report, referees):
     finding = report.finding
     if finding is None:
-        yield (f"right: every layer agrees with {', '.join(referees)}" if report.checked
-               else "not checked: no referee could be asked")
+        yield f"right: {_agreement(report.rows, referees)}" if report.checked else "not checked: no referee could be asked"
         return
     yield f"wrong: the {finding.part} of layer {finding.layer!r}" + (f": {finding.cause}" if finding.cause else "")
     yield (f"  worst entry: {finding.entry}: {finding.claimed:.10g} instead of {finding.expected:.10g} "
            f"({finding.referee})")
 
 
+def _agreement(rows, referees):
+    """Who agrees on what: "every layer agrees with complex step, dense; fc2 agrees with differences"."""
+    found = {}
+    for name in referees:
+        asked = [row.layer for row in rows if name in row.errors]
+        found.setdefault("every layer" if len(asked) == len(rows) else ", ".join(asked), []).append(name)
+    return "; ".join(f"{layers} agrees with {', '.join(names)}" for layers, names in found.items())
+
+
 def _table(rows, referees):
     """A line a layer; under each referee the largest error, absolute and relative to the largest entry."""
-    yield f"{'layer':10} {'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6} " + "  ".join(
-        f"{name:>16}" for name in referees)
-    if referees:
-        yield f"{'':49} " + "  ".join(f"{'abs':>7}  {'rel':>7}" for _ in referees)
-    for row in rows:
-        errors = (row.errors.get(name) for name in referees)
-        yield (f"{row.layer:10} {'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} "
-               f"{row.ties:6} " + "  ".join(f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else f"{'–':>16}"
-                                            for error in errors))
+    for begun in range(0, max(len(referees), 1), ACROSS):
+        some = referees[begun:begun + ACROSS]
+        yield _line("layer", f"{'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6}", some, begun)
+        if some:
+            yield _line("", " " * 38, [f"{'abs':>7}  {'rel':>7}"] * len(some), begun)
+        for row in rows:
+            errors = (row.errors.get(name) for name in some)
+            yield _line(row.layer, f"{'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} "
+                        f"{row.ties:6}", [f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else "–"
+                                          for error in errors], begun)
+
+
+def _line(layer, about, cells, begun):
+    return " ".join([f"{layer:10}", *([] if begun else [about]), *(f"{cell:>17}" for cell in cells)]).rstrip()
 
 
 def _ties(rows):
@@ -102,7 +117,7 @@ def _ties(rows):
     last = next((row for row in reversed(rows) if row.undecided), None)
     if last is not None:
         yield (f"no derivative: {last.undecided:,} entries of {last.layer} hang on ties ({', '.join(last.because)}); "
-               "judged by the rule of the code here (the first maximum wins, 0 at a ReLU's 0)")
+               "the rule here: the first maximum wins, 0 at a ReLU's 0")
     for row in rows:
         for name, error in row.errors.items():
             if error.aside:

@@ -1,7 +1,7 @@
 """What finds a wrong derivative: our check beside those of torch, jax and autograd, measured in one run.
 
 In: images, the first of which is the digit. Out: a row a case, right code and every one of `scripts.mistakes`, and what
-each checker says of it (`table`), as text for the terminal or as Markdown. Each of the others gets the network as its
+each checker says of it (`table`), as text. Each of the others gets the network as its
 user would hand it over: a function with a derivative written by hand, in float64, with the checker's own tolerances.
 Ours is asked at the digit itself; the others, which refuse right code there, at the digit moved off its ties.
 """
@@ -68,24 +68,28 @@ def table(images):
             for case in _cases(right, np.asarray(images[0], np.float64))]
 
 
+LEGEND = """passes, false alarm: right code; caught, missed: wrong code; cannot tell: right code is refused there too.
+Ours is asked at the digit itself, the others, which refuse right code there, at the digit moved off its ties
+(except where the mistake shows at ties only)."""
+
+
 def text(rows):
-    """The rows as an aligned table, its last line the median of the seconds a check took."""
+    """The rows as an aligned table with the sums, the median of the seconds a check took, and a legend."""
     lines = list(_lines(rows))
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def markdown(rows):
-    """The rows as a Markdown table."""
-    head, *lines = _lines(rows)
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines))
+    return "\n".join([*("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines), LEGEND])
 
 
 def _lines(rows):
     yield ["case", "layer", *rows[0].cells]
     for row in rows:
         yield [row.what, row.layer, *(cell.said for cell in row.cells.values())]
-    columns = zip(*(row.cells.values() for row in rows))
+    columns = list(zip(*(row.cells.values() for row in rows)))
+    for what, wanted, wrong in (("right code passed", "passes", False), ("wrong code caught", "caught", True),
+                                ("… and the layer named", "caught, layer named", True)):
+        asked = [number for number, row in enumerate(rows) if bool(row.layer) == wrong]
+        yield [what, "", *(f"{sum(column[n].said.startswith(wanted) for n in asked)} of {len(asked)}"
+                           for column in columns)]
     yield ["seconds a check, median", "", *(f"{statistics.median(cell.seconds for cell in column):.2g}"
                                             for column in columns)]
 
@@ -129,6 +133,7 @@ def _claimed_gradient(network, image, parameter):
         return network.forward(image[None])
 
     def jacobian(values):
+        """What the network claims, (N, size of the parameter): a gradient for each logit."""
         saved = forward(values)[1]
         return np.stack([network.gradients(unit[None], saved)[parameter].reshape(-1)
                          for unit in np.eye(network.classes)])
@@ -189,6 +194,7 @@ def torch_gradcheck(claim, fast=False):
     import torch
 
     class Claimed(torch.autograd.Function):
+        """The claim as a user would hand it to torch."""
         @staticmethod
         def forward(ctx, x):
             ctx.save_for_backward(x)

@@ -101,11 +101,13 @@ class _KeepsTies(MaxPool2d):
     """Keeps for each tap where its unit is a maximum of the window, alone or tied."""
 
     def forward(self, x):
+        """The maximum, and where it is reached."""
         y, saved = super().forward(x)
         tied = [x[:, ys, xs].real == y.real for _, (ys, xs) in self._taps(y.shape[1:3])]
         return y, (*saved, tied)
 
     def backward(self, grad_y, saved):
+        """As it should be."""
         return super().backward(grad_y, saved[:2])
 
 
@@ -113,6 +115,7 @@ class LastMaximum(_KeepsTies):
     """Of tied units the last wins in the forward derivative; the first in the backward step."""
 
     def forward_derivative(self, jacobian, saved):
+        """Wrong at ties."""
         shape, winner, tied = saved
         for number, here in enumerate(tied):
             winner = np.where(here, number, winner)
@@ -123,6 +126,7 @@ class EveryMaximum(_KeepsTies):
     """Every tied unit gets the whole gradient, as `grad * (x == x.max())` does it."""
 
     def backward(self, grad_y, saved):
+        """Wrong at ties."""
         shape, winner, tied = saved
         grad = np.zeros((*np.broadcast_shapes(grad_y.shape, winner.shape)[:-3], *shape[1:]), grad_y.dtype)
         for here, (_, (ys, xs)) in zip(tied, self._taps(winner.shape[1:3])):
@@ -141,6 +145,7 @@ class PoolDivided(MaxPool2d):
     """The maximum's derivative divided by the area of the window, as if it were a mean."""
 
     def forward_derivative(self, jacobian, saved):
+        """A quarter of it, for 2×2."""
         found = super().forward_derivative(jacobian, saved)
         share = 1 / (self.kernel[0] * self.kernel[1])
         return Jacobian(found.values * share, found.stride, found.start, found.units, found.image)

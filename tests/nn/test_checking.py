@@ -7,6 +7,7 @@ import pytest
 
 from data import load_mnist
 from nn import Conv2d, Flatten, Layer, LeNet, Linear, MaxPool2d, Network, ReLU, check_network
+from nn.verdict import Comparison, Report, Row
 from scripts.mistakes import MISTAKES
 
 CAUSES = {
@@ -180,3 +181,18 @@ def test_the_report_is_plain_json(digits):
     wrong = MISTAKES["tanh: wrong sign"].make(LeNet.pretrained())
     found = json.loads(json.dumps(check_network(wrong, digits, against=["complex step"]).to_dict()))
     assert found["verdict"] == "wrong" and found["finding"]["layer"] == "tanh3"
+
+
+def test_the_words_of_a_report():
+    """Who judged what is said, and many referees are shown four side by side."""
+    good = Comparison(1e-16, 2e-16, 0)
+    many = {f"referee {n}": good for n in range(6)}
+    rows = [Row("fc1", (3, 1, 1), 50.0, 1.5, 0, errors=many), Row("fc2", (2, 1, 1), 100.0, 2.5, 0, errors=many)]
+    rows[1].errors = {**many, "logits only": Comparison(1e-3, 2e-3, 7)}
+    rows[1].undecided, rows[1].because = 7, ["pool", "relu"]
+    lines = str(Report(rows, None, {"jax": "not there"}, ["a note"])).splitlines()
+    assert lines[0] == ("right: every layer agrees with " + ", ".join(many) + "; fc2 agrees with logits only")
+    assert [line.split()[0] for line in lines].count("fc1") == 2 and max(map(len, lines[1:])) <= 125
+    assert lines[-4].startswith("no derivative: 7 entries of fc2 hang on ties (pool, relu)")
+    assert lines[-3:] == ["set aside: 7 of these in fc2, which logits only may take by another rule",
+                          "missing: jax: not there", "a note"]

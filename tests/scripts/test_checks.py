@@ -73,16 +73,19 @@ def test_caught_means_that_right_code_passes_at_the_same_place(monkeypatch, lene
         assert rows[mistake.name] == ("caught" if of_logits else "cannot tell"), mistake.name
 
 
-def test_as_text_and_as_markdown(monkeypatch):
+def test_as_text(monkeypatch):
     rows = table(monkeypatch, "wrong", "conv1", always=lambda claim: True, missing=missing)
-    head, *lines = checks.text(rows).splitlines()
-    assert len(lines) == len(rows) + 1 and "seconds" in lines[-1]
-    for column, words in (("always", {"passes", "missed"}), ("missing", {"not installed"})):
+    shown = checks.text(rows)
+    assert shown.endswith(checks.LEGEND)
+    head, *lines = shown.removesuffix(checks.LEGEND).splitlines()
+    assert len(lines) == len(rows) + 4 and "seconds" in lines[-1]
+    for column, words, sums in (("always", {"passes", "missed"}, ["4 of 4", "0 of 25", "0 of 25"]),
+                                ("missing", {"not installed"}, ["0 of 4", "0 of 25", "0 of 25"]),
+                                ("ours", {"false alarm", "caught", "caught, layer named"},
+                                 ["0 of 4", "25 of 25", f"{sum(row.layer == 'conv1' for row in rows)} of 25"])):
         at = head.index(column)
-        assert {line[at:].split("  ")[0].strip() for line in lines[:-1]} == words
-    marked = checks.markdown(rows).splitlines()
-    assert len(marked) == len(rows) + 3 and {line.count("|") for line in marked} == {6}
-    assert marked[0].startswith("| case | layer | ours |") and marked[1] == "| --- | --- | --- | --- | --- |"
+        cells = [line[at:].split("  ")[0].strip() for line in lines]
+        assert set(cells[:-4]) == words and cells[-4:-1] == sums
 
 
 # the claims
