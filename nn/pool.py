@@ -83,9 +83,14 @@ class MaxPool2d(_Pool2d):
         """The gradient goes to the winner of each window."""
         shape, winner = saved
         lead = np.broadcast_shapes(grad_y.shape, winner.shape)[:-3]
-        grad = np.zeros((*lead, *shape[1:]), grad_y.dtype)
+        apart = self.stride == self.kernel and shape[1:3] == tuple(
+            n * s for n, s in zip(winner.shape[1:3], self.stride))  # every unit in exactly one window
+        grad = (np.empty if apart else np.zeros)((*lead, *shape[1:]), grad_y.dtype)
         for number, (_, (ys, xs)) in enumerate(self._taps(winner.shape[1:3])):
-            grad[..., ys, xs, :] += grad_y * (winner == number)
+            if apart:
+                np.multiply(grad_y, winner == number, out=grad[..., ys, xs, :])
+            else:
+                grad[..., ys, xs, :] += grad_y * (winner == number)
         return grad
 
 
