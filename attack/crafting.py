@@ -1,7 +1,7 @@
 """Crafting adversarial samples: Algorithm 1 (single features) and Algorithm 2 (pairs), many samples at a time.
 
 In: a model (see `model`), images in [0, 1] and target classes. Out: a `Crafted` with the adversarial samples, the pairs
-that were changed and why each sample stopped. Read on in `metrics`.
+that were changed and why each sample stopped. Read on in `metrics`, or in `runs` for very many samples.
 """
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -69,6 +69,27 @@ def craft(model, images, targets, *, theta=1.0, max_distortion=14.5, domain="pap
         if progress is not None:
             progress(done, count)
     return work.result()
+
+
+def replay(images, pairs, theta=1.0):
+    """The adversarial samples of a crafting run from what it chose: images (n, …), pairs (n, iterations, 2)."""
+    current = np.array(images)
+    flat, rows = current.reshape(len(current), -1), np.arange(len(current))
+    for feature in np.moveaxis(pairs, 0, -1).reshape(-1, len(current)):
+        chosen = rows[feature >= 0], feature[feature >= 0]
+        flat[chosen] = np.clip(flat[chosen] + flat.dtype.type(theta), 0, 1)
+    return current
+
+
+def truncate(images, pairs, iterations, success, max_distortion, theta=1.0):
+    """What a run at a larger Υ would have been at Υ = `max_distortion` percent: (success (n,), distortion (n,)).
+
+    A sample takes the same way whatever its budget is, so the first ⌊M·Υ/200⌋ pairs are all there is to know.
+    """
+    features = int(np.prod(images.shape[1:]))
+    budget = _budget(features, max_distortion, SALIENCIES["pairs"])
+    changed = replay(images, pairs[:, :budget], theta) != images
+    return success & (iterations <= budget), 100 * changed.reshape(len(images), -1).sum(axis=1) / features
 
 
 class _Work:

@@ -14,15 +14,19 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         self.live = self.stream.isatty()
         self.begun = self.shown = time.monotonic()
-        self.width = 0
+        self.width, self.before = 0, None  # what was done before this process began
 
     def __call__(self, done, total, note=""):
-        """Show `done` of `total`, at most ten times a second on a terminal and every 30 seconds in a log."""
+        """Show `done` of `total`, at most ten times a second on a terminal and every 30 seconds in a log.
+
+        The first call says what was there before; rate and time left are those of what came since.
+        """
         now = time.monotonic()
+        self.before = done if self.before is None else self.before
         if now - self.shown < (0.1 if self.live else 30):
             return
         self.shown = now
-        rate = done / max(now - self.begun, 1e-9)
+        rate = (done - self.before) / max(now - self.begun, 1e-9)
         left = duration((total - done) / rate) if rate else "unknown"
         share = 100 * done / total if total else 100
         text = f"{self.label}: {done:,} of {total:,} {self.unit} ({share:.0f} %), {rate:,.1f} a second, {left} left"
