@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attack.model import DERIVATIVES, OUTPUTS, target_and_others
+from attack.model import DERIVATIVES, OUTPUTS, look, output_weights
 from attack.pairs import best_pair
 from attack.saliency import check_targets, score_features
 
@@ -107,20 +107,11 @@ class _Work:
 
     def run(self, batch_size):
         """Yields the number of finished samples after each iteration of the batch."""
-        count, waiting = len(self.images), 0
-        active, logits = np.zeros(0, int), None
-        while True:
-            while len(active) < batch_size and waiting < count:
-                fresh = np.arange(waiting, min(count, waiting + batch_size - len(active)))
-                waiting += len(fresh)
-                active, logits = self._enter(active, logits, fresh)
-            if not len(active):
-                break
-            active = self._iterate(active, logits)
-            if len(active):
-                logits = self._logits(active)
-                stay = ~self._finished(active, logits)
-                active, logits = active[stay], logits[stay]
+        count, waiting, active = len(self.images), 0, np.zeros(0, int)
+        while waiting < count or len(active):
+            fresh = np.arange(waiting, min(count, waiting + batch_size - len(active)))
+            waiting += len(fresh)
+            active = self._iterate(np.concatenate([active, fresh]))
             yield waiting - len(active)
 
     def result(self):
@@ -135,16 +126,14 @@ class _Work:
         return Crafted(self.current.reshape(self.images.shape), success, self.predicted, self.iterations,
                        100 * changed / max(features, 1), pairs, self.reason, self.trace)
 
-    def _enter(self, active, logits, fresh):
-        found = self._logits(fresh)
-        stay = ~self._finished(fresh, found)
-        logits = found[stay] if logits is None or not len(active) else np.concatenate([logits, found[stay]])
-        return np.concatenate([active, fresh[stay]]), logits
-
-    def _iterate(self, active, logits):
+    def _iterate(self, active):
         """One iteration of Algorithm 2 for the active samples; returns those that found features to change."""
-        alpha, beta = target_and_others(self.model, self._shaped(active), self.targets[active], logits,
-                                        self.derivative, self.of)
+        logits, sums = look(self.model, self._shaped(active), self.derivative)
+        stay = ~self._finished(active, logits)
+        active, logits = active[stay], logits[stay]
+        if not len(active):
+            return active
+        alpha, beta = np.moveaxis(sums(output_weights(logits, self.targets[active], self.of), stay), 1, 0)
         gamma = self.gamma[active]
         first, second, score = self._choose(alpha, beta, gamma)
         if self.trace is not None:
@@ -186,9 +175,6 @@ class _Work:
         begun = self.iterations[active] > 0
         self.reason[active] = np.select([reached & begun, reached, spent, empty], REASONS[:4], "")
         return self.reason[active] != ""
-
-    def _logits(self, active):
-        return np.asarray(self.model.logits(self._shaped(active)))
 
     def _shaped(self, active):
         return self.current[active].reshape(-1, *self.images.shape[1:])

@@ -1,8 +1,8 @@
 """What an attack needs of a model, and α and β, the two sums of its forward derivative that saliency maps are made of.
 
 In: a model with `logits(x) -> (B, N)` and `forward_derivative(x) -> (B, N, M)`; if it also has
-`backward_derivative(x, cotangents (B, K, N)) -> (B, K, M)`, only the two sums can be asked for. Anything with these
-methods will do. Out: α[b, i] = ∂F_t/∂x_i and β[b, i] = Σ_{j≠t} ∂F_j/∂x_i (Eq. 8-10). Read on in `saliency`.
+`backward_derivative(x, cotangents (B, K, N)) -> (B, K, M)`, only the two sums can be asked for, and with
+`vjp(x) -> (logits, pull)` one way through the model gives both. Anything with these methods will do. Out: α[b, i] = ∂F_t/∂x_i and β[b, i] = Σ_{j≠t} ∂F_j/∂x_i (Eq. 8-10). Read on in `saliency`.
 """
 from typing import Protocol
 
@@ -23,23 +23,39 @@ class Model(Protocol):
         """x (B, …) → (B, N, M), J[b, j, i] = ∂F_j/∂x_i of the logits, features in row-major order."""
 
 
-def target_and_others(model, x, targets, logits, derivative="forward", of="logits"):
-    """α and β, each (B, M), for samples x (B, …) with target classes (B,) and known logits (B, N).
+def look(model, x, derivative="forward"):
+    """The logits of x (B, …), and a function that gives sums of the derivative there.
 
-    `derivative`: "forward" takes them from the whole Jacobian, "backward" asks for just these two rows. `of`: which
-    outputs are differentiated: "logits", "centred" (logits less their mean) or "probabilities" (their softmax).
+    Returns (logits (B, N), sums); sums(v (B', K, N), rows (B,) boolean) → (B', K, M): v·∂logits/∂x of the B' samples
+    that `rows` chooses. `derivative`: "forward" takes them from the whole Jacobian, "backward" asks for these K rows.
     """
-    weights = _output_weights(logits, targets, of)
-    if derivative == "forward":
-        jacobian = np.asarray(model.forward_derivative(x))
-        sums = np.matmul(weights.astype(jacobian.dtype, copy=False), jacobian)
-    else:
-        sums = np.asarray(model.backward_derivative(x, weights))
-    return sums[:, 0], sums[:, 1]
+    if derivative == "backward" and hasattr(model, "vjp"):
+        logits, pull = model.vjp(x)
+
+        def pulled(v, rows):
+            """All samples go back together: what is not asked for costs less than to sort it out."""
+            every = np.zeros((len(x), *v.shape[1:]), v.dtype)
+            every[rows] = v
+            return np.asarray(pull(every))[rows]
+
+        return np.asarray(logits), pulled
+    logits = np.asarray(model.logits(x))
+    if derivative == "backward":
+        return logits, lambda v, rows: np.asarray(model.backward_derivative(x[rows], v))
+
+    def summed(v, rows):
+        """Eq. 8-10 as they stand: from the whole Jacobian."""
+        jacobian = np.asarray(model.forward_derivative(x[rows]))
+        return np.matmul(v.astype(jacobian.dtype, copy=False), jacobian)
+
+    return logits, summed
 
 
-def _output_weights(logits, targets, of):
-    """The two rows v (B, 2, N) with α = v₀·∂logits/∂x and β = v₁·∂logits/∂x."""
+def output_weights(logits, targets, of="logits"):
+    """The two rows v (B, 2, N) with α = v₀·∂logits/∂x and β = v₁·∂logits/∂x, for target classes (B,).
+
+    `of`: which outputs are differentiated: "logits", "centred" (logits less their mean) or "probabilities" (softmax).
+    """
     target = np.zeros_like(logits)
     target[np.arange(len(logits)), targets] = 1
     weights = np.stack([target, 1 - target], axis=1)

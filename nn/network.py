@@ -79,7 +79,7 @@ class Network:
     def logits(self, x):
         """The values that enter the output's activation: x → (B, N)."""
         x = self.as_input(x)
-        return _in_batches(lambda part: _rows(self._run(part)[0]), x, VALUE_BATCH, (self.classes,))
+        return _in_batches(lambda rows: _rows(self._run(x[rows])[0]), x, VALUE_BATCH, (self.classes,))
 
     def probabilities(self, x):
         """F(X): x → (B, N), the output's activation of the logits (softmax, unless the network ends with a sigmoid)."""
@@ -101,7 +101,7 @@ class Network:
         """
         _check_of(of)
         x = self.as_input(x)
-        return _in_batches(lambda part: self._forward_derivative(part, of), x, DERIVATIVE_BATCH,
+        return _in_batches(lambda rows: self._forward_derivative(x[rows], of), x, DERIVATIVE_BATCH,
                            (self.classes, self.features))
 
     def backward_derivative(self, x, cotangents=None, of="logits"):
@@ -116,13 +116,16 @@ class Network:
         if v.ndim not in (2, 3) or v.shape[-1] != self.classes or (v.ndim == 3 and len(v) != len(x)):
             raise ValueError(f"cotangents must have the shape (K, {self.classes}) or ({len(x)}, K, {self.classes}); "
                              f"got {v.shape}")
-        v = v.astype(x.dtype, copy=False)
-        v = v[:, None] if v.ndim == 2 else v.swapaxes(0, 1)
-        parts = []
-        for start in range(0, len(x), DERIVATIVE_BATCH):
-            rows = slice(start, start + DERIVATIVE_BATCH)
-            parts.append(self._backward(x[rows], v if v.shape[1] == 1 else v[:, rows], of))
-        return np.concatenate(parts) if parts else np.empty((0, len(v), self.features), x.dtype)
+        v = np.broadcast_to(v, (len(x), *v.shape[-2:]))
+        return _in_batches(lambda rows: self._vjp(x[rows], of)[1](v[rows]), x, DERIVATIVE_BATCH,
+                           (v.shape[1], self.features))
+
+    def vjp(self, x):
+        """The logits and the transposed chain from there: x → ((B, N), pull), pull(v (B, K, N)) → vᵀ·∇F (B, K, M).
+
+        One way forward serves both (the name is jax's); not split into batches.
+        """
+        return self._vjp(self.as_input(x))
 
     def trace(self, x):
         """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a `Jacobian`."""
@@ -193,17 +196,22 @@ class Network:
         table = table.reshape(batch, self.classes, self.features)
         return table - table.mean(axis=1, keepdims=True) if of == "centred" else table
 
-    def _backward(self, value, v, of):
+    def _vjp(self, value, of="logits"):
         batch = len(value)
         value, kept = self._run(value, keep=True)
-        grad = v - v.mean(axis=-1, keepdims=True) if of == "centred" else v
-        grad = np.moveaxis(grad.reshape(*v.shape[:2], *self._last_shape), 2, -1)
-        if of == "probabilities":
-            grad = self._output.backward(grad, self._output.forward(value)[1])
-        for layer, saved in zip(reversed(self._chain), reversed(kept)):
-            grad = layer.backward(grad, saved)
-        grad = np.broadcast_to(grad, (len(v), batch, *grad.shape[2:]))
-        return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), self.features).copy()
+
+        def pull(v):
+            """v (B, K, N) → vᵀ·∇F (B, K, M)."""
+            v = np.asarray(v).astype(value.dtype, copy=False).swapaxes(0, 1)
+            grad = v - v.mean(axis=-1, keepdims=True) if of == "centred" else v
+            grad = np.moveaxis(grad.reshape(*v.shape[:2], *self._last_shape), 2, -1)
+            if of == "probabilities":
+                grad = self._output.backward(grad, self._output.forward(value)[1])
+            for layer, saved in zip(reversed(self._chain), reversed(kept)):
+                grad = layer.backward(grad, saved)
+            return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), self.features)
+
+        return _rows(value), pull
 
 
 def _through(steps, jacobian):
@@ -219,11 +227,13 @@ def _rows(value):
 
 
 def _in_batches(function, x, size, shape):
-    if len(x) <= size and len(x):
-        return function(x)
+    """function(slice) for batches of at most `size` samples, in one array (len(x), *shape)."""
+    if 0 < len(x) <= size:
+        return function(slice(None))
     out = np.empty((len(x), *shape), x.dtype)
     for start in range(0, len(x), size):
-        out[start:start + size] = function(x[start:start + size])
+        rows = slice(start, start + size)
+        out[rows] = function(rows)
     return out
 
 
