@@ -4,12 +4,13 @@ Reading order: `model` (what is needed of a model), `saliency` (Eq. 8 and 9), `p
 (Algorithms 1 and 2), `metrics` (success rate, distortion, hardness); `runs` for very many samples.
 """
 from attack.crafting import REASONS, Crafted, Step, craft, replay, truncate
-from attack.metrics import class_matrix, distortion_interval, mean_distortion, success_interval, success_rate
+from attack.metrics import (class_matrix, distortion_interval, hardness, mean_distortion, success_interval,
+                            success_rate)
 from attack.model import Model
-from attack.pairs import best_pair
+from attack.pairs import best_pair, pair_share
 from attack.runs import Run, craft_run, processes
 from attack.saliency import saliency_map
 
 __all__ = ["Crafted", "Model", "REASONS", "Run", "Step", "best_pair", "class_matrix", "craft", "craft_run",
-           "distortion_interval", "mean_distortion", "processes", "replay", "saliency_map", "success_interval",
-           "success_rate", "truncate"]
+           "distortion_interval", "hardness", "mean_distortion", "pair_share", "processes", "replay", "saliency_map",
+           "success_interval", "success_rate", "truncate"]

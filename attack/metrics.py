@@ -1,4 +1,5 @@
-"""Success rate τ and distortion ε with their 95 % intervals, and their tables by source and target class (Fig. 11-13).
+"""Success rate τ and distortion ε with their 95 % intervals, tables by source and target class (Fig. 11-13), hardness
+(Eq. 12).
 
 In: what `craft` returned, as arrays over samples. Out: percentages. The nine samples that are crafted from one digit
 are not independent, so the intervals treat a digit with its targets as one draw (`groups`).
@@ -68,6 +69,16 @@ def class_matrix(values, sources, targets, classes=10):
     total = np.bincount(cell, weights=np.asarray(values, float), minlength=classes**2)
     with np.errstate(invalid="ignore"):
         return (total / np.where(count, count, np.nan)).reshape(classes, classes)
+
+
+def hardness(success, distortion):
+    """Eq. 12: the area below ε(τ), by trapezoids between neighbouring Υ.
+
+    success, distortion: (K, …), τ and ε of the successes at K growing Υ, as shares; NaN distortion (no success yet)
+    counts as 0. Returns H (…).
+    """
+    distortion = np.nan_to_num(distortion)
+    return (np.diff(success, axis=0) * (distortion[1:] + distortion[:-1]) / 2).sum(axis=0)
 
 
 def _by_group(values, groups):

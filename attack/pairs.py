@@ -47,6 +47,23 @@ def best_pair(alpha, beta, domain=None, theta=1.0):
     return first, second, score
 
 
+def pair_share(alpha, beta, theta=1.0):
+    """The share of all pairs of features whose Eq. 10 score is positive, for each row of α, β (B, M): (B,) in [0, 1].
+
+    Eq. 13 by pairs is 1 less this. Counted exactly, in blocks of the M×M table; NaN for fewer than two features.
+    """
+    x, y = (np.asarray(alpha), -np.asarray(beta)) if theta > 0 else (-np.asarray(alpha), np.asarray(beta))
+    features, step = x.shape[1], max(1, BLOCK // max(x.shape[1], 1))
+    count = np.zeros(len(x))
+    for row, (a, b) in enumerate(zip(x, y)):
+        for start in range(0, features, step):
+            some = slice(start, start + step)  # pairs p < q: p in the block, all q from there on
+            good = (a[some, None] > -a[start:]) & (b[some, None] > -b[start:])
+            count[row] += np.triu(good, 1).sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return count / np.float64(features * (features - 1) / 2)
+
+
 def prune(x, y):
     """(B, M) boolean: the features that may be in the best pair (all members of best pairs are among them)."""
     keep, known = np.isfinite(x), np.zeros(len(x), x.dtype)

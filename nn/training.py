@@ -8,7 +8,13 @@ from scipy.special import log_softmax
 
 
 def cross_entropy(logits, labels):
-    """The mean of −log softmax(logits)[label] over the batch: logits (B, N), labels (B,) → (loss, ∂loss/∂logits)."""
+    """The mean of −log softmax(logits)[label] over the batch: logits (B, N), labels (B,) → (loss, ∂loss/∂logits).
+
+    A single logit z is that of class 1 against class 0: its sigmoid is the softmax of (0, z).
+    """
+    if logits.shape[1] == 1:
+        loss, grad = cross_entropy(np.concatenate([np.zeros_like(logits), logits], axis=1), labels)
+        return loss, grad[:, 1:]
     log_p = log_softmax(logits, axis=1)
     rows = np.arange(len(logits))
     grad = np.exp(log_p)

@@ -51,6 +51,88 @@ def distortion_matrix(arrays):
     return class_table(arrays["matrix"], "mean distortion ε of the successes (%)", "{:.1f}")
 
 
+def hardness_matrix(arrays):
+    """Fig. 14: hardness (Eq. 12) in percent."""
+    return class_table(arrays["matrix"], "hardness H(s, t) (%)", "{:.1f}")
+
+
+def distance_matrix(arrays):
+    """Fig. 15: mean adversarial distance (Eq. 13, by pairs)."""
+    return class_table(arrays["matrix"], "mean adversarial distance", "{:.2f}")
+
+
+def toy_surfaces(arrays):
+    """Fig. 4 and 5: F(x1, x2) and ∂F/∂x2 of the AND network, with the way from F = 0.11 to F = 0.95."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    x1, x2 = np.meshgrid(arrays["x"], arrays["x"], indexing="ij")
+    for place, (name, label) in enumerate((("surface", "F(X)"), ("slope", "∂F/∂x2"))):
+        axis = figure.add_subplot(1, 2, place + 1, projection="3d")
+        axis.plot_surface(x1, x2, arrays[name], cmap="viridis", rcount=50, ccount=50, linewidth=0)
+        if np.isfinite(arrays["high"]):
+            chosen = (arrays["x"] >= arrays["low"]) & (arrays["x"] <= arrays["high"])
+            axis.plot(np.ones(chosen.sum()), arrays["x"][chosen], arrays[name][-1, chosen], color="black", zorder=9)
+        axis.set(xlabel="x1", ylabel="x2", title=label)
+        axis.view_init(elev=25, azim=-130)
+    return figure
+
+
+def saliency_surface(arrays):
+    """Fig. 7: a digit and the saliency of its 784 pixels, as heights and as a heat map."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    axes[0].imshow(arrays["image"], cmap="gray", vmin=0, vmax=1)
+    axes[0].set(xticks=[], yticks=[], title="the digit")
+    picture = axes[1].imshow(arrays["score"], cmap="viridis")
+    axes[1].set(xticks=[0, 9, 18, 27], yticks=[0, 9, 18, 27], title="saliency of each pixel")
+    figure.colorbar(picture, ax=axes[1], shrink=0.7)
+    axes[2].remove()
+    heights = figure.add_subplot(1, 3, 3, projection="3d")
+    row, column = np.mgrid[:28, :28]
+    heights.plot_surface(column, row, arrays["score"], cmap="viridis", rcount=28, ccount=28, linewidth=0)
+    heights.set(xlabel="column", ylabel="row", title="the same as heights", ylim=(27, 0))
+    return figure
+
+
+def over_upsilon(arrays):
+    """V-A: τ and ε over Υ."""
+    figure, axis = _two_axes(arrays["upsilon"], arrays["tau"], arrays["epsilon"], "Υ (%)",
+                             "mean distortion ε of the successes (%)")
+    axis.axvline(14.5, color="0.4", linestyle=":")
+    return figure
+
+
+def over_theta(arrays):
+    """V-A: τ and ε over θ."""
+    return _two_axes(arrays["theta"], arrays["tau"], arrays["epsilon"], "θ", "mean distortion of all samples (%)")[0]
+
+
+def probability_path(arrays):
+    """V-B1: the class probabilities after each iteration; source and target drawn thick."""
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axis = figure.subplots()
+    named = {int(arrays["source"]): ("source", RIGHT, "-"), int(arrays["target"]): ("target", WRONG, "--")}
+    for label, probability in enumerate(arrays["probabilities"].T):
+        role, colour, line = named.get(label, ("", "0.7", "-"))
+        axis.plot(probability, color=colour, linestyle=line, linewidth=2.5 if role else 1, zorder=3 if role else 2,
+                  label=f"class {label} ({role})" if role else None)
+    axis.set(xlabel="iteration (two pixels each)", ylabel="probability", ylim=(-0.02, 1.02))
+    axis.legend()
+    return figure
+
+
+def _two_axes(x, tau, epsilon, label, right):
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(x, tau, "o-", color=RIGHT)
+    axis.set(xlabel=label, ylim=(0, 102))
+    axis.set_ylabel("success rate τ (%), circles", color=RIGHT)
+    other = axis.twinx()
+    other.plot(x, epsilon, "s--", color=WRONG)
+    other.set_ylabel(f"{right}, squares", color=WRONG)
+    other.set_ylim(bottom=0)
+    return figure, axis
+
+
 def class_table(matrix, label, form):
     """A source × target table (10, 10) with its values written in; NaN stays empty."""
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
@@ -95,5 +177,6 @@ def save_png(figure, path):
         file.write(png(figure))
 
 
-FIGURES = {"fig1": every_pair, "fig9": from_empty, "fig10": every_pair, "fig12": success_matrix,
-           "fig13": distortion_matrix}
+FIGURES = {"fig1": every_pair, "fig3": toy_surfaces, "fig7": saliency_surface, "fig9": from_empty, "fig10": every_pair,
+           "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix, "fig13": distortion_matrix,
+           "path": probability_path, "fig14": hardness_matrix, "fig15": distance_matrix}

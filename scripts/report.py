@@ -22,21 +22,21 @@ img { max-width: 100%; height: auto; } .agrees { color: #1b5e3a; font-weight: 60
 HEADS = ("where", "claim", "paper", "ours [95 % interval]", "verdict", "remark")
 
 
-def page(outcomes, about, pictures, titles, texts):
+def page(outcomes, about, pictures, experiments):
     """The page as a string.
 
     outcomes: {name: Outcome}; about: {label: text} on how it was made; pictures: {name: PNG bytes};
-    titles, texts: {name: str}, an experiment's heading and what its picture shows (also its alternative text).
+    experiments: {name: Experiment}, with a title and what its picture shows (also its alternative text).
     """
     counts = [sum(row.verdict == word for outcome in outcomes.values() for row in outcome.rows)
               for word in ("agrees", "differs")]
-    parts = [f"<p>{counts[0]} claims agree with the paper here, {counts[1]} differ.</p>", _table(
-        HEADS, [(titles[name].split(":")[0], *row) for name, outcome in outcomes.items() for row in outcome.rows])]
+    parts = [f"<p>{counts[0]} claims agree with the paper here, {counts[1]} differ. Size: {escape(about['size'])}.</p>", _table(
+        HEADS, [(experiments[name].title.split(":")[0], *row) for name, outcome in outcomes.items() for row in outcome.rows])]
     for name, outcome in outcomes.items():
-        parts.append(f"<h2 id='{escape(name)}'>{escape(titles[name])}</h2>")
+        parts.append(f"<h2 id='{escape(name)}'>{escape(experiments[name].title)}</h2>")
         if name in pictures:
             data = base64.b64encode(pictures[name]).decode()
-            text = escape(texts[name], quote=True)
+            text = escape(experiments[name].text, quote=True)
             parts.append(f"<p>{text}</p><p><img alt='{text}' src='data:image/png;base64,{data}'></p>")
         elif "all" in outcome.numbers:
             parts.append(_sets(outcome.numbers))

@@ -1,7 +1,8 @@
 """The main job: `jsma reproduce` makes the paper's figures and numbers anew and sets them side by side in one report.
 
 In: the network (the shipped LeNet), the shipped MNIST. Out, in FOLDER: `report.html` (one self-contained page),
-`results.json` (every number), `figN.png` and `figN.npz` (the figures and the arrays they show).
+`results.json` (every number), `figN.png` and `figN.npz` (the figures and the arrays they show). With `--scale full` the
+samples are crafted in shards below FOLDER/runs: started again after whatever stopped it, it goes on from there.
 """
 import json
 import platform
@@ -11,32 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from data.idx import replacing
-from scripts.experiments import EXPERIMENTS, Setup
+from scripts.experiment import Setup
+from scripts.experiments import EXPERIMENTS
 from scripts.options import add_data, add_model, load_network, output_folder, whole
 from scripts.progress import duration
-
-TITLES = {
-    "fig1": "Fig. 1: every digit turned into every other",
-    "fig9": "Fig. 9: digits crafted from an empty image",
-    "fig10": "Fig. 10: every digit turned into every other by removing ink",
-    "fig11": "Fig. 11: success rate and distortion on the three sets",
-    "fig12": "Fig. 12: success rate by source and target class",
-    "fig13": "Fig. 13: distortion by source and target class",
-}
-TEXTS = {
-    "fig1": "Rows: ten test digits (framed black). Columns: the target class. The titles say what the network reads.",
-    "fig9": "Ten images crafted from an empty one, by target class.",
-    "fig10": "As Fig. 1, but pixels are switched off (θ = −1).",
-    "fig12": "Share of samples that reach their target, in percent, by source class (rows) and target class (columns).",
-    "fig13": "Mean share of pixels changed in successful samples, in percent, by source and target class.",
-}
-
 
 def arguments(parser):
     """Describe the words of `jsma reproduce`."""
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
     parser.add_argument("--digits", type=whole(1), default=10, metavar="N",
-                        help="digits of each set for Fig. 11 to 13, nine samples each (default: 10; the paper: 10,000)")
+                        help="digits of each set, nine samples each, at the small scale (default: 10)")
+    parser.add_argument("--scale", choices=["small", "full"], default="small",
+                        help="full: the paper's sizes, hours of work that can be stopped and goes on (default: small)")
+    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="processes that craft at once (default: 1)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this one (may be repeated)")
     add_model(parser)
     add_data(parser)
@@ -46,15 +34,19 @@ def run(args):
     """Run the experiments, write the files and say where they are."""
     begun = time.monotonic()
     folder = output_folder(args.out)
-    setup = Setup(load_network(args.weights), args.data, args.derivative, args.digits)
+    setup = Setup(load_network(args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder)
     outcomes, pictures = {}, {}
-    for name in args.only or EXPERIMENTS:
-        started = time.monotonic()
-        outcomes[name] = outcome = EXPERIMENTS[name](setup)
-        _keep(folder, name, outcome, pictures)
-        print(f"{TITLES[name]} ({duration(time.monotonic() - started)})")
-        for row in outcome.rows:
-            print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}")
+    try:
+        with setup:
+            for name in dict.fromkeys(args.only or EXPERIMENTS):
+                started = time.monotonic()
+                outcomes[name] = outcome = EXPERIMENTS[name].run(setup)
+                _keep(folder, name, outcome, pictures)
+                print(f"{EXPERIMENTS[name].title} ({duration(time.monotonic() - started)})", flush=True)
+                for row in outcome.rows:
+                    print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}", flush=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on with what is crafted" if setup.full else "") from None
     about = _about(args, time.monotonic() - begun)
     _write(folder, outcomes, about, pictures)
     print(f"{folder / 'report.html'}: {duration(time.monotonic() - begun)}")
@@ -76,16 +68,26 @@ def _write(folder, outcomes, about, pictures):
     from scripts.report import page
 
     results = {"about": about, "experiments": {
-        name: {"title": TITLES[name], "numbers": outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}
+        name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}
         for name, outcome in outcomes.items()}}
     with replacing(folder / "results.json") as file:
-        file.write((json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write((json.dumps(_finite(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     with replacing(folder / "report.html") as file:
-        file.write(page(outcomes, about, pictures, TITLES, TEXTS).encode())
+        file.write(page(outcomes, about, pictures, EXPERIMENTS).encode())
+
+
+def _finite(value):
+    """The same with None for NaN and infinities, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _about(args, seconds):
-    size = "small: the paper has 10,000 digits a set; the intervals say what that leaves open"
+    size = ("the paper's" if args.scale == "full" else f"small, {args.digits} digits of each set, nine samples each: the "
+            "paper has up to 10,000; the intervals say what that leaves open")
     return {"network": str(args.weights or "the shipped LeNet"), "digits": str(args.data or "the shipped MNIST"),
-            "derivative": args.derivative, "digits of each set in Fig. 11 to 13": f"{args.digits} ({size})",
-            "time": duration(seconds), "python": platform.python_version(), "numpy": np.__version__}
+            "derivative": args.derivative, "size": size, "time": duration(seconds), "python": platform.python_version(),
+            "numpy": np.__version__}
