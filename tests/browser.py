@@ -20,12 +20,11 @@ TIMEOUT = 30.0  # seconds
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--remote-debugging-pipe",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")
 # Chromium reads from 3 and writes to 4. The shell waits, to tidy up where Python is killed and the pipe breaks.
-START = 'dir=$1; shift; "$@" --user-data-dir="$dir/profile" 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$dir"'
+START = 'dir=$1; shift; cd "$dir" && TMPDIR=. "$@" --user-data-dir=profile 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$dir"'
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "Enter": 13, " ": 32}
-CENTRE = """(selector => { const element = document.querySelector(selector);
-    if (!element?.checkVisibility()) throw Error("nothing to click on: " + selector);
-    element.scrollIntoView({block: "center", inline: "center", behavior: "instant"});
-    const box = element.getBoundingClientRect(); return {x: box.x + box.width / 2, y: box.y + box.height / 2}; })"""
+CENTRE = """(css => { const one = document.querySelector(css); if (!one?.checkVisibility()) throw Error(`no ${css} to see`);
+    one.scrollIntoView({block: "center", inline: "center", behavior: "instant"}); const box = one.getBoundingClientRect();
+    return {x: box.x + box.width / 2, y: box.y + box.height / 2}; })"""
 LOUD = ("error", "warning", "assert")
 
 
@@ -47,27 +46,25 @@ class Browser(ExitStack):
                                                       stdin=PIPE, stdout=PIPE, start_new_session=True))
             stack.callback(os.killpg, self._process.pid, signal.SIGKILL)
             self.downloads = Path(folder, "downloads")
-            self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=folder + "/downloads",
-                       eventsEnabled=True)
-            target = self._call("Target.createTarget", url="about:blank")
-            self._session = self._call("Target.attachToTarget", flatten=True, **target)
+            self._ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads), eventsEnabled=True)
+            target = self._ask("Target.createTarget", url="about:blank")
+            self._session = self._ask("Target.attachToTarget", flatten=True, **target)
             for method in ("Page.enable", "Runtime.enable", "Network.enable", "Log.enable"):
-                self._call(method)
+                self._ask(method)
             self.push(stack.pop_all())
         return self
 
     def open(self, path, width, height=900, mobile=False):
         """Load the file `path` in a window of that size and wait until it is there; console and requests start anew."""
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
-        self._url = Path(path).resolve().as_uri()
-        self._heard.clear()
-        if error := self._call("Page.navigate", url=self._url).get("errorText"):
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self._url, self._heard = Path(path).resolve().as_uri(), defaultdict(list)
+        if error := self._ask("Page.navigate", url=self._url).get("errorText"):
             raise RuntimeError(f"{self._url}: {error}")
         self._until(lambda: self._heard["Page.loadEventFired"], f"loading {self._url}")
 
     def evaluate(self, expression):
         """The value of a JavaScript expression, a promise's once it is kept; RuntimeError with the page's exception."""
-        reply = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        reply = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in reply:
             raise RuntimeError(_thrown(reply))
         return reply["result"].get("value")
@@ -76,25 +73,23 @@ class Browser(ExitStack):
         """Click with the mouse on the centre of the first element that `selector` matches."""
         centre = self.evaluate(f"{CENTRE}({json.dumps(selector)})")
         for kind, button in (("mouseMoved", "none"), ("mousePressed", "left"), ("mouseReleased", "left")):
-            self._call("Input.dispatchMouseEvent", type=kind, button=button, clickCount=1, **centre)
+            self._ask("Input.dispatchMouseEvent", type=kind, button=button, clickCount=1, **centre)
 
     def key(self, name):
         """Press and release ArrowRight, ArrowLeft, ArrowUp, ArrowDown, Tab, Enter, ' ', a digit or a letter."""
         code = name.replace(" ", "Space") if name in KEYS else ("Digit" if name.isdigit() else "Key") + name.upper()
         number, text = KEYS.get(name) or ord(name.upper()), {"Enter": "\r"}.get(name, name if len(name) == 1 else "")
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=name, code=code, text=text, windowsVirtualKeyCode=number)
+            self._ask("Input.dispatchKeyEvent", type=kind, key=name, code=code, text=text, windowsVirtualKeyCode=number)
 
     def screenshot(self, path):
         """Write the whole page to the file `path` as PNG."""
-        clip = {**self._call("Page.getLayoutMetrics")["cssContentSize"], "scale": 1}
-        shot = self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        shot = self._ask("Page.captureScreenshot", captureBeyondViewport=True)
         Path(path).write_bytes(base64.b64decode(shot["data"]))
 
     def download(self, name):
         """The path of the downloaded file `name`, once all of it is there (Chromium renames it last)."""
-        self._until((self.downloads / name).exists, f"the download of {name}")
-        return self.downloads / name
+        return self._until(lambda: next(self.downloads.glob(name), None), f"the download of {name}")
 
     @property
     def console(self):
@@ -112,26 +107,26 @@ class Browser(ExitStack):
         urls = [event["request"]["url"] for event in self._heard["Network.requestWillBeSent"]]
         return [url for url in urls if url != self._url and not url.startswith("data:")]
 
-    def _call(self, method, **params):
+    def _ask(self, method, **params):
         self._called += 1
         message = {"id": self._called, "method": method, "params": params, **self._session}
         self._process.stdin.write(json.dumps(message).encode() + b"\0")
-        self._until(lambda: self._heard["reply"] and self._heard["reply"][-1]["id"] == self._called, method)
-        reply = self._heard["reply"].pop()
+        reply, = self._until(lambda: self._heard.pop(self._called, None), method)
         if "error" in reply:
             raise RuntimeError(f"{method}: {reply['error']['message']}")
         return reply["result"]
 
     def _until(self, condition, what):
         end = time.monotonic() + TIMEOUT
-        while not condition():
+        while not (found := condition()):
             left = max(0, end - time.monotonic())
             ready = left and select.select([self._process.stdout], [], [], left)[0]
             if not (ready and (data := self._process.stdout.read(1 << 20))):
                 raise RuntimeError(f"{what}: Chromium " + ("has ended" if ready else f"did not in {TIMEOUT:g} s"))
             *messages, self._unread = (self._unread + data).split(b"\0")
             for message in map(json.loads, messages):
-                self._heard[message.get("method", "reply")].append(message.get("params", message))
+                self._heard[message.get("id") or message["method"]].append(message.get("params", message))
+        return found
 
 
 def _thrown(event):

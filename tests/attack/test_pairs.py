@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from attack import best_pair, pairs
+from attack import best_pair, pair_share, pairs
 
 KINDS = ("normal", "integers", "huge and tiny", "collapsed", "zeros", "front", "not finite", "absorbed", "duplicates")
 
@@ -130,3 +130,16 @@ def test_images_of_224_by_224_by_3_need_no_table():
 def test_shapes_that_do_not_fit_are_named(alpha, beta, domain):
     with pytest.raises(ValueError, match="shape"):
         best_pair(alpha, beta, domain)
+
+
+@pytest.mark.parametrize("theta", [1.0, -1.0])
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_the_share_of_pairs_that_qualify_by_counting_them(theta, block, monkeypatch):
+    """Ties and zeros included: a sum of exactly 0 does not qualify."""
+    monkeypatch.setattr("attack.pairs.BLOCK", block)
+    rng = np.random.default_rng(0)
+    alpha, beta = rng.integers(-3, 4, (2, 6, 15)).astype(float)
+    expected = [np.mean([(sign * (a[p] + a[q]) > 0) and (sign * (b[p] + b[q]) < 0) for p in range(15)
+                         for q in range(p + 1, 15)]) for a, b in zip(alpha, beta) for sign in [np.sign(theta)]]
+    np.testing.assert_allclose(pair_share(alpha, beta, theta), expected)
+    assert np.isnan(pair_share(alpha[:, :1], beta[:, :1])).all()

@@ -14,6 +14,8 @@ import pytest
 from data import load_mnist, read_idx, write_idx
 from nn import LeNet, load_weights
 from scripts.__main__ import COMMANDS, main
+from scripts.experiments import EXPERIMENTS
+from scripts.figures import FIGURES
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -165,7 +167,7 @@ def report(tmp_path_factory):
 
 def test_reproduce_writes_one_self_contained_page(report):
     page = (report / "report.html").read_text(encoding="utf-8")
-    assert page.count("<img") == 5 and page.count("src='data:image/png;base64,") == 5
+    assert page.count("<img") == len(FIGURES) == page.count("src='data:image/png;base64,")
     assert "http:" not in page and "https:" not in page and "<script" not in page
     assert all(f"{value}" in page for value in ("97.10 %", "4.02 %", "4.44 %", "13.78"))
 
@@ -183,7 +185,7 @@ def test_results_are_the_numbers_of_the_page(report):
     results = json.loads((report / "results.json").read_text(encoding="utf-8"))
     page = (report / "report.html").read_text(encoding="utf-8")
     experiments = results["experiments"]
-    assert list(experiments) == ["fig1", "fig9", "fig10", "fig11", "fig12", "fig13"]
+    assert list(experiments) == list(EXPERIMENTS) and "small, 3 digits" in page
     everything = experiments["fig11"]["numbers"]["all"]
     assert everything["samples"] == 3 * 3 * 9 == sum(everything["reasons"].values())
     low, high = everything["tau_interval"]
