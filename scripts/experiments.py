@@ -41,7 +41,7 @@ EXPERIMENTS = {
     "fig13": Experiment(population.fig13, "Fig. 13: distortion by source and target class",
                         "Mean share of pixels changed in successful samples, in percent, by source and target class."),
     "path": Experiment(single.path, "V-B1: class probabilities along the way",
-                       "A test 4 turned into a 9: the probability of each class after each iteration."),
+                       "A test 2 turned into a 4: the probability of each class after each iteration."),
     "fig14": Experiment(hardness.fig14, "Fig. 14: hardness by source and target class",
                         "Hardness H(s, t) (Eq. 12, in percent) by source and target class, from nine values of Υ."),
     "fig15": Experiment(hardness.fig15, "Fig. 15 and Eq. 14: adversarial distance",

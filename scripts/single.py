@@ -63,16 +63,16 @@ def path(setup):
             break
     share, groups = np.concatenate(share), np.concatenate(groups)
     mean, interval = mean_of(100 * share, groups)
-    image = setup.one_of_each[4]
-    crafted = craft(setup.network, image[None], 9, derivative=setup.derivative, max_distortion=None, trace=True)
+    image = setup.one_of_each[2]
+    crafted = craft(setup.network, image[None], 4, derivative=setup.derivative, max_distortion=None, trace=True)
     along = np.stack([step.logits for step in crafted.trace[0]] + [setup.network.logits(crafted.adversarial)[0]])
     along = np.exp(along - along.max(axis=1, keepdims=True))
     return Outcome({"share_of_leaving": None if np.isnan(mean) else mean, "samples": len(share)},
                    [Row("most of the distortion goes into leaving the source class", "more than half",
                         spread(mean, interval), verdict(None if np.isnan(interval[0]) else interval[0] > 50),
                         f"share of the iterations in which the source class is still read, {len(share):,} samples")],
-                   {"probabilities": along / along.sum(axis=1, keepdims=True), "source": np.array(4),
-                    "target": np.array(9)})
+                   {"probabilities": along / along.sum(axis=1, keepdims=True), "source": np.array(2),
+                    "target": np.array(4)})
 
 
 def seconds(setup):
