@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attack.goals import GOALS, UNTARGETED, cheapest, every_other, reached
 from attack.model import DERIVATIVES, OUTPUTS, look, output_weights
 from attack.pairs import best_pair
 from attack.saliency import check_targets, score_features
@@ -31,21 +32,27 @@ class Step(NamedTuple):
 class Crafted:
     """The outcome for n samples, in the order they were given."""
     adversarial: np.ndarray  # (n, …) as the images
-    success: np.ndarray      # (n,) boolean: the target is predicted at the end (also where it was from the start)
+    success: np.ndarray      # (n,) boolean: the goal is reached at the end (also where it was from the start)
     predicted: np.ndarray    # (n,) the class predicted at the end
     iterations: np.ndarray   # (n,) iterations done
     distortion: np.ndarray   # (n,) percent of features whose value changed
     pairs: np.ndarray        # (n, max_iter, 2) features changed in each iteration, −1 where unused
     reason: np.ndarray       # (n,) one of REASONS
+    target: np.ndarray       # (n,) the class the sample was driven to
+    reached: np.ndarray      # (n,) how many of the targets that were tried succeeded
     trace: list = field(default=None)  # with trace=True: a list of `Step` for each sample
 
 
-def craft(model, images, targets, *, theta=1.0, max_distortion=14.5, domain="paper", saliency="pairs",
-          derivative="forward", of="logits", batch_size=32, trace=False, progress=None):
+def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_distortion=14.5, domain="paper",
+          saliency="pairs", derivative="forward", of="logits", batch_size=32, confidence=0.5, trace=False,
+          progress=None):
     """Algorithm 2: change `images` step by step until the model takes each for its target class.
 
     images: (n, …) in [0, 1], in a shape the model takes; float32 and float64 are worked on in their own precision.
-    targets: one class, or (n,) classes. theta (θ): what is added to a chosen feature, any size and sign; the result is
+    targets: one class, or (n,) classes. goal (Fig. 2): "source/target"; "targeted", the same from any image, an empty one
+    for instance; "misclassification", any class but the one it is read as at the start; "confidence", less than
+    `confidence` for that class. The last two take no targets: all other classes are tried, which costs N − 1 times as
+    much, and the success that changes the fewest features is kept. theta (θ): what is added to a chosen feature, any size and sign; the result is
     clipped to [0, 1]. max_distortion (Υ): the largest share of features to change, in percent: ⌊M·Υ/200⌋ iterations
     of two features (⌊M·Υ/100⌋ of one); None = no limit. domain: "paper" (Γ holds all features at the start) or an
     (M,) or (n, M) array, True for the features of Γ; a feature leaves Γ exactly when it is 0 or 1 after its change.
@@ -60,15 +67,22 @@ def craft(model, images, targets, *, theta=1.0, max_distortion=14.5, domain="pap
     """
     images = _check_images(images)
     _check_choices(theta, max_distortion, saliency, derivative, of, batch_size, model)
+    _check_goal(goal, targets, confidence)
     count, features = len(images), int(np.prod(images.shape[1:]))
-    targets = check_targets(targets, count, _classes(model, images)) if count else np.zeros(0, int)
     gamma = _check_domain(domain, count, features)
+    originals = count
+    if goal in UNTARGETED:
+        logits = np.asarray(model.logits(images)) if count else np.zeros((0, 2))
+        index, targets = every_other(logits.argmax(axis=1), logits.shape[1])
+        images, gamma, count = images[index], gamma[index], len(index)
+    else:
+        targets = check_targets(targets, count, _classes(model, images)) if count else np.zeros(0, int)
     budget = _budget(features, max_distortion, SALIENCIES[saliency])
-    work = _Work(model, images, targets, gamma, budget, theta, saliency, derivative, of, trace)
+    work = _Work(model, images, targets, gamma, budget, theta, saliency, derivative, of, goal, confidence, trace)
     for done in work.run(int(batch_size)):
         if progress is not None:
             progress(done, count)
-    return work.result()
+    return cheapest(work.result(), originals) if goal in UNTARGETED else work.result()
 
 
 def replay(images, pairs, theta=1.0):
@@ -95,9 +109,10 @@ def truncate(images, pairs, iterations, success, max_distortion, theta=1.0):
 class _Work:
     """The samples of one call of `craft`: `run` keeps a batch of them in work until all have a reason to stop."""
 
-    def __init__(self, model, images, targets, gamma, budget, theta, saliency, derivative, of, trace):
+    def __init__(self, model, images, targets, gamma, budget, theta, saliency, derivative, of, goal, confidence, trace):
         self.model, self.images, self.targets, self.gamma, self.budget = model, images, targets, gamma, budget
         self.theta, self.saliency, self.derivative, self.of = theta, saliency, derivative, of
+        self.goal, self.confidence, self.sources = goal, confidence, np.zeros(len(images), int)
         count = len(images)
         self.current = images.reshape(count, gamma.shape[1]).copy()
         self.predicted, self.iterations = np.zeros(count, int), np.zeros(count, int)
@@ -124,7 +139,8 @@ class _Work:
         changed = (self.current != self.images.reshape(count, features)).sum(axis=1)
         success = np.isin(self.reason, ["target_reached", "already_target"])
         return Crafted(self.current.reshape(self.images.shape), success, self.predicted, self.iterations,
-                       100 * changed / max(features, 1), pairs, self.reason, self.trace)
+                       100 * changed / max(features, 1), pairs, self.reason, self.targets, success.astype(int),
+                       self.trace)
 
     def _iterate(self, active):
         """One iteration of Algorithm 2 for the active samples; returns those that found features to change."""
@@ -169,11 +185,12 @@ class _Work:
     def _finished(self, active, logits):
         """Note prediction and reason of those that stop here; returns which do."""
         self.predicted[active] = logits.argmax(axis=1)
-        reached = self.predicted[active] == self.targets[active]
+        begun = self.iterations[active] > 0
+        self.sources[active[~begun]] = self.predicted[active[~begun]]
+        done = reached(self.goal, logits, self.sources[active], self.targets[active], self.confidence)
         spent = np.full(len(active), False) if self.budget is None else self.iterations[active] >= self.budget
         empty = ~self.gamma[active].any(axis=1)
-        begun = self.iterations[active] > 0
-        self.reason[active] = np.select([reached & begun, reached, spent, empty], REASONS[:4], "")
+        self.reason[active] = np.select([done & begun, done, spent, empty], REASONS[:4], "")
         return self.reason[active] != ""
 
     def _shaped(self, active):
@@ -234,6 +251,17 @@ def _check_choices(theta, max_distortion, saliency, derivative, of, batch_size, 
     method = f"{derivative}_derivative"
     if not callable(getattr(model, method, None)):
         raise TypeError(f"derivative={derivative!r} needs a model with {method}(); {type(model).__name__} has none")
+
+
+def _check_goal(goal, targets, confidence):
+    if goal not in GOALS:
+        raise ValueError(f"goal must be one of {', '.join(GOALS)}; got {goal!r}")
+    if goal in UNTARGETED and targets is not None:
+        raise ValueError(f"goal {goal!r} tries every other class and takes no targets; got {targets!r}")
+    if goal not in UNTARGETED and targets is None:
+        raise ValueError(f"goal {goal!r} needs targets: a class or one for each image; got None")
+    if not (_is_number(confidence) and 0 < confidence < 1):
+        raise ValueError(f"confidence must lie between 0 and 1; got {confidence!r}")
 
 
 def _is_number(value):

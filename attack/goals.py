@@ -1,0 +1,46 @@
+"""The adversary's four goals (Fig. 2), weakest first: when has a sample reached one, and which of its ways is cheapest?
+
+In: logits, the class a sample was read as at the start, the class it is driven to. Out: which samples are done. Two of
+the goals name no target: then every other class is tried and the cheapest success kept. Read on in `crafting`.
+"""
+from dataclasses import fields
+
+import numpy as np
+from scipy.special import softmax
+
+GOALS = ("confidence", "misclassification", "targeted", "source/target")
+UNTARGETED = GOALS[:2]
+
+
+def reached(goal, logits, sources, targets, confidence):
+    """(B,) boolean, for logits (B, N), sources and targets (B,).
+
+    "source/target" and "targeted" (which starts from any image, an empty one for instance): the target is read;
+    "misclassification": another class than the source; "confidence": the source has less than `confidence`.
+    """
+    if goal == "confidence":
+        return softmax(logits, axis=1)[np.arange(len(logits)), sources] < confidence
+    predicted = logits.argmax(axis=1)
+    return predicted != sources if goal == "misclassification" else predicted == targets
+
+
+def every_other(sources, classes):
+    """Each sample with every class but its own: (index, targets), both (n·(classes − 1),)."""
+    others = np.tile(np.arange(classes), (len(sources), 1))
+    others = others[others != np.asarray(sources)[:, None]].reshape(len(sources), classes - 1)
+    return np.repeat(np.arange(len(sources)), classes - 1), others.reshape(-1)
+
+
+def cheapest(crafted, count):
+    """Of the samples of a `Crafted`, as many for each of `count` originals, the success that changed the fewest features.
+
+    Where none succeeded the first that was tried; `reached` says how many of the targets did.
+    """
+    tries = len(crafted.success) // count if count else 0
+    cost = np.where(crafted.success, crafted.distortion, np.inf).reshape(count, tries)
+    rows = np.arange(count) * tries + (cost.argmin(axis=1) if tries else 0)
+    columns = {field.name: getattr(crafted, field.name) for field in fields(crafted)}
+    trace = columns.pop("trace")
+    kept = {name: array[rows] for name, array in columns.items()}
+    kept["reached"] = crafted.success.reshape(count, tries).sum(axis=1)
+    return type(crafted)(**kept, trace=None if trace is None else [trace[row] for row in rows])
