@@ -22,6 +22,12 @@ def cross_entropy(logits, labels):
     return -float(log_p[rows, labels].mean()), grad / len(logits)
 
 
+def pixel_cross_entropy(logits, wanted):
+    """Binary cross-entropy of sigmoid(logits) against `wanted` in [0, 1], both (B, N), summed over N, mean over B."""
+    grad = 1 / (1 + np.exp(-logits)) - wanted
+    return float((np.logaddexp(0, logits) - wanted * logits).sum() / len(logits)), grad / len(logits)
+
+
 class SGD:
     """PyTorch's `SGD(lr, momentum)`: v ← momentum·v + ∂loss/∂W; W ← W − lr·v.
 
@@ -41,19 +47,20 @@ class SGD:
             array -= array.dtype.type(self.lr) * velocity
 
 
-def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, progress=None):
+def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, progress=None, loss=cross_entropy):
     """One pass over the samples in an order drawn from (seed, epoch); returns the mean loss along the way.
 
-    images (n, …) and labels (n,); a last batch of fewer samples counts too. `progress` is called with (done, n, loss).
+    images (n, …) and labels (n,), or what `loss` holds the logits against; a last batch of fewer samples counts too.
+    `progress` is called with (done, n, loss).
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(images))
     total = 0.0
     for start in range(0, len(images), batch_size):
         chosen = order[start:start + batch_size]
         logits, saved = network.forward(images[chosen])
-        loss, grad = cross_entropy(logits, labels[chosen])
+        value, grad = loss(logits, labels[chosen])
         optimizer.step(network.gradients(grad, saved))
-        total += loss * len(chosen)
+        total += value * len(chosen)
         if progress is not None:
             progress(start + len(chosen), len(images), total / (start + len(chosen)))
     return total / max(len(images), 1)

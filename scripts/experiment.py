@@ -36,10 +36,12 @@ class Row(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What an experiment found: JSON-able `numbers`, `rows` for the report, `arrays` for its figure."""
+    """What an experiment found: JSON-able `numbers`, `rows` for the report, `arrays` for its figure, a table (heads,
+    rows of text) to show as it is."""
     numbers: dict
     rows: list
     arrays: dict = field(default_factory=dict)
+    table: tuple = ()
 
 
 class Samples:
@@ -127,13 +129,16 @@ class Setup:
         progress.close()
         return crafted
 
-    def samples(self, name, split, count, theta=1.0, max_distortion=UPSILON):
-        """The first `count` digits of a split, crafted to the nine other classes; made once for each `name`."""
+    def samples(self, name, split, count, theta=1.0, max_distortion=UPSILON, network=None):
+        """The first `count` digits of a split, crafted to the nine other classes; made once for each `name`.
+
+        `network`: another one than the setup's.
+        """
         if name not in self._samples:
             images, labels = self.load(split, count)
             index, targets = pair_up(np.arange(len(images)), labels, "all")
             progress = Progress(name)
-            run = craft_run(self.network, images, targets, self._runs / name, index=index,
+            run = craft_run(network or self.network, images, targets, self._runs / name, index=index,
                             shard_size=SHARD[self.scale], executor=self._executor, progress=progress,
                             say=lambda line: print(line, file=sys.stderr), theta=theta,
                             max_distortion=max_distortion, derivative=self.derivative)

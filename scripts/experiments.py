@@ -4,7 +4,7 @@ In: a name. Out: the function that takes a `Setup` and gives an `Outcome` (see `
 """
 from typing import Callable, NamedTuple
 
-from scripts import hardness, population, single, toy
+from scripts import defences, hardness, population, single, threat, toy
 
 
 class Experiment(NamedTuple):
@@ -47,5 +47,13 @@ EXPERIMENTS = {
     "fig15": Experiment(hardness.fig15, "Fig. 15 and Eq. 14: adversarial distance",
                         "Mean adversarial distance by source and target class: 1 less the share of pairs of pixels that "
                         "Eq. 10 accepts."),
+    "fig2": Experiment(threat.threat_model, "Fig. 2: goals and capabilities"),
+    "detection": Experiment(defences.detection, "VI: detection by neighbouring pixels",
+                            "ROC curve of the sum of squared differences of neighbouring pixels: share of adversarial "
+                            "samples found over share of benign digits taken for adversarial."),
+    "training": Experiment(defences.adversarial_training, "VI: training with adversarial samples"),
+    "beyond": Experiment(threat.beyond, "VI: an output vector as target",
+                         "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it makes of "
+                         "these, and what it was to make."),
     "time": Experiment(single.seconds, "V: crafting time"),
 }

@@ -177,6 +177,24 @@ def save_png(figure, path):
         file.write(png(figure))
 
 
+def roc_curve(arrays):
+    """VI: the ROC curve of the detector."""
+    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(arrays["false"], arrays["caught"], color=RIGHT)
+    axis.plot([0, 1], [0, 1], color="0.6", linestyle=":")
+    axis.set(xlabel="benign digits taken for adversarial", ylabel="adversarial samples found", aspect="equal")
+    return figure
+
+
+def output_targets(arrays):
+    """VI: digits, outputs, altered digits, their outputs, wanted outputs of the autoencoder, row by row."""
+    words = ("digit", "its output", "altered", "its output", "wanted")
+    titles = [[word] * arrays["images"].shape[1] for word in words]
+    return digit_grid(arrays["images"], titles)
+
+
 FIGURES = {"fig1": every_pair, "fig3": toy_surfaces, "fig7": saliency_surface, "fig9": from_empty, "fig10": every_pair,
            "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix, "fig13": distortion_matrix,
-           "path": probability_path, "fig14": hardness_matrix, "fig15": distance_matrix}
+           "path": probability_path, "detection": roc_curve, "beyond": output_targets,
+           "fig14": hardness_matrix, "fig15": distance_matrix}

@@ -17,21 +17,21 @@ GAIN = 1.0  # percentage points of τ: what counts as a significant gain
 def fig11(setup):
     """Fig. 11: success rate τ, mean distortion of all and of the successes, in each of the three sets and in all."""
     sets = {name: setup.samples(f"Fig. 11, {name}", name, setup.sized(10_000)) for name in SETS}
-    numbers = {name: _numbers(one.success, one.distortion, one.reason, one.index) for name, one in sets.items()}
+    numbers = {name: summary(one.success, one.distortion, one.reason, one.index) for name, one in sets.items()}
     offset = max(len(one.images) for one in sets.values())  # digits of different sets are different groups
     joined = [np.concatenate([getattr(one, name) for one in sets.values()])
               for name in ("success", "distortion", "reason")]
     groups = np.concatenate([one.index + k * offset for k, one in enumerate(sets.values())])
-    numbers["all"] = row = _numbers(*joined, groups)
+    numbers["all"] = row = summary(*joined, groups)
     return Outcome(numbers, [measured(claim, paper, row[key], row[f"{key}_interval"]) for claim, paper, key in (
         ("success rate τ", 97.10, "tau"), ("mean distortion of all samples", 4.44, "epsilon_all"),
-        ("mean distortion ε of the successes", 4.02, "epsilon"))])
+        ("mean distortion ε of the successes", 4.02, "epsilon"))], table=_sets(numbers))
 
 
 def decreasing(setup):
     """V-A: 9,000 samples crafted by removing ink, θ = −1."""
     samples = setup.samples("V-A, θ = −1", "test", setup.sized(1000), theta=-1.0)
-    row = _numbers(samples.success, samples.distortion, samples.reason, samples.index)
+    row = summary(samples.success, samples.distortion, samples.reason, samples.index)
     return Outcome(row, [measured("success rate τ with θ = −1", 64.7, row["tau"], row["tau_interval"]),
                          measured("mean distortion ε with θ = −1", 3.62, row["epsilon"], row["epsilon_interval"])])
 
@@ -42,7 +42,7 @@ def upsilons(setup):
     found = {}
     for upsilon in sorted({*UPSILONS, UPSILON}):
         success, distortion = samples.truncated(upsilon)
-        found[upsilon] = _numbers(success, distortion, None, samples.index)
+        found[upsilon] = summary(success, distortion, None, samples.index)
     within = samples.truncated(UPSILON)[0]
     gained = samples.success & ~within
     gain, (low, high) = success_rate(gained), success_interval(gained, samples.index)
@@ -60,7 +60,7 @@ def thetas(setup):
     found = {}
     for theta in THETAS:
         samples = setup.samples(f"V-A, θ = {theta:+g}", "test", setup.sized(1000, 2), theta=theta)
-        found[theta] = _numbers(samples.success, samples.distortion, None, samples.index)
+        found[theta] = summary(samples.success, samples.distortion, None, samples.index)
     whole = setup.samples(f"V-A, θ = {1.0:+g}", "test", setup.sized(1000, 2))
     rows = []
     for theta in (theta for theta in THETAS if theta != 1.0):
@@ -120,7 +120,15 @@ def means(matrix, axis):
     return np.where(count, np.nansum(matrix, axis=axis) / np.maximum(count, 1), np.nan)
 
 
-def _numbers(success, distortion, reason, groups):
+def _sets(numbers):
+    return (("digits", "samples", "success rate τ", "distortion, all", "distortion ε, successes"),
+            [(name, f"{row['samples']:,}", *(spread(row[key], row[f"{key}_interval"])
+                                             for key in ("tau", "epsilon_all", "epsilon")))
+             for name, row in numbers.items()])
+
+
+def summary(success, distortion, reason, groups):
+    """τ and ε with their intervals, for samples (n,) in `groups` of one digit; `reason` may be None."""
     found = {"samples": len(success), "tau": success_rate(success), "tau_interval": success_interval(success, groups),
              "epsilon_all": mean_distortion(distortion), "epsilon_all_interval": distortion_interval(distortion, groups),
              "epsilon": mean_distortion(distortion, success),

@@ -38,8 +38,8 @@ def page(outcomes, about, pictures, experiments):
             data = base64.b64encode(pictures[name]).decode()
             text = escape(experiments[name].text, quote=True)
             parts.append(f"<p>{text}</p><p><img alt='{text}' src='data:image/png;base64,{data}'></p>")
-        elif "all" in outcome.numbers:
-            parts.append(_sets(outcome.numbers))
+        if outcome.table:
+            parts.append(_table(*outcome.table))
     parts.append("<h2>How this was made</h2>" + _table(("what", "value"), about.items()))
     title = "The Limitations of Deep Learning in Adversarial Settings, reproduced"
     return (f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
@@ -59,11 +59,3 @@ def _cell(label, value):
     kind = f" class='{value}'" if value in ("agrees", "differs") else ""
     return f"<td{kind} data-label='{escape(label, quote=True)}'>{escape(value)}</td>"
 
-
-def _sets(numbers):
-    def measured(row, key):
-        low, high = row[f"{key}_interval"]
-        return f"{row[key]:.2f} % [{low:.2f}, {high:.2f}]"
-    return _table(("digits", "samples", "success rate τ", "distortion, all", "distortion ε, successes"),
-                  [(name, f"{row['samples']:,}", *(measured(row, key) for key in ("tau", "epsilon_all", "epsilon")))
-                   for name, row in numbers.items()])
