@@ -14,6 +14,7 @@ COMMANDS = {
     "verify": "is every derivative right? layer by layer, against independent referees",
     "craft": "turn digits into adversarial samples",
     "reproduce": "the paper's figures and numbers beside ours, in one report",
+    "survey": "a page that asks people what they see, and what their answers say",
     "bench": "how long everything takes",
     "data": "look at IDX files: are they there, well formed, MNIST?",
 }

@@ -78,7 +78,8 @@ class Samples:
 @dataclass
 class Setup:
     """What the experiments share. `scale`: "small" (`digits` of each set) or "full" (the paper's sizes), whose samples
-    lie in `folder`/runs and go on where they were stopped. `jobs` processes craft at once."""
+    lie in `folder`/runs and go on where they were stopped. `jobs` processes craft at once. `answers`: files of the human
+    study (`survey`)."""
     network: object
     directory: object = None
     derivative: str = "forward"
@@ -86,6 +87,7 @@ class Setup:
     scale: str = "small"
     jobs: int = 1
     folder: object = None
+    answers: tuple = ()
 
     def __post_init__(self):
         self._open = ExitStack()

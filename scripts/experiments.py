@@ -4,7 +4,7 @@ In: a name. Out: the function that takes a `Setup` and gives an `Outcome` (see `
 """
 from typing import Callable, NamedTuple
 
-from scripts import defences, hardness, population, single, threat, toy
+from scripts import defences, hardness, population, single, survey, threat, toy
 
 
 class Experiment(NamedTuple):
@@ -47,6 +47,12 @@ EXPERIMENTS = {
     "fig15": Experiment(hardness.fig15, "Fig. 15 and Eq. 14: adversarial distance",
                         "Mean adversarial distance by source and target class: 1 less the share of pairs of pixels that "
                         "Eq. 10 accepts."),
+    "fig16": Experiment(lambda setup: survey.human_study(setup.answers)["fig16"],
+                        "Fig. 16: what people see, over the distortion",
+                        "Shares of answers (filled, with 95 % intervals) over the share of pixels changed; the paper's "
+                        "values as open marks and dashed lines."),
+    "fig17": Experiment(lambda setup: survey.human_study(setup.answers)["fig17"], "Fig. 17: what people see, over θ",
+                        "As Fig. 16, over the change θ of a pixel."),
     "fig2": Experiment(threat.threat_model, "Fig. 2: goals and capabilities"),
     "detection": Experiment(defences.detection, "VI: detection by neighbouring pixels",
                             "ROC curve of the sum of squared differences of neighbouring pixels: share of adversarial "

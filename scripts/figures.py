@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data.idx import replacing
+from scripts import survey_figures
+from scripts.explain_page import candidates
 
 RIGHT, WRONG = "#2a6f97", "#b5651d"
 
@@ -194,7 +196,42 @@ def output_targets(arrays):
     return digit_grid(arrays["images"], titles)
 
 
+def step_image(step):
+    """One `attack.crafting.Step` of an image: the image as it was, its chosen pair framed."""
+    side = round(len(step.image) ** 0.5)
+    figure = Figure(figsize=(4, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(step.image.reshape(side, side), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    rows, columns = np.divmod([feature for feature in step.pair if feature >= 0], side)
+    axis.scatter(columns, rows, s=60, marker="s", facecolors="none", edgecolors=WRONG, linewidths=2)
+    axis.set(xticks=[], yticks=[])
+    return figure
+
+
+def step_plane(step, theta=1.0):
+    """One `attack.crafting.Step`: every feature of Γ by its α and −β (−α and β for θ < 0), the candidates, the chosen
+    pair and the curve through its middle, beyond which no pair has its own (Eq. 10)."""
+    x, y = (step.alpha, -step.beta) if theta > 0 else (-step.alpha, step.beta)
+    figure = Figure(figsize=(5.4, 4.6), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(x[step.domain], y[step.domain], ".", color="0.45", markersize=4)
+    survivors, front = candidates(step, theta)
+    axis.plot(x[front], y[front], "o", color=RIGHT, fillstyle="none", label="dominated by one at most")
+    axis.plot(x[survivors], y[survivors], "o", color=RIGHT, label="passes the bound")
+    pair = [feature for feature in step.pair if feature >= 0]
+    if len(pair) == 2:
+        axis.plot(x[pair], y[pair], "D-", color=WRONG, label="the pair")
+        level, (right, top) = x[pair].sum() * y[pair].sum() / 4, (axis.get_xlim()[1], axis.get_ylim()[1])
+        along = np.geomspace(min(level / top, right), right, 100)
+        axis.plot(along, level / along, "--", color=WRONG)
+    axis.axhline(0, color="0.6", linewidth=0.8)
+    axis.axvline(0, color="0.6", linewidth=0.8)
+    axis.set(xlabel="α" if theta > 0 else "−α", ylabel="−β" if theta > 0 else "β")
+    axis.legend()
+    return figure
+
+
 FIGURES = {"fig1": every_pair, "fig3": toy_surfaces, "fig7": saliency_surface, "fig9": from_empty, "fig10": every_pair,
            "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix, "fig13": distortion_matrix,
            "path": probability_path, "detection": roc_curve, "beyond": output_targets,
-           "fig14": hardness_matrix, "fig15": distance_matrix}
+           "fig14": hardness_matrix, "fig15": distance_matrix, **survey_figures.FIGURES}

@@ -26,6 +26,8 @@ def arguments(parser):
                         help="full: the paper's sizes, hours of work that can be stopped and goes on (default: small)")
     parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="processes that craft at once (default: 1)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this one (may be repeated)")
+    parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
+                        help="answers to the page of `jsma survey make`, for Fig. 16 and 17 (default: none)")
     add_model(parser)
     add_data(parser)
 
@@ -34,7 +36,8 @@ def run(args):
     """Run the experiments, write the files and say where they are."""
     begun = time.monotonic()
     folder = output_folder(args.out)
-    setup = Setup(load_network(args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder)
+    setup = Setup(load_network(args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
+                  tuple(args.answers))
     outcomes, pictures = {}, {}
     try:
         with setup:

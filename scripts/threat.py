@@ -25,7 +25,7 @@ def threat_model(setup):
     found, rows = {}, []
     for capability, (model, derivative) in models.items():
         for goal in GOALS:
-            chosen = slice(setup.sized(10, 1)) if capability == "oracle" else slice(None)
+            chosen = slice(setup.sized(3, 1)) if capability == "oracle" else slice(None)
             if capability == "oracle" and goal != "targeted" and not setup.full:
                 continue  # tens of thousands of queries a sample
             found[goal, capability] = _attack(setup, model, derivative, goal, images[chosen], labels[chosen], capability)
