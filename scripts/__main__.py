@@ -1,12 +1,13 @@
 """The command `jsma` (= `python -m scripts`): finds the command's file, runs it, turns a user's error into one line.
 
-In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted). A command
-`jsma NAME` is the file `scripts/NAME.py` with `arguments(parser)` and `run(args) -> int | None`; only the file that is
-asked for is imported, so that `jsma --help` starts at once.
+In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted,
+141 nobody reads the output any more). A command `jsma NAME` is the file `scripts/NAME.py` with `arguments(parser)` and
+`run(args) -> int | None`; only the file that is asked for is imported, so that `jsma --help` starts at once.
 """
 import argparse
 import ctypes
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -38,7 +39,12 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     _keep_memory()
     try:
-        return _command(argv) or 0
+        status = _command(argv) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output has seen enough (jsma verify | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, TypeError, OSError, MemoryError) as error:
         print(f"jsma: error: {_one_line(error)}", file=sys.stderr)
         return 2

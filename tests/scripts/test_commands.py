@@ -74,6 +74,12 @@ def test_a_mistake_gets_one_line_and_status_2(words, said, capsys, tmp_path, mon
     assert not list(tmp_path.rglob("*.npz"))
 
 
+def test_a_reader_that_goes_away_gets_no_error():
+    shell = f"{sys.executable} -m scripts data check | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "" and done.returncode in (0, 141)
+
+
 def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
     assert main(["craft", "--index", "0,7", "--target", "all", "--derivative", "backward", "--out", str(tmp_path)]) == 0
     originals, labels = load_mnist("test")
