@@ -61,5 +61,6 @@ EXPERIMENTS = {
     "beyond": Experiment(threat.beyond, "VI: an output vector as target",
                          "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it makes of "
                          "these, and what it was to make."),
+    "identical": Experiment(single.identical, "Forward and backward derivative"),
     "time": Experiment(single.seconds, "V: crafting time"),
 }

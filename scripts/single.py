@@ -1,5 +1,5 @@
 """Experiments on single digits: Fig. 1 and 10 (every digit into every other), 7 (a saliency map), 9 (from nothing), the
-class probabilities along the way (V-B1) and the time a sample takes.
+class probabilities along the way (V-B1), the time a sample takes, and whether both derivatives choose alike.
 
 In: a `Setup`. Out: an `Outcome` each.
 """
@@ -9,7 +9,8 @@ import numpy as np
 
 from attack import craft, replay, saliency_map
 from scripts.craft import pair_up
-from scripts.experiment import Outcome, Row, mean_of, plain, spread, verdict
+from scripts.experiment import UPSILON, Outcome, Row, mean_of, plain, spread, verdict
+from scripts.progress import Progress
 
 
 def fig01(setup):
@@ -73,6 +74,25 @@ def path(setup):
                         f"share of the iterations in which the source class is still read, {len(share):,} samples")],
                    {"probabilities": along / along.sum(axis=1, keepdims=True), "source": np.array(2),
                     "target": np.array(4)})
+
+
+def identical(setup):
+    """Samples of Fig. 11 crafted again with the other derivative: how many come out the same, pixel by pixel?"""
+    samples = setup.samples("Fig. 11, test", "test", setup.sized(10_000))
+    chosen = np.random.default_rng(0).choice(len(samples), setup.sized(500, 9), replace=False)
+    there = {}
+    for rows, images, pairs in samples.shards():
+        here = chosen[(chosen >= rows.start) & (chosen < rows.stop)]
+        there.update(zip(here.tolist(), replay(images[here - rows.start], pairs[here - rows.start])))
+    other = "backward" if setup.derivative == "forward" else "forward"
+    progress = Progress(f"again with the {other} derivative")
+    again = craft(setup.network, samples.images[samples.index[chosen]], samples.targets[chosen], derivative=other,
+                  max_distortion=UPSILON, progress=progress)
+    progress.close()
+    same = np.array([np.array_equal(there[sample], image) for sample, image in zip(chosen.tolist(), again.adversarial)])
+    return Outcome({"samples": len(same), "same": int(same.sum()), "again_with": other},
+                   [Row(f"the {other} derivative gives the same adversarial samples", "the same",
+                        f"{same.sum()} of {len(same)}", "–", "in float32: where two pairs score alike, rounding decides")])
 
 
 def seconds(setup):

@@ -163,3 +163,14 @@ def test_jobs_change_nothing(tmp_path):
         assert main([*words, "--jobs", jobs, "--out", str(tmp_path / jobs)]) == 0
     found = [json.loads((tmp_path / jobs / "results.json").read_text())["experiments"] for jobs in ("1", "2")]
     assert found[0] == found[1]
+
+
+def test_both_derivatives_choose_alike_and_a_difference_would_be_seen(setup):
+    outcome = single.identical(setup)
+    assert outcome.numbers == {"samples": 9, "same": 9, "again_with": "forward"}
+    samples = setup.samples("Fig. 11, test", "test", 2)
+    samples.targets = (samples.targets + 1) % 10  # crafted again to other targets
+    try:
+        assert single.identical(setup).numbers["same"] < 5
+    finally:
+        samples.targets = (samples.targets - 1) % 10
