@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a network on MNIST",
     "verify": "is every derivative right? layer by layer, against independent referees",
     "craft": "turn digits into adversarial samples",
+    "explain": "a page that shows a forward derivative grow and an attack choose",
     "reproduce": "the paper's figures and numbers beside ours, in one report",
     "survey": "a page that asks people what they see, and what their answers say",
     "bench": "how long everything takes",

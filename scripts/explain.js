@@ -1,4 +1,4 @@
-// The derivative grows: pictures of every layer, the derivative of the unit that is chosen, one entry of it spelled out.
+// The derivative grows: pictures of every layer, the derivative of the unit that is chosen, one entry spelled out.
 const data = JSON.parse($("#data").textContent), MOST_TERMS = 6;
 const weights = Object.fromEntries(Object.entries(data.weights).map(([name, text]) => [name, floats(text)]));
 const digit = Float64Array.from(floats(data.image));
@@ -12,15 +12,16 @@ function floats(text) {  // base64 of float32, lowest byte first
 }
 
 const EQUATIONS = {
-  conv1: "Eq. 4 and 5, the first layer: H<sub>0</sub> is the image, and ∂x<sub>q</sub>/∂x<sub>i</sub> is 1 for q = i, else 0. " +
-    "The derivative <em>is</em> the kernel, the same at every position.",
+  conv1: "Eq. 4 and 5, the first layer: H<sub>0</sub> is the image, and ∂x<sub>q</sub>/∂x<sub>i</sub> is 1 for " +
+    "q = i, else 0. The derivative <em>is</em> the kernel, the same at every position.",
   pool1: "Eq. 5, W is 1 for the largest of four units and 0 for the other three.",
   tanh1: "The factor f′ of Eq. 5: f′ = 1 − tanh².",
   conv2: "Eq. 5, a convolution: W is the kernel that leads to unit p. The factor f′ comes with the tanh.",
   flatten: "Nothing is computed, the units are only named anew: channel, row, column become one number.",
   fc1: "Eq. 5, fully connected: from here on every unit sees the whole image. The factor f′ comes with the tanh.",
   fc2: "Eq. 6, the outputs before the softmax (<em>logits</em>). This is the derivative that the attack reads.",
-  softmax: "Eq. 6 with the softmax as activation: unit k enters with the weight p<sub>j</sub>·([j = k] − p<sub>k</sub>).",
+  softmax: "Eq. 6 with the softmax as activation: unit k enters with the weight " +
+    "p<sub>j</sub>·([j = k] − p<sub>k</sub>).",
 };
 Object.assign(EQUATIONS, {pool2: EQUATIONS.pool1, tanh2: EQUATIONS.tanh1, tanh3: EQUATIONS.tanh1});
 const MOSAIC = {20: 5, 50: 10, 800: 40, 500: 25, 10: 5};  // so many channels: so many pictures side by side
@@ -40,7 +41,8 @@ function mosaic({shape: [channels, rows, columns]}) {
 }
 
 function drawMosaic(canvas, layer) {
-  const {columns, rows, spaced, unit} = mosaic(layer), page = sheet(canvas, rows / columns), scale = largest(layer.value);
+  const {columns, rows, spaced, unit} = mosaic(layer), scale = largest(layer.value);
+  const page = sheet(canvas, rows / columns);
   squares(page, columns, rows, n => {
     const at = [n % columns, Math.floor(n / columns)];
     return spaced(...at) ? null : diverging(layer.value[layer.number(...unit(...at))] / scale);
@@ -51,12 +53,12 @@ function drawMosaic(canvas, layer) {
 function showLayers() {
   for (const layer of Object.values(layers)) {
     const canvas = make("canvas", [], {ariaHidden: "true"});
-    const input = make("input", [], {type: "radio", name: "layer", value: layer.name, checked: layer.name === chosen.layer});
+    const input = make("input", [], {type: "radio", name: "layer", value: layer.name});
     input.onchange = () => choose({layer: layer.name});
     const [channels, rows, columns] = layer.shape;
     const size = rows > 1 ? `${channels} × ${rows} × ${columns}` : `${channels} units`;
-    const label = make("label", [input, make("strong", layer.name), make("span", size), canvas], {id: `layer-${layer.name}`});
-    $("#layers").append(label);
+    const parts = [input, make("strong", layer.name), make("span", size), canvas];
+    $("#layers").append(make("label", parts, {id: `layer-${layer.name}`}));
     drawMosaic(canvas, layer);
   }
 }
@@ -99,7 +101,8 @@ function showMaps(layer, p) {
   $("#maps-title").textContent = `H of ${layer.name}`;
   $("#maps").ariaLabel = `The values of all ${layer.units} units of ${layer.name}; chosen: ${layer.label(p)}, H = ` +
     `${number(layer.value[p])}. Arrow keys choose another one.`;
-  $("#value").textContent = `${layer.label(p)} = ${number(layer.value[p])}; full colour is ±${number(largest(layer.value), 3)}`;
+  $("#value").textContent = `${layer.label(p)} = ${number(layer.value[p])}; full colour is ±` +
+    number(largest(layer.value), 3);
   for (const [id, value, n] of [["channel", c, 0], ["row", y, 1], ["column", x, 2]])
     Object.assign($(`#${id}`), {value, max: layer.shape[n] - 1});
   $("#channel-name").textContent = spatial ? "channel" : "unit";
@@ -111,7 +114,8 @@ function showMap(layer, channel, row, column) {
   const page = sheet($("#map"), 1), side = layer.shape[1], scale = largest(layer.value);
   squares(page, side, side, n => diverging(layer.value[layer.number(channel, 0, n)] / scale));
   frame(page.pen, page.width / side, column, row);
-  $("#map").ariaLabel = `Channel ${channel} of ${layer.name} alone; chosen: row ${row}, column ${column}. Arrow keys choose another unit.`;
+  $("#map").ariaLabel = `Channel ${channel} of ${layer.name} alone; chosen: row ${row}, column ${column}. ` +
+    "Arrow keys choose another unit.";
 }
 
 function showDerivative(layer, p) {
@@ -125,27 +129,30 @@ function showDerivative(layer, p) {
   });
   frame(page.pen, cell, left, top, size);
   frame(page.pen, cell, column, row, 1, "#b0006d");
-  const seen = size === SIDE ? "the whole image" : `${size} × ${size} pixels, rows ${top} to ${top + size - 1} and columns ${left} to ${left + size - 1}`;
+  const seen = size === SIDE ? "the whole image" :
+    `${size} × ${size} pixels, rows ${top} to ${top + size - 1} and columns ${left} to ${left + size - 1}`;
   $("#seen").textContent = `${layer.label(p)} sees ${seen}. Largest derivative: ${number(most)}.`;
-  $("#derivative").ariaLabel = `The derivative of ${layer.label(p)} drawn on the digit. ${$("#seen").textContent} Chosen: pixel in row ${row}, ` +
-    `column ${column}. Arrow keys choose another pixel.`;
+  $("#derivative").ariaLabel = `The derivative of ${layer.label(p)} drawn on the digit. ${$("#seen").textContent} ` +
+    `Chosen: pixel in row ${row}, column ${column}. Arrow keys choose another pixel.`;
   $("#pixel-row").value = row;
   $("#pixel-column").value = column;
 }
 
 function showEntry(layer, p) {
-  const {terms, sum, slope, result} = layer.entry(p, chosen.pixel), before = layer.before, pool = layer instanceof MaxPool;
+  const {terms, sum, slope, result} = layer.entry(p, chosen.pixel), {before} = layer, pool = layer instanceof MaxPool;
   const position = `x(${Math.floor(chosen.pixel / SIDE)}, ${chosen.pixel % SIDE})`;
   $("#entry").textContent = `∂${layer.label(p)} / ∂${position}`;
   $("#equation").innerHTML = EQUATIONS[layer.name];
   const order = pool ? terms : [...terms].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
   const alive = terms.filter(term => term.product).length, most = pool ? 4 : Math.max(1, Math.min(MOST_TERMS, alive));
   const shown = order.slice(0, most), rest = order.slice(most);
-  $("#count").textContent = (terms.length > 1 ? `${terms.length} terms W · ∂H/∂x, ${alive} of them not 0` : "One term W · ∂H/∂x") +
-    (alive > most ? `; the ${most} largest:` : ":");
+  $("#count").textContent = (terms.length > 1 ? `${terms.length} terms W · ∂H/∂x, ${alive} of them not 0` :
+    "One term W · ∂H/∂x") + (alive > most ? `; the ${most} largest:` : ":");
   const rows = shown.map(({unit, weight, derivative, product}) => line([
-    unitName(before, unit, pool ? poolNote(layer, p, unit) : ""), number(weight), number(derivative), number(product)]));
-  if (rest.length) rows.push(total(`the other ${rest.length} terms`, rest.reduce((all, term) => all + term.product, 0), "rest"));
+    unitName(before, unit, pool ? poolNote(layer, p, unit) : ""),
+    number(weight), number(derivative), number(product)]));
+  const others = rest.reduce((all, term) => all + term.product, 0);
+  if (rest.length) rows.push(total(`the other ${rest.length} terms`, others, "rest"));
   if (terms.length > 1) rows.push(total("sum of all terms", sum, "sum"));
   if (layer instanceof Tanh) rows.push(total(`f′ = 1 − (${number(layer.value[p])})²`, slope, "slope"));
   rows.push(total(`∂${layer.label(p)} / ∂${position}`, result, "result"));
@@ -166,8 +173,10 @@ function poolNote(layer, p, unit) {
   return ` H = ${number(value[unit])}${won}`;
 }
 
-const line = ([first, ...others]) => make("tr", [make("th", first, {scope: "row"}), ...others.map(text => make("td", text))]);
-const total = (text, value, id) => make("tr", [make("th", text, {scope: "row", colSpan: 3}), make("td", number(value), {id})], {className: "total"});
+const line = ([first, ...others]) =>
+  make("tr", [make("th", first, {scope: "row"}), ...others.map(text => make("td", text))]);
+const total = (text, value, id) =>
+  make("tr", [make("th", text, {scope: "row", colSpan: 3}), make("td", number(value), {id})], {className: "total"});
 
 function whole(id) {  // a number field, kept within its limits
   const {value, min, max} = $(id);
@@ -196,7 +205,7 @@ pick($("#derivative"), {
   choose: (column, row) => choose({pixel: row * SIDE + column}),
 });
 for (const id of ["#channel", "#row", "#column"])
-  $(id).onchange = () => choose({unit: layers[chosen.layer].number(whole("#channel"), whole("#row"), whole("#column"))});
+  $(id).onchange = () => choose({unit: here().layer.number(whole("#channel"), whole("#row"), whole("#column"))});
 for (const id of ["#pixel-row", "#pixel-column"])
   $(id).onchange = () => choose({pixel: whole("#pixel-row") * SIDE + whole("#pixel-column")});
 whenResized(() => {

@@ -1,8 +1,8 @@
 """A page that shows a forward derivative grow (Eq. 4 to 6) and an attack choose (Eq. 8 to 10, Algorithm 2):
 `jsma explain --digit 0 --target 3 --out page.html`; `--and` for the toy network of Fig. 3.
 
-In: a digit of the test set or an image file, a target class, θ and Υ. Out: one self-contained HTML file, made from a real
-crafting trace. How the trace becomes a page is in `explain_page`.
+In: a digit of the test set or an image file, a target class, θ and Υ. Out: one self-contained HTML file, made from a
+real crafting trace. How the trace becomes a page is in `explain_page`.
 """
 import os
 import struct
@@ -27,9 +27,11 @@ DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error,
 def arguments(parser):
     """Describe the words of `jsma explain`."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--digit", type=whole(0), default=0, metavar="N", help="number of the test digit, from 0 (default: 0)")
+    which.add_argument("--digit", type=whole(0), default=0, metavar="N",
+                       help="number of the test digit, from 0 (default: 0)")
     which.add_argument("--image", type=Path, metavar="FILE",
-                       help="the first image of an IDX file, a .npy or .npz array in [0, 1] or a PNG, 28×28, ink white on black")
+                       help="28×28, ink white on black: the first image of an IDX file, a .npy or .npz array in [0, 1] "
+                            "or a PNG")
     which.add_argument("--and", action="store_true", dest="toy", help="the AND network of Fig. 3 instead of a digit")
     parser.add_argument("--target", type=whole(0), metavar="T", help="the class the attack drives the digit to")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page")
@@ -55,9 +57,9 @@ def story(args):
     if args.target is None:
         raise ValueError("--target is missing: the class the attack drives the digit to, 0 to 9")
     network = load_network(args.weights)
-    network.load({name: array.astype(np.float32) for name, array in network.parameters().items()})  # as the page has them
-    name, image = _digit(args.digit, args.data) if args.image is None else (_visible(args.image), read_image(args.image))
-    image = image.astype(np.float32).astype(np.float64)
+    network.load({name: array.astype(np.float32) for name, array in network.parameters().items()})
+    name, image = _digit(args.digit, args.data) if args.image is None else _file(args.image)
+    image = image.astype(np.float32).astype(np.float64)  # the page keeps images and weights in float32
     crafted = craft(network, image[None], args.target, theta=args.theta, max_distortion=args.max_distortion, trace=True)
     return Story(name, network, image, crafted, args.target, args.theta, args.max_distortion)
 
@@ -68,9 +70,8 @@ def read_image(path):
     The first bytes of the file tell what it is. ValueError or OSError names the file and what is wrong with it.
     """
     with open(path, "rb") as file:
-        start = file.read(4)
-    readers = {b"\x93NUM": _read_numpy, b"PK\x03\x04": _read_numpy, b"\x89PNG": _read_png}
-    array = readers[start](path) if start in readers else _read_idx(path)
+        start = file.read(2)
+    array = {b"\x93N": _read_numpy, b"PK": _read_numpy, b"\x89P": _read_png}.get(start, _read_idx)(path)
     if array.ndim < 2 or array.shape[-2:] != (SIDE, SIDE) or not array.size:
         raise ValueError(f"{path}: expected an image of 28×28 or several; got the shape {array.shape}")
     if array.dtype.kind not in "biuf":
@@ -116,6 +117,6 @@ def _digit(number, folder):
     return f"test digit {number}, a {labels[number]}", images[number]
 
 
-def _visible(path):
-    """The name of a file as text that can be written; names need not be sound UTF-8."""
-    return os.fsencode(path.name).decode("utf-8", "replace")
+def _file(path):
+    """Names of files need not be sound UTF-8; what is shown of them is."""
+    return os.fsencode(path.name).decode("utf-8", "replace"), read_image(path)

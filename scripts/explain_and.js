@@ -7,14 +7,16 @@ const sigmoid = z => 0.5 * (1 + Math.tanh(0.5 * z));
 
 // F and its derivative at x: h = φ(W·x + b), F = φ(V·h + c)
 function network(x) {
-  const z = W.map((row, k) => row[0] * x[0] + row[1] * x[1] + b[k]), h = z.map(sigmoid), slopes = h.map(value => value * (1 - value));
-  const inner = W.map((row, k) => row.map(w => w * slopes[k]));  // Eq. 5: ∂h_k/∂x_i = W_ki · φ'(z_k)
+  const z = W.map((row, k) => row[0] * x[0] + row[1] * x[1] + b[k]), h = z.map(sigmoid);
+  const slopes = h.map(value => value * (1 - value));  // φ'(z_k)
+  const inner = W.map((row, k) => row.map(w => w * slopes[k]));  // Eq. 5: ∂h_k/∂x_i = W_ki × φ'(z_k)
   const out = V[0] * h[0] + V[1] * h[1] + c, F = sigmoid(out), slope = F * (1 - F);
   const sums = [0, 1].map(i => V[0] * inner[0][i] + V[1] * inner[1][i]);
   return {z, h, slopes, inner, out, F, slope, sums, gradient: sums.map(sum => sum * slope)};  // Eq. 6: ∂F/∂x_i
 }
 
-const surface = Array.from({length: GRID * GRID}, (_, n) => network([n % GRID / (GRID - 1), 1 - Math.floor(n / GRID) / (GRID - 1)]));
+const surface = Array.from({length: GRID * GRID}, (_, n) =>
+  network([n % GRID / (GRID - 1), 1 - Math.floor(n / GRID) / (GRID - 1)]));
 const steepest = [0, 1].map(i => largest(surface.map(({gradient}) => gradient[i])));
 const pictures = [["surface", ({F}) => 2 * F - 1], ["slope1", ({gradient}) => gradient[0] / steepest[0]],
                   ["slope2", ({gradient}) => gradient[1] / steepest[1]]];
@@ -70,7 +72,8 @@ function showNumbers(now, way) {
   const {z, h, slopes, inner, out, F, slope, sums, gradient} = now, [x1, x2] = point.map(value => number(value, 3));
   $("#x1").value = point[0];
   $("#x2").value = point[1];
-  const line = (text, value, id = "") => make("tr", [make("th", text, {scope: "row"}), make("td", number(value), {id})]);
+  const line = (text, value, id = "") =>
+    make("tr", [make("th", text, {scope: "row"}), make("td", number(value), {id})]);
   const n = value => value < 0 ? `(${number(value, 4)})` : number(value, 4);
   $("#value").replaceChildren(
     ...[0, 1].flatMap(k => [line(`z${SUB[k]} = ${n(W[k][0])}·${x1} + ${n(W[k][1])}·${x2} + ${n(b[k])}`, z[k]),
@@ -81,12 +84,13 @@ function showNumbers(now, way) {
     line(`Eq. 6, the sum: ${n(V[0])} · ${n(inner[0][i])} + ${n(V[1])} · ${n(inner[1][i])}`, sums[i]),
     line(`Eq. 6: ∂F/∂x${SUB[i]} = ${n(sums[i])} × ${n(slope)}`, gradient[i], `d${i + 1}`));
   const far = crossing(way, F >= 0.5), [one, two] = gradient.map(Math.abs);
-  const lines = [`At (${x1}, ${x2}): F = ${number(F, 4)}, ∇F = [${gradient.map(part => number(part, 4)).join(", ")}]. ` +
-    (one === two ? "Both inputs matter alike." : `x${SUB[+(one < two)]} matters more.`),
-    `To make F ${F < 0.5 ? "rise above" : "fall below"} ½ the attack goes along ${F < 0.5 ? "" : "−"}∇F. ` +
-    (far === null ? "Straight on, the square ends before it gets there." : `Straight on, F is there after ${far.toFixed(3)}.`)];
-  $("#said").replaceChildren(...lines.map(text => make("p", text)));
-  $("#surface").ariaLabel = `F over the unit square. ${lines[0]} Arrow keys move the point.`;
+  const there = `At (${x1}, ${x2}): F = ${number(F, 4)}, ∇F = [${gradient.map(part => number(part, 4)).join(", ")}]. ` +
+    (one === two ? "Both inputs matter alike." : `x${SUB[+(one < two)]} matters more.`);
+  const goal = F < 0.5 ? "To make F rise above ½ the attack goes along ∇F." :
+    "To make F fall below ½ the attack goes along −∇F.";
+  const onward = far === null ? "the square ends before it gets there" : `F is there after ${far.toFixed(3)}`;
+  $("#said").replaceChildren(make("p", there), make("p", `${goal} Straight on, ${onward}.`));
+  $("#surface").ariaLabel = `F over the unit square. ${there} Arrow keys move the point.`;
   for (const i of [1, 2]) {
     $(`#slope${i}`).ariaLabel = `The derivative of F with respect to x${SUB[i - 1]} over the unit square`;
     $(`#scale${i}`).textContent = `Blue: above zero. Orange: below. Full colour is ±${number(steepest[i - 1], 3)}.`;
@@ -107,7 +111,10 @@ for (const [id] of pictures) {
   canvas.addEventListener("pointerdown", event => { canvas.setPointerCapture(event.pointerId); follow(event); });
   canvas.addEventListener("pointermove", event => { if (canvas.hasPointerCapture(event.pointerId)) follow(event); });
 }
-onArrows($("#surface"), (right, down, far) => move([point[0] + right * (far ? 0.1 : 0.01), point[1] - down * (far ? 0.1 : 0.01)]));
+onArrows($("#surface"), (right, down, shift) => {
+  const step = shift ? 0.1 : 0.01;
+  move([point[0] + step * right, point[1] - step * down]);
+});
 for (const id of ["#x1", "#x2"]) $(id).onchange = () => move([+$("#x1").value, +$("#x2").value]);
 $("#low").onclick = () => move([1, 0.37]);
 $("#high").onclick = () => move([1, 0.43]);

@@ -4,6 +4,7 @@ const towards = data.theta > 0 ? 1 : -1;  // θ < 0 wants the opposite signs (Eq
 const [ALPHA, BETA] = [`∂F${"₀₁₂₃₄₅₆₇₈₉"[data.target]}/∂x`, `Σ ∂Fⱼ/∂x over j ≠ ${data.target}`];
 const AXES = towards > 0 ? [`α = ${ALPHA}`, `−β = −${BETA}`] : [`−α = −${ALPHA}`, `β = ${BETA}`];
 const pixelName = i => `(${Math.floor(i / SIDE)}, ${i % SIDE})`;
+const pairName = pair => pair.map(pixelName).join(" and ");
 const everyPixel = [...digit.keys()];
 
 // The image before iteration n and Γ: a pixel leaves Γ exactly when it is 0 or 1 after its change (Algorithm 2)
@@ -18,7 +19,10 @@ function before(iteration) {
   return {image, gamma, changed};
 }
 
-const wanted = ({alpha, beta}) => ({x: Array.from(alpha, value => towards * value), y: Array.from(beta, value => -towards * value)});
+// The two directions that count: x = α and y = −β (signs turned for θ < 0); a pair needs both sums above 0
+function wanted({alpha, beta}) {
+  return {x: Array.from(alpha, value => towards * value), y: Array.from(beta, value => -towards * value)};
+}
 
 // Eq. 8 (θ > 0) or Eq. 9 (θ < 0): the product where a pixel has both signs that are wanted, else 0; 0 outside Γ
 function saliency(step, gamma) {
@@ -54,23 +58,27 @@ function said({iteration, pair, alpha, beta, score}) {
   const start = `${iteration} of ${data.pairs.length} iterations done. `;
   if (!pair) return `${start}The end.`;
   const sum = values => pair.reduce((all, i) => all + values[i], 0);
-  return `${start}The next pair: pixels ${pair.map(pixelName).join(" and ")} (row, column), α = ${number(sum(alpha), 4)}, ` +
+  return `${start}The next pair: pixels ${pairName(pair)} (row, column), α = ${number(sum(alpha), 4)}, ` +
     `β = ${number(sum(beta), 4)}, score −α·β = ${number(score, 4)}; θ = ${plain(data.theta)} is added to both.`;
 }
 
 function framePair(page, pair) {
-  for (const i of pair ?? []) frame(page.pen, page.width / SIDE, i % SIDE, Math.floor(i / SIDE), 1, "#c25700");
+  for (const i of pair ?? []) frame(page.pen, page.width / SIDE, i % SIDE, Math.floor(i / SIDE), 1, ORANGE);
 }
 
 function showImage(canvas, {pair}, {image, changed}) {
   const page = sheet(canvas, 1), cell = page.width / SIDE;
   squares(page, SIDE, SIDE, i => grey(1 - image[i]));
-  page.pen.fillStyle = "#c25700";
-  for (const i of changed) page.pen.fillRect((i % SIDE + 0.35) * cell, (Math.floor(i / SIDE) + 0.35) * cell, 0.3 * cell, 0.3 * cell);
+  page.pen.fillStyle = ORANGE;
+  for (const i of changed) {
+    const [left, top] = [i % SIDE, Math.floor(i / SIDE)].map(place => (place + 0.35) * cell);
+    page.pen.fillRect(left, top, 0.3 * cell, 0.3 * cell);
+  }
   framePair(page, pair);
-  canvas.ariaLabel = `The image; ${changed.size} pixels differ from the digit's` + (pair ? `; framed: ${pair.map(pixelName).join(" and ")}` : "");
-  $("#changed").textContent = `${changed.size} pixels changed so far (dots): ${(100 * changed.size / digit.length).toFixed(2)} %` +
+  const share = (100 * changed.size / digit.length).toFixed(2);
+  $("#changed").textContent = `${changed.size} pixels changed so far (dots): ${share} %` +
     (pair ? "; framed: the pair that is chosen now" : "");
+  canvas.ariaLabel = `The image. ${$("#changed").textContent}` + (pair ? `: ${pairName(pair)}` : "");
 }
 
 function showSaliency(canvas, step, gamma) {
@@ -78,8 +86,8 @@ function showSaliency(canvas, step, gamma) {
   squares(page, SIDE, SIDE, i => gamma[i] ? diverging(score[i] / most) : [196, 196, 196]);
   framePair(page, step.pair);
   const count = score.filter(value => value > 0).length;
-  $("#salient").textContent = `${count} of ${digit.length} pixels pass both tests alone; the largest score is ${number(most, 4)}. ` +
-    `Grey: not in Γ any more.`;
+  $("#salient").textContent = `${count} of ${digit.length} pixels pass both tests alone; the largest score is ` +
+    `${number(most, 4)}. Grey: not in Γ any more.`;
   canvas.ariaLabel = `Saliency map of single pixels. ${$("#salient").textContent}`;
 }
 
@@ -87,12 +95,13 @@ function showScores({logits}) {
   const probabilities = softmax(logits), most = Math.max(...steps.map(step => largest(step.logits)));
   const read = logits.indexOf(Math.max(...logits));
   $("#scores").replaceChildren(...logits.map((logit, j) => {
-    const role = (j === data.source ? " source" : j === data.target ? " target" : "") + (j === read ? " (largest)" : "");
+    const role = j === data.target ? "target" : j === data.source ? "source" : "";
     const bar = make("div", [], {className: "bar"}), width = 50 * Math.abs(logit) / most;
     bar.append(make("span"));
     Object.assign(bar.firstChild.style, {width: `${width}%`, left: `${logit < 0 ? 50 - width : 50}%`});
-    return make("tr", [make("th", `${j}${role}`, {scope: "row"}), make("td", bar), make("td", number(logit, 4)),
-      make("td", `${(100 * probabilities[j]).toFixed(1)} %`)], {className: j === data.target ? "target" : j === data.source ? "source" : ""});
+    return make("tr", [
+      make("th", `${j}\u00a0${role} ${j === read ? "(largest)" : ""}`, {scope: "row"}), make("td", bar),
+      make("td", number(logit, 4)), make("td", `${(100 * probabilities[j]).toFixed(1)} %`)], {className: role});
   }));
 }
 
@@ -103,26 +112,29 @@ function pointGroups({x, y}, gamma, {survivors = [], front = [], pair}) {
     {points: everyPixel.filter(i => gamma[i]), radius: 2, fill: "#6b6b6b"},
     {points: front, radius: 5, stroke: BLUE},
     {points: survivors, radius: 5, fill: BLUE},
-    {points: pair ?? [], radius: 7, fill: "#c25700", stroke: "#fff"},
+    {points: pair ?? [], radius: 7, fill: ORANGE, stroke: "#fff"},
   ];
 }
 
 function pairPaths({x, y}, pair) {  // (x_p + x_q)(y_p + y_q) = 4 · x · y at the middle of p and q
   if (!pair) return [];
   const [p, q] = pair, level = (x[p] + x[q]) * (y[p] + y[q]) / 4, end = 1.1 * Math.max(...x);
-  const start = level / (1.1 * Math.max(...y)), curve = [...Array(101).keys()].map(n => start * (end / start) ** (n / 100));
-  return [{points: [[x[p], y[p]], [x[q], y[q]]], colour: "#c25700"},
-          {points: curve.map(a => [a, level / a]), colour: "#c25700", dash: [6, 4]}];
+  const start = level / (1.1 * Math.max(...y));
+  const curve = [...Array(101).keys()].map(n => start * (end / start) ** (n / 100));
+  return [{points: [[x[p], y[p]], [x[q], y[q]]], colour: ORANGE},
+          {points: curve.map(a => [a, level / a]), colour: ORANGE, dash: [6, 4]}];
 }
 
 function showPlane(step, gamma) {
   const points = wanted(step), {survivors = [], front = [], pair} = step, inside = gamma.filter(Boolean).length;
   plot($("#plane"), {...points, axes: AXES, groups: pointGroups(points, gamma, step), paths: pairPaths(points, pair)});
-  const partners = survivors.filter(i => front.includes(i)).length, scored = partners * (survivors.length - (partners + 1) / 2);
-  $("#candidates").textContent = pair ? `${inside} pixels are in Γ. Dominance leaves ${front.length} of them (circles): at most one other pixel ` +
-    `is at least as good in both directions. The bound leaves ${survivors.length} (full): with the best partner there could be they still ` +
-    `beat a pair that is already known. So ${scored.toLocaleString("en")} pair${scored === 1 ? " is" : "s are"} scored instead of ` +
-    `${(inside * (inside - 1) / 2).toLocaleString("en")}; the winner is orange.` : "No pair is chosen here.";
+  const partners = survivors.filter(i => front.includes(i)).length;
+  const scored = partners * (survivors.length - (partners + 1) / 2), all = inside * (inside - 1) / 2;
+  $("#candidates").textContent = !pair ? "No pair is chosen here." :
+    `${inside} pixels are in Γ. Dominance leaves ${front.length} of them (circles): at most one other pixel is at ` +
+    `least as good in both directions. The bound leaves ${survivors.length} (full): with the best partner there ` +
+    `could be they still beat a pair that is already known. So ${scored.toLocaleString("en")} ` +
+    `pair${scored === 1 ? " is" : "s are"} scored instead of ${all.toLocaleString("en")}; the winner is orange.`;
   $("#plane").ariaLabel = `All pixels by their two sums. ${$("#candidates").textContent}`;
 }
 
@@ -138,19 +150,25 @@ function askOutputs() {
 function showOutputs() {
   computed = $("#slider").value;
   const step = steps[computed], {image, gamma} = before(step.iteration), network = lenet(weights, image);
-  const lines = [["by-logits", "logits", network.fc2], ["by-probabilities", "probabilities", network.softmax]].map(([id, title, layer]) => {
-    const found = sums(layer, data.target), points = wanted(found), {pair} = bestPair(points, gamma);
-    const both = largest(found.alpha.map((value, i) => value + found.beta[i])), alone = largest(found.alpha);
-    const reach = Math.max(...points.x), diagonal = {points: [[Math.min(...points.x), Math.min(...points.x)], [reach, reach]], colour: "#777", dash: [2, 4]};
-    plot($(`#${id}`), {...points, axes: AXES, groups: pointGroups(points, gamma, {pair}), paths: [diagonal, ...pairPaths(points, pair)]});
-    $(`#${id}`).ariaLabel = `All pixels by α and β of the ${title}`;
-    return {title, found, pair, both, alone};
-  });
-  const [logits] = lines, off = largest([...logits.found.alpha.map((value, i) => value - step.alpha[i]), ...logits.found.beta.map((value, i) => value - step.beta[i])]);
-  const text = lines.map(({title, pair, both, alone}) => `On ${title} the largest |α + β| of all ${digit.length} pixels is ${number(both, 3)}, ` +
-    `the largest |α| is ${number(alone, 3)}; ` + (pair ? `the best pair is ${pair.map(pixelName).join(" and ")}.` : "no pair qualifies."));
-  $("#identity").replaceChildren(...text.map(line => make("p", line)), make("p", `This page computed both from the weights; ` +
-    `its α and β of the logits differ from the recorded ones, kept in single precision, by ${number(off, 2)} at most.`));
+  const logits = sums(network.fc2, data.target), probabilities = sums(network.softmax, data.target);
+  const off = ["alpha", "beta"].map(name => largest(logits[name].map((value, i) => value - step[name][i])));
+  $("#identity").replaceChildren(
+    showOutput("logits", logits, gamma), showOutput("probabilities", probabilities, gamma),
+    make("p", "This page computed both from the weights; its α and β of the logits differ from the recorded ones, " +
+      `kept in single precision, by ${number(Math.max(...off), 2)} at most.`));
+}
+
+function showOutput(title, found, gamma) {  // one of the two plots, and what is to be said of it
+  const points = wanted(found), {pair} = bestPair(points, gamma);
+  const ends = [Math.min(...points.x), Math.max(...points.x)].map(value => [value, value]);
+  const paths = [{points: ends, colour: "#777", dash: [2, 4]}, ...pairPaths(points, pair)];
+  plot($(`#by-${title}`), {...points, axes: AXES, groups: pointGroups(points, gamma, {pair}), paths});
+  const both = largest(found.alpha.map((value, i) => value + found.beta[i]));
+  const text = `On ${title} the largest |α + β| of all ${digit.length} pixels is ${number(both, 3)}, the largest ` +
+    `|α| is ${number(largest(found.alpha), 3)}; ` +
+    (pair ? `the best pair is ${pairName(pair)}.` : "no pair qualifies.");
+  $(`#by-${title}`).ariaLabel = `All pixels by α and β of the ${title}. ${text}`;
+  return make("p", text);
 }
 
 new IntersectionObserver(([{isIntersecting}]) => { inSight = isIntersecting; askOutputs(); }).observe($("#outputs"));

@@ -1,6 +1,6 @@
 // What both pages draw with: numbers as text, the colours, pictures made of squares, and a plot with two axes.
 const $ = css => document.querySelector(css);
-const INK = "#1a1a1a", BLUE = "#12507e", ORANGE = "#9a4a00";
+const INK = "#1a1a1a", BLUE = "#12507e", ORANGE = "#c25700";
 
 // 5 significant digits: 0.12346, −1.2346·10⁻⁷; 0 and 1 as they are
 function number(value, digits = 5) {
@@ -135,7 +135,9 @@ function tick(pen, [from, to], value, align, [right, down]) {
   pen.fillText(plain(value), from[0] + right, from[1] + down);
 }
 
-const plain = value => Math.abs(value) < 1e-3 && value ? number(value, 1) : `${+value.toPrecision(3)}`.replace("-", "−");
+function plain(value) {  // a round number: 0.2, −5·10⁻⁷
+  return value !== 0 && Math.abs(value) < 1e-3 ? number(value, 1) : `${+value.toPrecision(3)}`.replace("-", "−");
+}
 
 function range(values) {
   const low = Math.min(0, ...values), high = Math.max(0, ...values), margin = 0.06 * (high - low) || 1;
@@ -149,10 +151,10 @@ function ticks(low, high) {  // about five round numbers
   return found;
 }
 
-function whenResized(draw) {
-  let width = window.innerWidth;
-  window.addEventListener("resize", () => {
-    if (window.innerWidth !== width) requestAnimationFrame(draw);  // on a telephone the height changes all the time
-    width = window.innerWidth;
-  });
+function whenResized(draw) {  // only where the width changes: on a telephone the height changes all the time
+  let width = document.body.clientWidth;
+  new ResizeObserver(() => {
+    if (document.body.clientWidth !== width) requestAnimationFrame(draw);
+    width = document.body.clientWidth;
+  }).observe(document.body);
 }

@@ -1,4 +1,4 @@
-// The LeNet and its forward derivative, one unit at a time, by the same rules as nn/*.py (Eq. 4 to 6), in double precision.
+// The LeNet and its forward derivative (Eq. 4 to 6), one unit at a time, in double precision, by the rules of nn/*.py.
 //
 // Every layer answers the same questions, so that Eq. 5 is written only once, in Layer.propagate:
 //   each(p, visit)   W_p: calls visit(q, w) for every unit q of the layer before that enters unit p with the weight w
@@ -149,7 +149,8 @@ class Linear extends Layer {  // z_p = Σ W[p, q] · H_q + b[p]; every unit sees
   }
 }
 
-class Softmax extends Layer {  // p_j = e^{z_j} / Σ e^{z_k}: z_k enters ∂p_j/∂x with the weight ∂p_j/∂z_k = p_j · ([j = k] − p_k)
+// p_j = e^{z_j} / Σ e^{z_k}: z_k enters ∂p_j/∂x with the weight ∂p_j/∂z_k = p_j · ([j = k] − p_k)
+class Softmax extends Layer {
   constructor(name, before) {
     super(name, before.shape, before, SIDE, 0);
     this.value.set(softmax(before.value));

@@ -1,11 +1,12 @@
 """The pages of `jsma explain`: a crafting trace (attack.crafting.Step: what Eq. 10 saw and chose) in, HTML out.
 
 The network's weights and every iteration's α and β go into the page as float32 in base64; explain_network.js computes
-values and derivatives from them by Eq. 4 to 6. The other files: explain.html and explain_and.html (the text), explain.css,
-explain_draw.js (pictures and plots), explain.js, explain_attack.js and explain_and.js (the sections).
+values and derivatives from them by Eq. 4 to 6. The other files: explain.html and explain_and.html (the text),
+explain.css, explain_draw.js (pictures and plots), explain.js, explain_attack.js and explain_and.js (the sections).
 """
 import base64
 import json
+import re
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -35,11 +36,12 @@ HEAD = """<!doctype html>
 WHY = {
     "target_reached": "It stopped because the network now reads the image as {target}, the target.",
     "already_target": "Nothing was changed: the network read the image as {target}, the target, from the start.",
-    "max_iterations": "It stopped because the budget is spent: Υ = {upsilon:g} % of 784 pixels, two in each iteration, are "
-                      "{budget} iterations. The network reads the image as {predicted}, not as {target}.",
-    "domain_empty": "It stopped because Γ is empty: every pixel has reached 0 or 1. The network reads the image as {predicted}.",
-    "no_pair": "It stopped because no pair of Γ has both signs that are wanted (the paper does not say what happens then). "
-               "The network reads the image as {predicted}, not as {target}.",
+    "max_iterations": "It stopped because the budget is spent: Υ = {upsilon:g} % of 784 pixels, two in each iteration, "
+                      "are {budget} iterations. The network reads the image as {predicted}, not as {target}.",
+    "domain_empty": "It stopped because Γ is empty: every pixel has reached 0 or 1. The network reads the image as "
+                    "{predicted}, not as {target}.",
+    "no_pair": "It stopped because no pair of Γ has both signs that are wanted (the paper does not say what happens "
+               "then). The network reads the image as {predicted}, not as {target}.",
 }
 
 
@@ -70,7 +72,8 @@ def page(story):
 def and_page(network):
     """The page of the AND network (Fig. 3 to 5)."""
     weights = {name: array.tolist() for name, array in network.parameters().items()}
-    return _whole("The forward derivative of AND", "explain_and.html", ("explain_draw.js", "explain_and.js"), weights, {})
+    return _whole("The forward derivative of AND", "explain_and.html", ("explain_draw.js", "explain_and.js"),
+                  weights, {})
 
 
 def frames(story):
@@ -82,15 +85,16 @@ def frames(story):
     if str(crafted.reason[0]) != "no_pair":
         jacobian = story.network.forward_derivative(crafted.adversarial)[0]
         alpha = jacobian[story.target]
-        found.append(_frame(len(trace), story.network.logits(crafted.adversarial)[0], alpha, jacobian.sum(axis=0) - alpha))
+        logits = story.network.logits(crafted.adversarial)[0]
+        found.append(_frame(len(trace), logits, alpha, jacobian.sum(axis=0) - alpha))
     return found
 
 
 def candidates(step, theta=1.0):
     """The features of a `Step` among which `attack.pairs` looks for the best pair: (survivors, front), rising lists.
 
-    survivors: what its bound leaves (`prune`). front: those of Γ that at most one other dominates, that is, is at least as
-    good in both x = α and y = −β (signs turned for θ < 0; of equals the first). Every best pair lies in both.
+    survivors: what its bound leaves (`prune`). front: those of Γ that at most one other dominates, that is, is at least
+    as good in both x = α and y = −β (signs turned for θ < 0; of equals the first). The chosen pair lies in both.
     """
     x, y = (step.alpha, -step.beta) if theta > 0 else (-step.alpha, step.beta)
     with np.errstate(invalid="ignore"):
@@ -105,7 +109,7 @@ def candidates(step, theta=1.0):
 def strongest_path(network, image, target, pixel):
     """The way by which one pixel acts most on output `target`: {layer: unit}, units in the order channel, row, column.
 
-    From the output back: of all terms W_pq · ∂H_q/∂x_i of the unit p that was reached (Eq. 5), the largest leads on to q.
+    From the output back: of all terms W_pq · ∂H_q/∂x_i of the unit p that was reached (Eq. 5), the largest leads to q.
     """
     value, steps = network.as_input(image[None]), []
     for (_, layer), (name, shown, jacobian) in zip(network.layers.items(), network.trace(image[None])):
@@ -131,8 +135,8 @@ def _facts(story, steps):
     source = int(story.network.predict(story.image[None])[0])
     pairs = story.crafted.pairs[0, :story.crafted.iterations[0]].tolist()
     pixel = pairs[0][0] if pairs else int(np.abs(np.frombuffer(base64.b64decode(steps[0]["alpha"]), "<f4")).argmax())
-    return {"image": _floats(story.image), "source": source, "target": story.target, "theta": story.theta, "pairs": pairs,
-            "pixel": pixel, "units": strongest_path(story.network, story.image, story.target, pixel)}
+    return {"image": _floats(story.image), "source": source, "target": story.target, "theta": story.theta,
+            "pairs": pairs, "pixel": pixel, "units": strongest_path(story.network, story.image, story.target, pixel)}
 
 
 def _texts(story, every):
@@ -141,20 +145,22 @@ def _texts(story, every):
     source, budget = int(story.network.predict(story.image[None])[0]), crafted.pairs.shape[1]
     upsilon = "none" if story.upsilon is None else f"{story.upsilon:g} %"
     attack = (f"Source {source}, target {story.target}, θ = {story.theta:g}, Υ = {upsilon}: {count} iterations changed "
-              f"{crafted.distortion[0]:.2f} % of the pixels. Move the slider (arrow keys) through the iterations of Algorithm 2.")
+              f"{crafted.distortion[0]:.2f} % of the pixels. Move the slider (arrow keys) through the iterations of "
+              f"Algorithm 2.")
     if every > 1:
-        attack += f" To keep this page small only every {every}th iteration is on it, and the end."
-    why = WHY[str(crafted.reason[0])].format(target=story.target, predicted=predicted, upsilon=story.upsilon or 0, budget=budget)
+        attack += f" To keep this page small only one iteration in {every} is on it, and the end."
+    why = WHY[str(crafted.reason[0])].format(target=story.target, predicted=predicted, upsilon=story.upsilon or 0,
+                                             budget=budget)
     return {"ABOUT": f"The image: {story.name}; the network reads it as {source}.", "ATTACK": attack, "WHY": why,
             "SINGLE": "8" if story.theta > 0 else "9"}
 
 
 def _whole(title, body, scripts, values, texts):
     """One HTML file: `body` with its @TEXTS@ filled in, the style, the scripts and the `values` as JSON."""
-    html = HEAD.format(title=escape(title), style=_text("explain.css")) + _text(body)
-    for name, text in texts.items():
-        html = html.replace(f"@{name}@", escape(text))
-    html = html.replace("@DATA@", json.dumps(values, separators=(",", ":")).replace("<", "\\u003c"))
+    filled = {name: escape(text) for name, text in texts.items()}
+    filled["DATA"] = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
+    html = HEAD.format(title=escape(title), style=_text("explain.css"))
+    html += re.sub("@([A-Z]+)@", lambda found: filled[found[1]], _text(body))
     return html + "<script>\n\"use strict\";\n" + "\n".join(map(_text, scripts)) + "</script>\n</body>\n</html>\n"
 
 
