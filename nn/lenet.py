@@ -13,7 +13,7 @@ from nn.network import Network
 from nn.pool import MaxPool2d
 from nn.weights import load_weights
 
-PRETRAINED = Path(__file__).parent / "pretrained" / "lenet.npz"
+PRETRAINED = Path(__file__).parent / "pretrained"
 
 
 class LeNet(Network):
@@ -42,7 +42,7 @@ class LeNet(Network):
     @classmethod
     def pretrained(cls):
         """The shipped LeNet; `nn/pretrained/lenet.json` says how it was trained."""
-        return load_weights(PRETRAINED, cls())
+        return load_weights(PRETRAINED / "lenet.npz", cls())
 
 
 class AndNetwork(Network):
@@ -52,3 +52,8 @@ class AndNetwork(Network):
         rng = np.random.default_rng(seed)
         super().__init__({"hidden": Linear(2, 2, rng=rng), "sigmoid": Sigmoid(),
                           "output": Linear(2, 1, rng=rng), "sigmoid2": Sigmoid()}, (2,))
+
+    @classmethod
+    def pretrained(cls):
+        """The shipped network, trained to be AND as in Fig. 3 (`scripts.toy`)."""
+        return load_weights(PRETRAINED / "and.npz", cls())

@@ -15,10 +15,9 @@ import numpy as np
 from attack import craft
 from data import load_mnist, read_idx
 from data.idx import replacing
-from nn import AndNetwork, load_weights
+from nn import AndNetwork
 from scripts.explain_page import Story, and_page, page
 from scripts.options import add_data, distortion, load_network, weights_option, whole
-from scripts.toy import SHIPPED
 
 SIDE = 28
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, zipfile.BadZipFile)
@@ -46,7 +45,7 @@ def run(args):
     """Craft, write the page, say where it is."""
     if args.out.is_dir() or not args.out.absolute().parent.is_dir():
         raise ValueError(f"--out must be a file in a folder that exists; got {args.out}")
-    html = and_page(load_weights(SHIPPED, AndNetwork())) if args.toy else page(story(args))
+    html = and_page(AndNetwork.pretrained()) if args.toy else page(story(args))
     with replacing(args.out) as file:
         file.write(html.encode())
     print(f"{args.out}: {len(html.encode()) / 1e6:.2f} MB, one file; open it in a browser")

@@ -7,22 +7,20 @@ At the small scale the shipped weights are used; `--scale full` trains them anew
 import numpy as np
 from scipy.optimize import brentq
 
-from nn import AndNetwork, load_weights, save_weights
-from nn.lenet import PRETRAINED
+from nn import AndNetwork, save_weights
 from nn.training import SGD, train_epoch
 from scripts.experiment import Outcome, Row, verdict
 from scripts.progress import Progress
 
-SHIPPED = PRETRAINED.with_name("and.npz")
 GRID = np.linspace(0, 1, 101)
 EPOCHS, RATE = 100, 0.0663
 
 
 def fig03(setup):
     """Fig. 3 to 5: the surface F(x1, x2), ∂F/∂x2, and the paper's pair (1, 0.37) → (1, 0.43)."""
-    network = trained() if setup.full else load_weights(SHIPPED, AndNetwork())
+    network = trained() if setup.full else AndNetwork.pretrained()
     if setup.full:
-        save_weights(setup.folder / SHIPPED.name, network)
+        save_weights(setup.folder / "and.npz", network)
     points = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
     surface = network.probabilities(points).reshape(101, 101)
     slope = network.forward_derivative(points, of="probabilities")[:, 0].reshape(101, 101, 2)

@@ -10,19 +10,29 @@ import pytest
 from scripts.__main__ import main
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+# (kind, what it holds, the ```text block right behind it, or "")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", (ROOT / "README.md").read_text(encoding="utf-8"),
+                    re.S | re.M)
 
 
-@pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "python"])
-def test_python(block):
-    shown = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
-    assert shown.returncode == 0, shown.stderr
-    assert shown.stdout and not shown.stderr
-    for promised in re.findall(r"print\(.*\) +# (wrong: .*)", block):
-        assert promised in shown.stdout.splitlines()
+@pytest.mark.parametrize(("block", "promised"), [(text, shown) for kind, text, shown in BLOCKS if kind == "python"])
+def test_python(block, promised):
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout and not done.stderr
+    assert promised in ("", done.stdout)
+    for line in re.findall(r"print\(.*\) +# (wrong: .*)", block):
+        assert line in done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("block", [text for kind, text in BLOCKS if not kind and text.startswith("jsma ")])
-def test_commands(block):
+@pytest.mark.parametrize(("block", "promised"), [(text, shown) for kind, text, shown in BLOCKS
+                                                 if not kind and text.startswith("jsma ")])
+def test_commands(block, promised, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     for line in block.splitlines():
         assert main(shlex.split(line)[1:]) == 0
+    assert promised in ("", capsys.readouterr().out)
+
+
+def test_the_lecture_has_six_steps_that_show_what_they_print():
+    assert sum(bool(shown) for _, _, shown in BLOCKS) == 6

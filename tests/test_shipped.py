@@ -12,11 +12,11 @@ from nn.lenet import PRETRAINED
 from nn.training import SGD, accuracy, train_epoch
 from scripts.craft import pair_up
 
-RECORD = json.loads(PRETRAINED.with_suffix(".json").read_text(encoding="utf-8"))
+RECORD = json.loads((PRETRAINED / "lenet.json").read_text(encoding="utf-8"))
 
 
 def test_the_record_is_that_of_the_weights():
-    assert RECORD["sha256"] == hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()
+    assert RECORD["sha256"] == hashlib.sha256((PRETRAINED / "lenet.npz").read_bytes()).hexdigest()
     images, labels = load_mnist("test")
     error = 100 - accuracy(LeNet.pretrained(), images, labels)
     assert error == pytest.approx(RECORD["epochs"][-1]["test_error"], abs=0.011)  # a digit on the edge may tip over

@@ -8,7 +8,7 @@ from scipy import stats
 import scripts.experiment
 from attack import class_matrix, craft, hardness
 from data import load_mnist
-from nn import AndNetwork, LeNet, load_weights
+from nn import AndNetwork, LeNet
 from scripts import single, toy
 from scripts.__main__ import main
 from scripts.experiment import Setup, measured, rank_correlation, spread
@@ -79,7 +79,7 @@ def test_the_share_of_leaving_by_hand():
 
 def test_the_and_network_that_is_shipped():
     outcome = toy.fig03(Setup(None))
-    network = load_weights(toy.SHIPPED, AndNetwork())
+    network = AndNetwork.pretrained()
     low, high = outcome.numbers["from_0.11_to_0.95"]
     np.testing.assert_allclose(network.probabilities(np.array([[1, low], [1, high]]))[:, 0], [0.11, 0.95], atol=1e-9)
     step = 1e-6
@@ -91,7 +91,7 @@ def test_the_and_network_that_is_shipped():
 
 @pytest.mark.slow
 def test_the_and_network_is_what_training_gives():
-    shipped, fresh = load_weights(toy.SHIPPED, AndNetwork()).parameters(), toy.trained().parameters()
+    shipped, fresh = AndNetwork.pretrained().parameters(), toy.trained().parameters()
     for name, array in shipped.items():
         np.testing.assert_allclose(fresh[name], array, rtol=1e-6)
 

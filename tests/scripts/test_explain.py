@@ -12,14 +12,13 @@ from matplotlib.image import imsave
 
 from attack import best_pair, craft, replay
 from data import load_mnist, write_idx
-from nn import AndNetwork, LeNet, load_weights
+from nn import AndNetwork, LeNet
 from scripts import explain_page
 from scripts.__main__ import main
 from scripts.explain import read_image
 from scripts.explain_page import Story, candidates, strongest_path
 from scripts.explain_page import page as page_of
 from scripts.figures import png, step_image, step_plane
-from scripts.toy import SHIPPED
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -178,7 +177,7 @@ def test_the_and_page_holds_the_shipped_weights(tmp_path):
     assert main(["explain", "--and", "--out", str(tmp_path / "and.html")]) == 0
     text = (tmp_path / "and.html").read_text(encoding="utf-8")
     assert len(text) < 50_000 and not re.search(r"https?:|src=|@[A-Z]+@", text)
-    parameters = load_weights(SHIPPED, AndNetwork()).parameters()
+    parameters = AndNetwork.pretrained().parameters()
     assert values(tmp_path / "and.html") == {name: array.tolist() for name, array in parameters.items()}
 
 

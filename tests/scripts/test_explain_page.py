@@ -8,9 +8,8 @@ from browser import Browser, chromium
 from attack import best_pair, craft
 from attack.model import output_weights
 from data import load_mnist
-from nn import AndNetwork, LeNet, load_weights
+from nn import AndNetwork, LeNet
 from scripts.__main__ import main
-from scripts.toy import SHIPPED
 
 TARGET = 2
 LAYERS = list(LeNet().layers)
@@ -272,7 +271,7 @@ def test_pictures_are_described_and_redrawn_for_a_new_width(page, files):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 1400])
 def test_the_and_page_is_right_wherever_the_point_is(browser, files, width):
-    network = load_weights(SHIPPED, AndNetwork())
+    network = AndNetwork.pretrained()
     browser.open(files / "and.html", width, mobile=width < 600)
     browser.click("#surface")
     x = np.array([[0.5, 0.5]])
