@@ -22,6 +22,7 @@ from scripts.craft import pair_up
 from scripts.progress import Progress
 
 UPSILON = 14.5
+ENOUGH = 45  # of the 90 pairs of classes, to compare two tables
 SHARD = {"small": 45, "full": 900}
 
 
@@ -171,7 +172,8 @@ def spread(value, interval, unit=" %", form=".2f"):
     if value is None or np.isnan(value):
         return "–"
     low, high = interval
-    return f"{value:{form}}{unit}" + ("" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]")
+    text = f"{value:{form}}{unit}" + ("" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]")
+    return text.replace("-", "−")
 
 
 def measured(claim, paper, ours, interval):
@@ -197,9 +199,10 @@ def rank_correlation(a, b):
 
 def similar(claim, a, b):
     """A row for "this table looks like that one": their rank correlation is positive."""
-    rho, interval = rank_correlation(a, b)
-    return Row(claim, "similar", spread(rho, interval, "", "+.2f"), verdict(None if np.isnan(rho) else interval[0] > 0),
-               "too few digits to tell" if np.isnan(rho) else "rank correlation of the 90 cells")
+    cells, (rho, interval) = int((~np.isnan(a) & ~np.isnan(b)).sum()), rank_correlation(a, b)
+    few = np.isnan(rho) or cells < ENOUGH
+    return Row(claim, "similar", spread(rho, interval, "", "+.2f"), verdict(None if few else interval[0] > 0),
+               f"rank correlation of {cells} pairs of classes" + (": too few to tell" if few else ""))
 
 
 def mean_of(values, groups):

@@ -131,7 +131,7 @@ def _two_axes(x, tau, epsilon, label, right):
     other = axis.twinx()
     other.plot(x, epsilon, "s--", color=WRONG)
     other.set_ylabel(f"{right}, squares", color=WRONG)
-    other.set_ylim(bottom=0)
+    other.set_ylim(0, 1.05 * np.nanmax(epsilon, initial=0.1))
     return figure, axis
 
 
@@ -140,6 +140,7 @@ def class_table(matrix, label, form):
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axis = figure.subplots()
     picture = axis.imshow(matrix, cmap="Blues")
+    axis.set_facecolor("0.85")  # no sample, or the class itself
     middle = (np.nanmin(matrix) + np.nanmax(matrix)) / 2
     for (s, t), value in np.ndenumerate(matrix):
         if not np.isnan(value):

@@ -67,7 +67,7 @@ def thetas(setup):
         samples = setup.samples(f"V-A, θ = {theta:+g}", "test", setup.sized(1000, 2), theta=theta)
         both = samples.success & whole.success
         more, interval = mean_of((samples.distortion - whole.distortion)[both], samples.index[both])
-        rows.append(Row(f"θ = {theta:+g} changes more features than θ = +1", "more",
+        rows.append(Row(f"θ = {_signed(theta)} changes more features than θ = +1", "more",
                         f"by {spread(more, interval, ' points', '+.2f')}", _beyond(interval, 0),
                         f"on the {both.sum():,} samples that both turn; τ = {found[theta]['tau']:.1f} % against "
                         f"{found[1.0]['tau']:.1f} %"))
@@ -104,7 +104,7 @@ def fig13(setup):
             "every pair succeeds equally often in this sample" if np.isnan(rho) else ""),
         Row("the target with the largest mean distortion", "1", f"{largest}",
             verdict(None if largest is None else largest == 1),
-            f"means by target: {', '.join(f'{t}: {value:.1f} %' for t, value in enumerate(column))}")],
+            "means by target: " + ", ".join(f"{t}: {value:.1f} %" for t, value in enumerate(column) if value == value))],
         {"matrix": matrix})
 
 
@@ -136,6 +136,10 @@ def summary(success, distortion, reason, groups):
     if reason is not None:
         found["reasons"] = dict(zip(*(column.tolist() for column in np.unique(reason, return_counts=True))))
     return found
+
+
+def _signed(number):
+    return f"{number:+g}".replace("-", "−")
 
 
 def _beyond(interval, value):

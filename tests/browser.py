@@ -3,27 +3,25 @@
 In: HTML files, and the clicks and keys of a user. Out: what the page evaluates, shows, downloads, says on its console
 and asks of the network. No wait is longer than TIMEOUT; the processes and the temporary folder go, whatever happens.
 """
-import base64
 import json
 import os
 import select
 import shutil
-import signal
 import time
+from base64 import b64decode
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import PIPE, Popen
 from tempfile import TemporaryDirectory
 
 TIMEOUT = 30.0  # seconds
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--remote-debugging-pipe",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync")
-# Chromium reads from 3 and writes to 4. The shell waits, to tidy up where Python is killed and the pipe breaks.
-START = 'dir=$1; shift; cd "$dir" && TMPDIR=. "$@" --user-data-dir=profile 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$dir"'
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir=profile")
+START = 'TMPDIR=. "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$0"'  # $0, the folder: should Python be killed
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "Enter": 13, " ": 32}
-CENTRE = """(css => { const one = document.querySelector(css); if (!one?.checkVisibility()) throw Error(`no ${css} to see`);
-    one.scrollIntoView({block: "center", inline: "center", behavior: "instant"}); const box = one.getBoundingClientRect();
+CENTRE = """(css => { const it = document.querySelector(css); if (!it?.checkVisibility()) throw Error(`no ${css} here`);
+    it.scrollIntoView({block: "center", inline: "center", behavior: "instant"}); const box = it.getBoundingClientRect();
     return {x: box.x + box.width / 2, y: box.y + box.height / 2}; })"""
 LOUD = ("error", "warning", "assert")
 
@@ -42,13 +40,12 @@ class Browser(ExitStack):
         self._called, self._session, self._unread, self._heard = 0, {}, b"", defaultdict(list)
         with ExitStack() as stack:
             folder = stack.enter_context(TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True))
-            self._process = stack.enter_context(Popen(["sh", "-c", START, "sh", folder, chromium(), *FLAGS], bufsize=0,
-                                                      stdin=PIPE, stdout=PIPE, start_new_session=True))
-            stack.callback(os.killpg, self._process.pid, signal.SIGKILL)
-            self.downloads = Path(folder, "downloads")
-            self._ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads), eventsEnabled=True)
-            target = self._ask("Target.createTarget", url="about:blank")
-            self._session = self._ask("Target.attachToTarget", flatten=True, **target)
+            self._process = stack.enter_context(Popen(["sh", "-c", START, folder, chromium(), *FLAGS], cwd=folder,
+                                                      bufsize=0, stdin=PIPE, stdout=PIPE, start_new_session=True))
+            stack.callback(os.killpg, self._process.pid, 9)  # SIGKILL, to the shell and to all of Chromium
+            self.downloads = files = Path(folder, "downloads")
+            self._ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(files), eventsEnabled=True)
+            self._session = self._ask("Target.attachToTarget", flatten=True, **self._ask("Target.createTarget", url=""))
             for method in ("Page.enable", "Runtime.enable", "Network.enable", "Log.enable"):
                 self._ask(method)
             self.push(stack.pop_all())
@@ -57,16 +54,16 @@ class Browser(ExitStack):
     def open(self, path, width, height=900, mobile=False):
         """Load the file `path` in a window of that size and wait until it is there; console and requests start anew."""
         self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
-        self._url, self._heard = Path(path).resolve().as_uri(), defaultdict(list)
-        if error := self._ask("Page.navigate", url=self._url).get("errorText"):
-            raise RuntimeError(f"{self._url}: {error}")
-        self._until(lambda: self._heard["Page.loadEventFired"], f"loading {self._url}")
+        for self._url in ("about:blank", Path(path).resolve(strict=True).as_uri()):  # the last page falls silent first
+            self._heard.clear()
+            self._ask("Page.navigate", url=self._url)
+            self._until(lambda: self._heard["Page.loadEventFired"], f"loading {self._url}")
 
     def evaluate(self, expression):
         """The value of a JavaScript expression, a promise's once it is kept; RuntimeError with the page's exception."""
         reply = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in reply:
-            raise RuntimeError(_thrown(reply))
+            raise RuntimeError(_text(reply["exceptionDetails"]["exception"]))
         return reply["result"].get("value")
 
     def click(self, selector):
@@ -84,21 +81,21 @@ class Browser(ExitStack):
 
     def screenshot(self, path):
         """Write the whole page to the file `path` as PNG."""
-        shot = self._ask("Page.captureScreenshot", captureBeyondViewport=True)
-        Path(path).write_bytes(base64.b64decode(shot["data"]))
+        Path(path).write_bytes(b64decode(self._ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
     def download(self, name):
-        """The path of the downloaded file `name`, once all of it is there (Chromium renames it last)."""
-        return self._until(lambda: next(self.downloads.glob(name), None), f"the download of {name}")
+        """The path of the file `name` that the page has downloaded since `open`, once all of it is there."""
+        return self._until(lambda: next((path for event in self._heard["Browser.downloadProgress"] if (
+            path := Path(event.get("filePath", ""))).name == name), None), f"the download of {name}")
 
     @property
     def console(self):
         """Errors, warnings and uncaught exceptions since `open`, as text."""
         self.evaluate("0")  # the reply comes after all that happened before
         calls = [event["args"] for event in self._heard["Runtime.consoleAPICalled"] if event["type"] in LOUD]
-        entries = [event["entry"] for event in self._heard["Log.entryAdded"] if event["entry"]["level"] in LOUD]
-        return [*(" ".join(str(part.get("value", part.get("description"))) for part in parts) for parts in calls),
-                *map(_thrown, self._heard["Runtime.exceptionThrown"]), *(entry["text"] for entry in entries)]
+        thrown = [event["exceptionDetails"].get("exception", {}) for event in self._heard["Runtime.exceptionThrown"]]
+        logged = [event["entry"] for event in self._heard["Log.entryAdded"] if event["entry"]["level"] in LOUD]
+        return [*(" ".join(map(_text, call)) for call in calls), *map(_text, [*thrown, *logged])]
 
     @property
     def requests(self):
@@ -110,7 +107,8 @@ class Browser(ExitStack):
     def _ask(self, method, **params):
         self._called += 1
         message = {"id": self._called, "method": method, "params": params, **self._session}
-        self._process.stdin.write(json.dumps(message).encode() + b"\0")
+        with suppress(BrokenPipeError):  # Chromium has ended: _until finds out and says so
+            self._process.stdin.write(json.dumps(message).encode() + b"\0")
         reply, = self._until(lambda: self._heard.pop(self._called, None), method)
         if "error" in reply:
             raise RuntimeError(f"{method}: {reply['error']['message']}")
@@ -119,8 +117,7 @@ class Browser(ExitStack):
     def _until(self, condition, what):
         end = time.monotonic() + TIMEOUT
         while not (found := condition()):
-            left = max(0, end - time.monotonic())
-            ready = left and select.select([self._process.stdout], [], [], left)[0]
+            ready = (left := end - time.monotonic()) > 0 and select.select([self._process.stdout], [], [], left)[0]
             if not (ready and (data := self._process.stdout.read(1 << 20))):
                 raise RuntimeError(f"{what}: Chromium " + ("has ended" if ready else f"did not in {TIMEOUT:g} s"))
             *messages, self._unread = (self._unread + data).split(b"\0")
@@ -129,6 +126,5 @@ class Browser(ExitStack):
         return found
 
 
-def _thrown(event):
-    details, exception = event["exceptionDetails"], event["exceptionDetails"].get("exception", {})
-    return f"{details['text']} {exception.get('description', exception.get('value'))}"
+def _text(value):
+    return str(value.get("value", value.get("description", value.get("text"))))

@@ -57,7 +57,7 @@ def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, mon
 
     monkeypatch.setattr(defences, "_trained", trained)
     outcome = defences.adversarial_training(setup)
-    (plain, labels), (more, all_labels) = given["without"], given["with"]
+    (plain, _), (more, all_labels) = given["without"], given["with"]
     assert len(plain) == 2000 and len(more) == 2027 == outcome.numbers["digits"] + outcome.numbers["added"]
     np.testing.assert_array_equal(more[:2000], plain)
     samples = setup.samples("Fig. 11, train", "train", 3)

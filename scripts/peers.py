@@ -1,0 +1,95 @@
+"""The same work by other libraries, for `jsma bench`: torch's derivatives and training, the attacks of ART and
+torchattacks, and the search over the whole table of pairs.
+
+In: a network, images, targets. Out: callables to be timed. A library is imported when it is asked for, and ImportError
+says which one is missing. Each peer gets the network from the same weights and its own defaults but for θ and Υ.
+"""
+import numpy as np
+
+from attack.crafting import craft
+from nn import Softmax, to_torch
+
+
+def jacfwd(network, images):
+    """∂logits/∂x of images (B, 28, 28) by `torch.func.jacfwd` under `vmap`."""
+    return _jacobian(network, images, "jacfwd")
+
+
+def jacrev(network, images):
+    """∂logits/∂x of images (B, 28, 28) by `torch.func.jacrev` under `vmap`."""
+    return _jacobian(network, images, "jacrev")
+
+
+def epoch(network, images, labels, batch):
+    """An epoch of torch's SGD with momentum over images (n, 28, 28), on the CPU."""
+    import torch
+    model, x, y = _logits(network), torch.from_numpy(images[:, None]), torch.from_numpy(labels)
+    optimizer, loss = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), torch.nn.CrossEntropyLoss()
+
+    def run():
+        """One pass in an order drawn anew."""
+        order = torch.randperm(len(x))
+        for start in range(0, len(x), batch):
+            chosen = order[start:start + batch]
+            optimizer.zero_grad()
+            loss(model(x[chosen]), y[chosen]).backward()
+            optimizer.step()
+    return run
+
+
+def art(network, images, targets, upsilon, batch):
+    """ART's `SaliencyMapMethod` with θ = 1, γ = Υ."""
+    import torch
+    from art.attacks.evasion import SaliencyMapMethod
+    from art.estimators.classification import PyTorchClassifier
+    classifier = PyTorchClassifier(_logits(network), torch.nn.CrossEntropyLoss(), (1, 28, 28), 10, device_type="cpu",
+                                   clip_values=(0, 1))
+    attack = SaliencyMapMethod(classifier, theta=1.0, gamma=upsilon / 100, batch_size=batch, verbose=False)
+    wanted = np.eye(10, dtype=np.float32)[targets]
+    return lambda: attack.generate(images[:, None], y=wanted)
+
+
+def torchattacks(network, images, targets, upsilon):
+    """torchattacks' `JSMA` with θ = 1, γ = Υ."""
+    import torch
+    import torchattacks as library
+    attack = library.JSMA(_logits(network), theta=1.0, gamma=upsilon / 100)
+    attack.set_device(torch.device("cpu"))
+    attack.set_mode_targeted_by_label(quiet=True)
+    x, y = torch.from_numpy(images[:, None]), torch.from_numpy(targets)
+    return lambda: attack(x, y)
+
+
+def ours(network, images, targets, upsilon, **options):
+    """`attack.craft`, to be timed beside them."""
+    return lambda: craft(network, images, targets, max_distortion=upsilon, **options)
+
+
+def dense_search(alpha, beta):
+    """Eq. 10 for each row of α, β (B, M) over the whole M×M table: the best score."""
+    def run():
+        """The largest −α·β among the pairs that qualify."""
+        best = []
+        for a, b in zip(alpha, beta):
+            x, y = a[:, None] + a, -(b[:, None] + b)
+            score = np.where((x > 0) & (y > 0), x * y, 0)
+            np.fill_diagonal(score, 0)
+            best.append(score.argmax())
+        return best
+    return run
+
+
+def _logits(network):
+    """The torch module that gives the logits."""
+    import torch
+    layers = list(network.layers.items())
+    count = len(layers) - isinstance(layers[-1][1], Softmax)
+    return torch.nn.Sequential(*list(to_torch(network).children())[:count])
+
+
+def _jacobian(network, images, name):
+    import torch
+    model = _logits(network).requires_grad_(False)
+    derivative = torch.func.vmap(getattr(torch.func, name)(lambda image: model(image[None])[0]))
+    x = torch.from_numpy(np.ascontiguousarray(images[:, None]))
+    return lambda: derivative(x)
