@@ -2,7 +2,8 @@
 
 In: a model with `logits(x) -> (B, N)` and `forward_derivative(x) -> (B, N, M)`; if it also has
 `backward_derivative(x, cotangents (B, K, N)) -> (B, K, M)`, only the two sums can be asked for, and with
-`vjp(x) -> (logits, pull)` one way through the model gives both. Anything with these methods will do. Out: α[b, i] = ∂F_t/∂x_i and β[b, i] = Σ_{j≠t} ∂F_j/∂x_i (Eq. 8-10). Read on in `saliency`.
+`vjp(x) -> (logits, pull)` one way through the model gives both. Anything with these methods will do. Out: α[b, i] =
+∂F_t/∂x_i and β[b, i] = Σ_{j≠t} ∂F_j/∂x_i (Eq. 8-10). Read on in `saliency`.
 """
 from typing import Protocol
 

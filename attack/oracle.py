@@ -2,7 +2,7 @@
 
 In: a function that answers with class probabilities. Out: a model for `craft`, and the number of queries it took:
 1 a sample for the answer and 2·M for a derivative. Probabilities fix the logits up to a constant common to all classes,
-so what is attacked are the centred logits, for which β = −α.
+so what is attacked are the centred logits, for which β = −α. Read on in `vectors`.
 """
 import numpy as np
 

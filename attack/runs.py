@@ -3,7 +3,7 @@
 In: a model, images, targets, a folder. Out: a `Run`: what `craft` returns, shard by shard, less the images (`replay`
 makes these from the pairs). A shard is written whole or not at all and carries a checksum over its content, its number
 and the run it belongs to, so a killed run goes on to the same bytes and a damaged shard is crafted again. Only the
-shards in work are in memory.
+shards in work are in memory. Read on in `scripts.experiment`.
 """
 import hashlib
 import io

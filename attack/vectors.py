@@ -2,7 +2,7 @@
 
 In: a model with `probabilities(x) -> (B, N)` (its outputs F) and their `forward_derivative(x, of="probabilities")`,
 images and wanted outputs. Out: images whose outputs lie within a distance of Y*. The saliency of a feature is how much
-‖F(X) − Y*‖² falls with it, to first order: −θ · 2 (F(X) − Y*)·∂F/∂x_i.
+‖F(X) − Y*‖² falls with it, to first order: −θ · 2 (F(X) − Y*)·∂F/∂x_i. Read on in `runs`.
 """
 from dataclasses import dataclass
 

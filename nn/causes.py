@@ -2,7 +2,7 @@
 
 In: the first wrong layer, what went into it, and what it made of that. Out: a cause, or "" where no pattern shows. A
 cause is named only if making that mistake on purpose, in a copy of the layer as it stands in `nn`, gives the claimed
-numbers.
+numbers. Read on in `dense`.
 """
 from copy import copy
 

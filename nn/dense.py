@@ -2,7 +2,8 @@
 
 Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers
 that define a layer (kernel, stride, padding, weights) are read from the layers; none of their arithmetic is used.
-Weights may be complex, so that the complex step can differentiate with respect to them too. Slow and plain.
+Weights may be complex, so that the complex step can differentiate with respect to them too. Slow and plain. Read on in
+`foreign`.
 """
 import numpy as np
 

@@ -3,7 +3,7 @@
 In: a `Network` and one sample. Out: {layer name: ∂H_k/∂x (units, M)}, by torch, jax or HIPS autograd, forward (every
 layer) or reverse (the logits). Of our layers only the numbers that define them are read (kernel, stride, padding,
 weights), none of their arithmetic. A program is imported when it is asked for; `MissingReferee` says which one is not
-there. Where a network has no derivative the programs differ: see `TIE_RULE` and `RELU_AT_ZERO`.
+there. Where a network has no derivative the programs differ: see `TIE_RULE` and `RELU_AT_ZERO`. Read on in `interop`.
 """
 from collections import namedtuple
 from contextlib import contextmanager

@@ -2,7 +2,8 @@
 
 In: f, what is claimed to be its Jacobian, a point. Out: a `Report` as in `checking`. Referees: the complex step, where
 f takes complex numbers, and central differences (SciPy's, with their own error estimate). Where the differences from the
-left and from the right do not meet, f has a kink: such entries are counted and not judged by differences.
+left and from the right do not meet, f has a kink: such entries are counted and not judged by differences. Read on in
+`verdict`.
 """
 import numpy as np
 from scipy import differentiate

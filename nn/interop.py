@@ -2,7 +2,7 @@
 
 In: a `torch.nn.Sequential`, or a module whose layers run in order, and the shape of its input. Out: a `Network` that
 has been held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names
-out. PyTorch is imported only when one of the two is called.
+out. PyTorch is imported only when one of the two is called. Read on in `attack.model`.
 """
 import numpy as np
 

@@ -1,6 +1,6 @@
 """The paper's two architectures: the LeNet of Fig. 8 and the AND network of Fig. 3.
 
-In: a seed, or the shipped weights. Out: a `Network`.
+In: a seed, or the shipped weights. Out: a `Network`. Read on in `training`, or with the attack in `attack.model`.
 """
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 
 In: a layer, its input and ∂H/∂x there. Out: how many ties it has, and which entries of its own ∂H/∂x depend on how they
 are broken. The rules that programs follow there are in `foreign`; ours is in `pool` and `activation`. Such entries are
-counted by `checking`, and judged only by referees that follow the same rule.
+counted by `checking`, and judged only by referees that follow the same rule. Read on in `causes`.
 """
 import numpy as np
 

@@ -2,6 +2,7 @@
 
 In: a network, images and labels. Out: the network's parameters changed in place, the mean loss of an epoch. The order
 of the samples is drawn from (seed, epoch), so that training stopped after an epoch goes on exactly as it would have.
+Read on in `weights`.
 """
 import numpy as np
 from scipy.special import log_softmax

@@ -1,6 +1,7 @@
 """What a check says: a verdict in one line, a row a layer, the first mistake with its worst entry and likely cause.
 
 In: what `checking` and `functions` found. Out: a `Report`, as text for a student and as plain dicts for a machine.
+Read on in `ties`.
 """
 from dataclasses import asdict, dataclass, field
 

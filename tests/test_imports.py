@@ -1,5 +1,6 @@
 """The direction of imports: data and nn stand alone, attack knows no layer, only scripts draws; run-time packages."""
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -32,3 +33,20 @@ def test_imports_point_one_way(room):
         assert names & OURS <= ALLOWED[room], path
         assert names - OURS - OPTIONAL <= PACKAGES[room], path
         assert not OPTIONAL & set(imported(path, everywhere=False)), path
+
+
+@pytest.mark.parametrize("room", ["nn", "attack"])
+def test_each_file_says_what_it_is_and_where_to_read_on(room):
+    """The reading order: every file is named by another, or is where its room begins, and every name is a file."""
+    texts = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in (ROOT / room).glob("*.py")}
+    named = set(re.findall(r"`(\w+)`", texts["__init__"]))
+    for name, text in texts.items():
+        if name == "__init__":
+            continue
+        assert "In" in text and ("Out:" in text or "out" in text), name
+        onward = re.findall(r"[Rr]ead\s+on\s+in\s+`([\w.]+)`", text)
+        assert onward, name
+        for place in onward:
+            assert (ROOT / (place.replace(".", "/") if "." in place else f"{room}/{place}")).with_suffix(".py").exists()
+            named.add(place)
+    assert set(texts) - {"__init__"} <= named | {"layer", "functions", "interop"}
