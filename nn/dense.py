@@ -1,9 +1,9 @@
 """A dense referee for the forward derivative, written from the paper: every W_k of Eq. 5 as an explicit matrix.
 
-Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers
-that define a layer (kernel, stride, padding, weights) are read from the layers; none of their arithmetic is used.
-Weights may be complex, so that the complex step can differentiate with respect to them too. Slow and plain. Read on in
-`foreign`.
+In: a network and one sample. Out: H_k and ∂H_k/∂x of every layer, plain vectors and matrices in PyTorch's order
+(channel, row, column). Only the numbers that define a layer (kernel, stride, padding, weights) are read from the
+layers; none of their arithmetic is used. Weights may be complex, so that the complex step can differentiate with
+respect to them too. Slow and plain. Read on in `foreign`.
 """
 import numpy as np
 
