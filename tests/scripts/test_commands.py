@@ -167,7 +167,7 @@ def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    assert main(["reproduce", "--out", str(folder), "--digits", "3", "--derivative", "backward"]) == 0
+    assert main(["reproduce", "--out", str(folder), "--digits", "2", "--derivative", "backward"]) == 0
     return folder
 
 
@@ -191,9 +191,9 @@ def test_results_are_the_numbers_of_the_page(report):
     results = json.loads((report / "results.json").read_text(encoding="utf-8"))
     page = (report / "report.html").read_text(encoding="utf-8")
     experiments = results["experiments"]
-    assert list(experiments) == list(EXPERIMENTS) and "small, 3 digits" in page
+    assert list(experiments) == list(EXPERIMENTS) and "small, 2 digits" in page
     everything = experiments["fig11"]["numbers"]["all"]
-    assert everything["samples"] == 3 * 3 * 9 == sum(everything["reasons"].values())
+    assert everything["samples"] == 3 * 2 * 9 == sum(everything["reasons"].values())
     low, high = everything["tau_interval"]
     assert low <= everything["tau"] <= high and f"{everything['tau']:.2f} % [{low:.2f}, {high:.2f}]" in page
     for experiment in experiments.values():
