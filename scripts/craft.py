@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from attack import craft, mean_distortion, success_rate
+from attack.goals import GOALS, UNTARGETED, reached
 from data import load_mnist, write_idx
 from data.idx import replacing
 from scripts.options import add_data, add_model, distortion, indices, load_network, output_folder, whole
@@ -26,8 +27,13 @@ def arguments(parser):
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--index", type=indices, metavar="I,J,…", help="digits by their number in the split, from 0")
     which.add_argument("--count", type=whole(1), default=10, help="the first COUNT digits of the split (default: 10)")
-    parser.add_argument("--target", type=_target, default="all",
+    parser.add_argument("--target", type=_target,
                         help="a class, or 'all' for every class but the digit's own (default)")
+    parser.add_argument("--goal", choices=GOALS, default="source/target",
+                        help="what is wanted (Fig. 2); misclassification and confidence try every class and keep the "
+                             "cheapest (default: source/target)")
+    parser.add_argument("--confidence", type=float, default=0.5, metavar="P",
+                        help="goal confidence: below which probability of the source class (default: 0.5)")
     parser.add_argument("--theta", type=float, default=1.0, help="θ, added to a chosen pixel (default: 1)")
     parser.add_argument("--max-distortion", type=distortion, default=14.5, metavar="PERCENT",
                         help="Υ, the largest share of pixels to change, or 'none' (default: 14.5)")
@@ -45,17 +51,22 @@ def run(args):
     index = np.arange(min(args.count, len(images))) if args.index is None else np.array(args.index)
     if index.max() >= len(images):
         raise ValueError(f"--index must lie in 0..{len(images) - 1}; got {index.max()}")
-    index, targets = pair_up(index, labels[index], args.target)
+    targets = args.target
+    if args.goal not in UNTARGETED:
+        index, targets = pair_up(index, labels[index], "all" if targets is None else targets)
     progress = Progress("crafting")
-    crafted = craft(network, images[index], targets, theta=args.theta, max_distortion=args.max_distortion,
-                    saliency=args.saliency, derivative=args.derivative, of=args.of, progress=progress)
+    crafted = craft(network, images[index], targets, goal=args.goal, confidence=args.confidence, theta=args.theta,
+                    max_distortion=args.max_distortion, saliency=args.saliency, derivative=args.derivative, of=args.of,
+                    progress=progress)
     progress.close()
     folder = output_folder(args.out)
-    _write(folder, images[index], index, labels[index], targets, crafted)
-    print(f"{crafted.success.sum()} of {len(index)} samples are read as their target "
+    _write(folder, images[index], index, labels[index], crafted)
+    print(f"{crafted.success.sum()} of {len(index)} samples reach their goal "
           f"(τ = {success_rate(crafted.success):.1f} %), mean distortion of these "
           f"{mean_distortion(crafted.distortion, crafted.success):.2f} %; files in {folder}")
-    lost = crafted.success & (network.predict(np.round(crafted.adversarial * 255) / np.float32(255)) != targets)
+    rounded = network.logits(np.round(crafted.adversarial * 255) / np.float32(255))
+    lost = crafted.success & ~reached(args.goal, rounded, network.predict(images[index]), crafted.target,
+                                      args.confidence)
     if lost.any():
         print(f"{lost.sum()} of them no longer are once rounded to the 8 bits of the IDX file (crafted.npz is exact)")
 
@@ -68,23 +79,23 @@ def pair_up(index, labels, target):
     return np.repeat(index, 9), others.reshape(-1)
 
 
-def _write(folder, images, index, labels, targets, crafted):
+def _write(folder, images, index, labels, crafted):
     from scripts.figures import craft_grid, save_png
 
     with replacing(folder / "crafted.npz") as file:
         np.savez_compressed(file, original=images, adversarial=crafted.adversarial, index=index, label=labels,
-                            target=targets, predicted=crafted.predicted, success=crafted.success, pairs=crafted.pairs,
+                            target=crafted.target, predicted=crafted.predicted, success=crafted.success, pairs=crafted.pairs,
                             iterations=crafted.iterations, distortion=crafted.distortion)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations", "distortion_percent"])
-    table.writerows(zip(index, labels, targets, crafted.predicted, crafted.success.astype(int), crafted.reason,
+    table.writerows(zip(index, labels, crafted.target, crafted.predicted, crafted.success.astype(int), crafted.reason,
                         crafted.iterations, np.round(crafted.distortion, 4)))
     with replacing(folder / "crafted.csv") as file:
         file.write(text.getvalue().encode())
     write_idx(folder / "adversarial-images-idx3-ubyte", np.round(crafted.adversarial * 255).astype(np.uint8))
     write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
-    save_png(craft_grid(images, crafted.adversarial, index, labels, targets, crafted.success, SHOWN),
+    save_png(craft_grid(images, crafted.adversarial, index, labels, crafted.target, crafted.success, SHOWN),
              folder / "grid.png")
 
 

@@ -100,6 +100,20 @@ def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("goal", ["misclassification", "confidence"])
+def test_craft_without_a_target(goal, tmp_path, capsys):
+    words = ["craft", "--goal", goal, "--confidence", "0.3", "--count", "2", "--derivative", "backward", "--out", str(tmp_path)]
+    assert main(words) == 0 and "2 of 2 samples reach their goal" in capsys.readouterr().out
+    arrays, network = np.load(tmp_path / "crafted.npz"), LeNet.pretrained()
+    sources = network.predict(arrays["original"])
+    if goal == "confidence":
+        assert (network.probabilities(arrays["adversarial"])[[0, 1], sources] < 0.3).all()
+    else:
+        assert (network.predict(arrays["adversarial"]) != sources).all()
+    assert (arrays["target"] != sources).all()
+    assert main([*words, "--target", "3"]) == 2 and "takes no targets" in capsys.readouterr().err
+
+
 def test_craft_says_when_8_bits_lose_the_attack(tmp_path, capsys):
     arguments = ["craft", "--count", "20", "--theta", "0.001", "--max-distortion", "50", "--derivative", "backward"]
     assert main([*arguments, "--target", "8", "--out", str(tmp_path)]) == 0
