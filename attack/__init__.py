@@ -5,8 +5,7 @@ Reading order: `model` (what is needed of a model), `saliency` (Eq. 8 and 9), `p
 only the answers are seen), `vectors` (Algorithm 1 for any output vector), `runs` (very many samples).
 """
 from attack.crafting import REASONS, Crafted, Step, craft, replay, truncate
-from attack.metrics import (class_matrix, distortion_interval, hardness, mean_distortion, success_interval,
-                            success_rate)
+from attack.metrics import class_matrix, distortion_interval, hardness, mean_distortion, success_interval, success_rate
 from attack.model import Model
 from attack.oracle import Oracle
 from attack.pairs import best_pair, pair_share

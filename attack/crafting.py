@@ -49,17 +49,20 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
     """Algorithm 2: change `images` step by step until the model takes each for its target class.
 
     images: (n, …) in [0, 1], in a shape the model takes; float32 and float64 are worked on in their own precision.
-    targets: one class, or (n,) classes. goal (Fig. 2): "source/target"; "targeted", the same from any image, an empty one
-    for instance; "misclassification", any class but the one it is read as at the start; "confidence", less than
-    `confidence` for that class. The last two take no targets: all other classes are tried, which costs N − 1 times as
-    much, and the success that changes the fewest features is kept. theta (θ): what is added to a chosen feature, any size and sign; the result is
-    clipped to [0, 1]. max_distortion (Υ): the largest share of features to change, in percent: ⌊M·Υ/200⌋ iterations
-    of two features (⌊M·Υ/100⌋ of one); None = no limit. domain: "paper" (Γ holds all features at the start) or an
-    (M,) or (n, M) array, True for the features of Γ; a feature leaves Γ exactly when it is 0 or 1 after its change.
+    targets: one class, or (n,) classes.
+    goal (Fig. 2): "source/target"; "targeted", the same from any image, an empty one for instance;
+    "misclassification", any class but the one it is read as at the start; "confidence", less than `confidence` for
+    that class. The last two take no targets: all other classes are tried, which costs N − 1 times as much, and the
+    success that changes the fewest features is kept.
+    theta (θ): what is added to a chosen feature, any size and sign; the result is clipped to [0, 1]. max_distortion
+    (Υ): the largest share of features to change, in percent: ⌊M·Υ/200⌋ iterations of two features (⌊M·Υ/100⌋ of one);
+    None = no limit. domain: "paper" (Γ holds all features at the start) or an (M,) or (n, M) array, True for the
+    features of Γ; a feature leaves Γ exactly when it is 0 or 1 after its change.
     saliency: "pairs" (Eq. 10, Algorithm 3) or "single" (Eq. 8 or 9, Algorithm 1). derivative: "forward" (Eq. 3-6) or
-    "backward", which chooses the same features, faster. of: the outputs that are differentiated: "logits" (the paper),
-    "centred" or "probabilities". batch_size: samples in work at once; a finished one is replaced at once. trace: also
-    keep every iteration's α and β. progress: called with (samples done, n).
+    "backward", which chooses the same features, faster.
+    of: the outputs that are differentiated: "logits" (the paper), "centred" or "probabilities".
+    batch_size: samples in work at once; a finished one is replaced at once. trace: also keep every iteration's α and
+    β. progress: called with (samples done, n).
 
     Returns `Crafted`. Results do not depend on batch_size or order in float64 (unless two scores agree to the last
     digits); in float32, rounding may settle near ties otherwise.

@@ -17,6 +17,7 @@ from scripts.experiments import EXPERIMENTS
 from scripts.options import add_data, add_model, load_network, output_folder, whole
 from scripts.progress import duration
 
+
 def arguments(parser):
     """Describe the words of `jsma reproduce`."""
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")

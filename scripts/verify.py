@@ -15,7 +15,6 @@ from nn.foreign import FOREIGN
 from scripts.options import add_data, indices, load_network, weights_option
 
 
-
 def arguments(parser):
     """Describe the words of `jsma verify`."""
     weights_option(parser)
