@@ -91,8 +91,8 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
 def replay(images, pairs, theta=1.0):
     """The adversarial samples of a crafting run from what it chose: images (n, …), pairs (n, iterations, 2)."""
     current = np.array(images)
-    flat, rows = current.reshape(len(current), -1), np.arange(len(current))
-    for feature in np.moveaxis(pairs, 0, -1).reshape(-1, len(current)):
+    flat, rows = current.reshape(len(current), int(np.prod(current.shape[1:]))), np.arange(len(current))
+    for feature in np.moveaxis(pairs, 0, -1).reshape(2 * pairs.shape[1], len(current)):
         chosen = rows[feature >= 0], feature[feature >= 0]
         flat[chosen] = np.clip(flat[chosen] + flat.dtype.type(theta), 0, 1)
     return current

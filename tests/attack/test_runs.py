@@ -81,6 +81,7 @@ def test_replay_makes_the_adversarial_samples_again(theta):
     images, targets = samples(20)
     crafted = craft(Toy(), images, targets, theta=theta, max_distortion=None)
     np.testing.assert_array_equal(replay(images, crafted.pairs, theta), crafted.adversarial)
+    assert replay(images[:0], crafted.pairs[:0], theta).shape == (0, 4, 4)
 
 
 def test_one_run_truncated_is_nine_runs(mnist):
