@@ -22,6 +22,7 @@ from scripts.craft import pair_up
 from scripts.progress import Progress
 
 UPSILON = 14.5
+ALIKE = 0.5   # the rank correlation from which on two tables are called similar
 ENOUGH = 45  # of the 90 pairs of classes, to compare two tables
 SHARD = {"small": 45, "full": 900}
 
@@ -198,10 +199,11 @@ def rank_correlation(a, b):
 
 
 def similar(claim, a, b):
-    """A row for "this table looks like that one": their rank correlation is positive."""
+    """A row for "this table looks like that one": their rank correlation is above `ALIKE`, interval and all."""
     cells, (rho, interval) = int((~np.isnan(a) & ~np.isnan(b)).sum()), rank_correlation(a, b)
     few = np.isnan(rho) or cells < ENOUGH
-    return Row(claim, "similar", spread(rho, interval, "", "+.2f"), verdict(None if few else interval[0] > 0),
+    holds = True if interval[0] > ALIKE else False if interval[1] < ALIKE else None
+    return Row(claim, "similar", spread(rho, interval, "", "+.2f"), verdict(None if few else holds),
                f"rank correlation of {cells} pairs of classes" + (": too few to tell" if few else ""))
 
 

@@ -11,7 +11,7 @@ from data import load_mnist
 from nn import AndNetwork, LeNet
 from scripts import single, toy
 from scripts.__main__ import main
-from scripts.experiment import Setup, measured, rank_correlation, spread
+from scripts.experiment import Setup, measured, rank_correlation, similar, spread
 from scripts.hardness import adversarial_distances, hardness_table
 from scripts.population import UPSILONS, _harder
 
@@ -110,6 +110,16 @@ def test_rank_correlation_and_its_interval():
         low, high = rank_correlation(rng.normal(size=(9, 10)), rng.normal(size=(9, 10)))[1]
         covered += low <= 0 <= high
     assert 0.9 <= covered / 300 <= 0.99
+
+
+@pytest.mark.parametrize(("noise", "cells", "expected"), [(0.1, 90, "agrees"), (5.0, 90, "differs"), (0.1, 30, "–"),
+                                                          (1.2, 60, "–")])
+def test_tables_are_similar_beyond_their_interval(noise, cells, expected):
+    """A weak relation is none: not every correlation above 0 is a likeness."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(9, 10))
+    a.reshape(-1)[cells:] = np.nan
+    assert similar("claim", a, a + noise * rng.normal(size=a.shape)).verdict == expected
 
 
 def test_verdicts_follow_the_interval():
