@@ -96,7 +96,7 @@ def beyond(setup):
     digits = setup.one_of_each[:5]
     wanted = coder.probabilities(setup.one_of_each[5:])
     apart = np.linalg.norm(coder.probabilities(digits) - wanted, axis=1)
-    found = craft_output(coder, digits, wanted, apart / 2, max_distortion=setup.sized(100, 15))
+    found = craft_output(coder, digits, wanted, apart / 2, max_distortion=UPSILON)
     outputs = coder.probabilities(found.adversarial).reshape(-1, 28, 28)
     done = int(found.success.sum())
     return Outcome(
@@ -117,7 +117,7 @@ def _perceptron():
 
 
 def _fitted(network, images, wanted, epochs, name, loss=None):
-    optimizer, progress = SGD(network, 0.02 if loss else 0.1, 0.9), Progress(name, "epochs")
+    optimizer, progress = SGD(network, 0.005 if loss else 0.1, 0.9), Progress(name, "epochs")
     for epoch in range(epochs):
         train_epoch(network, images, wanted, optimizer, 50, 0, epoch, **({"loss": loss} if loss else {}))
         progress(epoch + 1, epochs)
