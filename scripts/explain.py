@@ -17,7 +17,7 @@ from data import load_mnist, read_idx
 from data.idx import replacing
 from nn import AndNetwork
 from scripts.explain_page import Story, and_page, page
-from scripts.options import add_data, distortion, load_network, weights_option, whole
+from scripts.options import add_data, distortion, load_network, output_file, weights_option, whole
 
 SIDE = 28
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, zipfile.BadZipFile)
@@ -43,8 +43,7 @@ def arguments(parser):
 
 def run(args):
     """Craft, write the page, say where it is."""
-    if args.out.is_dir() or not args.out.absolute().parent.is_dir():
-        raise ValueError(f"--out must be a file in a folder that exists; got {args.out}")
+    output_file(args.out)
     html = and_page(AndNetwork.pretrained()) if args.toy else page(story(args))
     with replacing(args.out) as file:
         file.write(html.encode())

@@ -16,23 +16,10 @@ import numpy as np
 from attack import Crafted
 from attack.pairs import prune
 from nn import Network
+from scripts.document import document
 
 HERE = Path(__file__).parent
 LIMIT = 2_950_000  # bytes of a page
-HEAD = """<!doctype html>
-<html lang='en'>
-<head>
-<meta charset='utf-8'>
-<meta name='viewport' content='width=device-width, initial-scale=1'>
-<meta http-equiv='Content-Security-Policy' content="default-src 'none'; script-src 'unsafe-inline';
- style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
-<title>{title}</title>
-<link rel='icon' href='data:,'>
-<style>
-{style}</style>
-</head>
-<body>
-"""
 WHY = {
     "target_reached": "It stopped because the network now reads the image as {target}, the target.",
     "already_target": "Nothing was changed: the network read the image as {target}, the target, from the start.",
@@ -159,9 +146,9 @@ def _whole(title, body, scripts, values, texts):
     """One HTML file: `body` with its @TEXTS@ filled in, the style, the scripts and the `values` as JSON."""
     filled = {name: escape(text) for name, text in texts.items()}
     filled["DATA"] = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
-    html = HEAD.format(title=escape(title), style=_text("explain.css"))
-    html += re.sub("@([A-Z]+)@", lambda found: filled[found[1]], _text(body))
-    return html + "<script>\n\"use strict\";\n" + "\n".join(map(_text, scripts)) + "</script>\n</body>\n</html>\n"
+    html = re.sub("@([A-Z]+)@", lambda found: filled[found[1]], _text(body))
+    html += "<script>\n\"use strict\";\n" + "\n".join(map(_text, scripts)) + "</script>"
+    return document(title, _text("explain.css"), html)
 
 
 def _floats(array):

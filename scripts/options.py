@@ -59,6 +59,13 @@ def load_network(weights):
     return LeNet.pretrained() if weights is None else load_weights(weights, LeNet())
 
 
+def output_file(path):
+    """`path`; ValueError where no file can be written there."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ValueError(f"--out must be a file in a folder that exists; got {path}")
+    return path
+
+
 def output_folder(path):
     """Make the folder `path` and return it; ValueError where it is a file."""
     path = Path(path)

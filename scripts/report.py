@@ -5,6 +5,8 @@ In: the outcomes of the experiments and the pictures as PNG bytes. Out: HTML tha
 import base64
 from html import escape
 
+from scripts.document import document
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; color: #1a1a1a; }
@@ -44,10 +46,7 @@ def page(outcomes, about, pictures, experiments):
             parts.append(_table(*outcome.table))
     parts.append("<h2>How this was made</h2>" + _table(("what", "value"), about.items()))
     title = "The Limitations of Deep Learning in Adversarial Settings, reproduced"
-    return (f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-            f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{title}</title>\n"
-            f"<link rel='icon' href='data:,'>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-            + "\n".join(parts) + "\n</body>\n</html>\n")
+    return document(title, STYLE, "\n".join([f"<h1>{title}</h1>", *parts]))
 
 
 def _contents(outcomes, experiments):

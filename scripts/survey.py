@@ -14,7 +14,7 @@ import numpy as np
 
 from data import load_mnist
 from data.idx import replacing
-from scripts.options import add_data, add_model, load_network, output_folder, whole
+from scripts.options import add_data, add_model, load_network, output_file, output_folder, whole
 from scripts.progress import Progress
 from scripts.survey_figures import FIGURES, over_distortion, over_intensity
 from scripts.survey_page import HEADER, PARTS, draw, page
@@ -75,8 +75,7 @@ def run(args):
 
 
 def _make(args):
-    if args.out.is_dir() or not args.out.absolute().parent.is_dir():
-        raise ValueError(f"--out must be a file in a folder that exists; got {args.out}")
+    output_file(args.out)
     images, labels = load_mnist("test", args.data)
     progress = Progress("survey", "pictures")
     samples = draw(load_network(args.weights), images, labels, args.epsilon, args.theta, args.count, args.seed,

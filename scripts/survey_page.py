@@ -10,6 +10,7 @@ import json
 import numpy as np
 
 from attack import craft, replay
+from scripts.document import document
 
 HEADER = "survey,participant,sample,index,part,label,target,theta,distortion,is_digit,digit,seconds"
 PARTS = ("unaltered", "distortion", "intensity")
@@ -97,8 +98,8 @@ def page(samples):
     survey = "s" + hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:12]  # 12e4 alone is a number
     data = json.dumps({"id": survey, "header": HEADER, "samples": shown}, separators=(",", ":"))
     digits = "".join(f"<button type='button' data-digit='{digit}'>{digit}</button>" for digit in range(10))
-    html = BODY.replace("@STYLE@", STYLE).replace("@SCRIPT@", SCRIPT).replace("@COUNT@", str(len(samples)))
-    return survey, html.replace("@DIGITS@", digits).replace("@SURVEY@", data)
+    body = BODY.replace("@SCRIPT@", SCRIPT).replace("@COUNT@", str(len(samples)))
+    return survey, document("What do you see?", STYLE, body.replace("@DIGITS@", digits).replace("@SURVEY@", data))
 
 
 STYLE = """
@@ -128,19 +129,7 @@ footer { margin-top: 1rem; }
 }
 """
 
-BODY = """<!doctype html>
-<html lang='en'>
-<head>
-<meta charset='utf-8'>
-<meta name='viewport' content='width=device-width, initial-scale=1'>
-<meta http-equiv='Content-Security-Policy' content="default-src 'none'; script-src 'unsafe-inline';
- style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
-<title>What do you see?</title>
-<link rel='icon' href='data:,'>
-<style>@STYLE@</style>
-</head>
-<body>
-<main>
+BODY = """<main>
 <noscript><p>This page needs JavaScript. It loads nothing and sends nothing.</p></noscript>
 <section id='intro' hidden>
 <h1>What do you see?</h1>
@@ -180,10 +169,7 @@ them away yourself.</p>
 <footer><button type='button' id='again' hidden>Start again</button></footer>
 </main>
 <script type='application/json' id='survey'>@SURVEY@</script>
-<script>@SCRIPT@</script>
-</body>
-</html>
-"""
+<script>@SCRIPT@</script>"""
 
 SCRIPT = """
 "use strict";

@@ -8,6 +8,7 @@ from pathlib import Path
 import browser as client
 import pytest
 from browser import Browser, chromium
+from sessions import members
 
 HEAD = "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>t</title>"
 
@@ -160,16 +161,3 @@ def test_nothing_is_left_behind(end, tmp_path):
             return
         time.sleep(0.1)
     pytest.fail(f"still there: {left} {list(tmp_path.iterdir())}")
-
-
-def members(session):
-    """The processes of a session that are not dead."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sessions import members
 
 from attack import craft, craft_run, processes, replay, truncate
 from attack.crafting import REASONS
@@ -17,6 +18,7 @@ from data import load_mnist
 from nn import LeNet
 
 ROOT = Path(__file__).parent.parent.parent
+PATHS = [str(path) for path in (ROOT, ROOT / "tests", Path(__file__).parent)]  # what a child process imports from
 OPTIONS = {"derivative": "backward", "max_distortion": 6.0}
 NAMES = ("success", "predicted", "iterations", "distortion", "reason")
 
@@ -134,7 +136,7 @@ def test_killed_at_random_moments(tmp_path, jobs, wanted):
     """SIGKILL, no chance to tidy up: what is on disk is whole, and the last start ends with the same bytes."""
     whole = contents(toy_run(tmp_path / "whole", count=300).folder)
     code = f"""if __name__ == "__main__":
-        import sys, contextlib; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
+        import sys, contextlib; sys.path[:0] = {PATHS}
         from test_runs import toy_run
         from attack import processes
         with processes({jobs}) if {jobs} else contextlib.nullcontext() as pool:
@@ -159,7 +161,7 @@ def test_killed_at_random_moments(tmp_path, jobs, wanted):
 def test_no_worker_survives_its_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"""if __name__ == "__main__":
-        import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
+        import sys; sys.path[:0] = {PATHS}
         from test_runs import toy_run
         from attack import processes
         with processes(2) as pool:
@@ -175,19 +177,6 @@ def test_no_worker_survives_its_parent(tmp_path):
             return
         time.sleep(0.1)
     pytest.fail(f"still there: {members(child.pid)}")
-
-
-def members(session):
-    """The processes of a session that are not dead."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
 
 
 def damage(path, kind):
@@ -243,7 +232,7 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path):
 
 def test_two_processes_in_one_folder_do_not_spoil_each_other(tmp_path):
     whole = contents(toy_run(tmp_path / "whole").folder)
-    code = (f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]\n"
+    code = (f"import sys; sys.path[:0] = {PATHS}\n"
             f"from test_runs import toy_run; toy_run({str(tmp_path / 'both')!r}, pause=0.002)")
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait() for child in children] == [0, 0]

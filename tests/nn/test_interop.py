@@ -9,22 +9,8 @@ import pytest
 from reference import close
 
 from data import load_mnist
-from nn import (
-    AndNetwork,
-    AvgPool2d,
-    Conv2d,
-    Flatten,
-    Layer,
-    LeNet,
-    Linear,
-    MaxPool2d,
-    Network,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-    load_weights,
-)
+from nn import (AndNetwork, AvgPool2d, Conv2d, Flatten, Layer, LeNet, Linear, MaxPool2d, Network, ReLU, Sigmoid,
+                Softmax, Tanh, load_weights)
 from nn.interop import from_torch, to_torch
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[referees]')")
