@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import uuid
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -25,7 +26,6 @@ AHEAD = 4       # shards that are handed to an executor before they are needed
 ALONE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
          "MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1)}
 COLUMNS = ("success", "predicted", "iterations", "distortion")
-
 COMMENT = (64).to_bytes(2, "little")
 
 
@@ -123,7 +123,6 @@ def processes(jobs):
 
 
 def _follow_parent():
-    import signal
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
 
     def follow():

@@ -31,7 +31,7 @@ def craft_output(model, images, wanted, within, *, theta=1.0, max_distortion=14.
     current = np.array(images)
     wanted = np.asarray(wanted)
     count, features = len(current), int(np.prod(current.shape[1:]))
-    outputs = np.asarray(model.probabilities(current)) if count else wanted
+    outputs = np.array(model.probabilities(current) if count else wanted)
     if outputs.shape != wanted.shape:
         raise ValueError(f"wanted must have the shape {outputs.shape} of the model's outputs; got {wanted.shape}")
     if theta == 0 or not np.isfinite(theta):
@@ -47,7 +47,9 @@ def craft_output(model, images, wanted, within, *, theta=1.0, max_distortion=14.
         active = np.flatnonzero(reason == "")
         if not len(active):
             break
-        gain = -theta * _gradient(model, current[active], wanted[active])
+        off = outputs[active] - wanted[active]
+        slope = np.asarray(model.forward_derivative(current[active], of="probabilities"))
+        gain = -2 * theta * np.matmul(off[:, None], slope)[:, 0]
         gain[~gamma[active]] = 0
         feature = gain.argmax(axis=1)
         some = gain[np.arange(len(active)), feature] > 0
@@ -57,12 +59,8 @@ def craft_output(model, images, wanted, within, *, theta=1.0, max_distortion=14.
         flat[active, feature], gamma[active, feature] = value, (value != 0) & (value != 1)
         iterations[active] += 1
         if len(active):
-            distance[active] = np.linalg.norm(model.probabilities(current[active]) - wanted[active], axis=1)
+            outputs[active] = model.probabilities(current[active])
+            distance[active] = np.linalg.norm(outputs[active] - wanted[active], axis=1)
     changed = (flat != np.asarray(images).reshape(count, features)).sum(axis=1)
     return Reached(current, distance <= within, distance, started, 100 * changed / max(features, 1), reason)
 
-
-def _gradient(model, images, wanted):
-    """∂‖F(X) − Y*‖²/∂x (B, M)."""
-    off = np.asarray(model.probabilities(images)) - wanted
-    return 2 * np.matmul(off[:, None], np.asarray(model.forward_derivative(images, of="probabilities")))[:, 0]

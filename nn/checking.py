@@ -24,7 +24,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 DIFFERENCES = 1e-5  # the tolerance of central differences, in either precision at least
 SAMPLED = 60
 # One layer at the sample: its input (1, y, x, c), what its derivatives need, the Jacobian of its input, its own as a
-# table (units, M), the Jacobian itself
+# table (units, M), its output
 _Step = namedtuple("_Step", "name layer value saved before claimed after")
 
 

@@ -5,7 +5,7 @@ of the samples is drawn from (seed, epoch), so that training stopped after an ep
 Read on in `weights`.
 """
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
 
 def cross_entropy(logits, labels):
@@ -25,7 +25,7 @@ def cross_entropy(logits, labels):
 
 def pixel_cross_entropy(logits, wanted):
     """Binary cross-entropy of sigmoid(logits) against `wanted` in [0, 1], both (B, N), summed over N, mean over B."""
-    grad = 1 / (1 + np.exp(-logits)) - wanted
+    grad = expit(logits) - wanted
     return float((np.logaddexp(0, logits) - wanted * logits).sum() / len(logits)), grad / len(logits)
 
 

@@ -109,7 +109,7 @@ def _measurements():
             name: [(f", batch {size}", size, partial(peer, network, images[:size])) for size in (1, 16, 64)]})
     index, targets = pair_up(np.arange(8), labels[:8], "all")
     for derivative in ("forward", "backward"):
-        crafting = peers.ours(network, images[index], targets, UPSILON, derivative=derivative)
+        crafting = partial(craft, network, images[index], targets, max_distortion=UPSILON, derivative=derivative)
         steps = int(craft(network, images[index], targets, derivative="backward").iterations.sum())
         yield Measurement(f"crafting step, {derivative}, pair search included", "ms", steps, crafting)
         yield Measurement(f"crafting, Υ = 14.5 %, {derivative}, a sample", "ms", len(index), crafting, {

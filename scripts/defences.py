@@ -6,17 +6,17 @@ at the small scale two small networks are trained, with and without the few samp
 import numpy as np
 from scipy import stats
 
-from attack import distortion_interval, mean_distortion, success_interval, success_rate
+from attack import distortion_interval, success_interval, success_rate
 from nn import LeNet
-from nn.training import SGD, accuracy, train_epoch
-from scripts.experiment import Outcome, Row, spread, verdict
-from scripts.progress import Progress
+from nn.training import accuracy
+from scripts.experiment import Outcome, Row, below, fitted, spread, verdict
+from scripts.population import summary
 from scripts.train import RECIPES
 
 
 def detection(setup):
     """VI: is the sum of squared differences of neighbouring pixels always higher for adversarial samples?"""
-    samples = setup.samples("Fig. 11, test", "test", setup.sized(10_000))
+    samples = setup.samples("test", setup.sized(10_000))
     benign = roughness(samples.images)
     altered = np.empty(len(samples))
     for rows, images in samples.adversarial():
@@ -43,21 +43,18 @@ def detection(setup):
 
 def adversarial_training(setup):
     """VI: 18,000 adversarial samples more in the training set of a new network; 9,000 new samples against it."""
-    samples = setup.samples("Fig. 11, train", "train", setup.sized(10_000))
+    samples = setup.samples("train", setup.sized(10_000))
     added = _first(samples, 18_000)
     digits = setup.sized(50_000, 2000)
     images, labels = setup.load("train", digits)
     without = setup.network if setup.full else _trained(setup, images, labels, "without")
-    labels_added = samples.sources[:len(added)]
-    trained = _trained(setup, np.concatenate([images, added]), np.concatenate([labels, labels_added]), "with")
+    trained = _trained(setup, np.concatenate([images, added]),
+                       np.concatenate([labels, samples.sources[:len(added)]]), "with")
     found = {}
     for name, network in (("without", without), ("with", trained)):
-        new = setup.samples(f"VI, {name} adversarial training", "test", setup.sized(1000, 3), network=network)
-        found[name] = {"tau": success_rate(new.success), "tau_interval": success_interval(new.success, new.index),
-                       "epsilon": mean_distortion(new.distortion, new.success),
-                       "epsilon_interval": distortion_interval(new.distortion, new.index, new.success),
-                       "accuracy": accuracy(network, *setup.load("test", setup.sized(10_000, 1000))),
-                       "samples": len(new)}
+        new = setup.samples("test", setup.sized(1000, 3), network=network, called=f"{name} adversarial training")
+        found[name] = {**summary(new.success, new.distortion, None, new.index),
+                       "accuracy": accuracy(network, *setup.load("test", setup.sized(10_000, 1000)))}
     before, after = found["without"], found["with"]
     rows = [_change("success rate τ", "−7.2 %", "tau", before, after, -1),
             _change("mean distortion ε of the successes", "+37.5 %", "epsilon", before, after, 1)]
@@ -101,25 +98,17 @@ def _first(samples, most):
 
 def _trained(setup, images, labels, name):
     """A new LeNet, by the recipe of the shipped one; at the small scale two epochs."""
-    recipe, network = RECIPES["momentum"], LeNet(1)
-    epochs = setup.sized(recipe["epochs"], 2)
-    optimizer = SGD(network, recipe["lr"], recipe["momentum"])
-    for epoch in range(epochs):
-        progress = Progress(f"training {name} adversarial samples, epoch {epoch + 1} of {epochs}", "digits")
-        optimizer.lr = recipe["lr"] * recipe["decay"] ** epoch
-        train_epoch(network, images, labels, optimizer, recipe["batch"], 1, epoch,
-                    lambda done, total, loss, progress=progress: progress(done, total))
-        progress.close()
-    return network
+    recipe = RECIPES["momentum"]
+    return fitted(LeNet(1), images, labels, f"training {name} adversarial samples", seed=1,
+                  **{**recipe, "epochs": setup.sized(recipe["epochs"], 2)})
 
 
 def _change(what, paper, key, before, after, sign):
     """Agrees where the change has the paper's sign beyond both intervals."""
     relative = 100 * (after[key] / before[key] - 1) if before[key] else float("nan")
-    (low0, high0), (low1, high1) = before[f"{key}_interval"], after[f"{key}_interval"]
-    holds = True if (low1 > high0 if sign > 0 else high1 < low0) else False if (
-        high1 < low0 if sign > 0 else low1 > high0) else None
+    around = before[f"{key}_interval"], after[f"{key}_interval"]
+    holds = below(*around[::sign])
     shown = "–" if np.isnan(relative) else f"{relative:+.1f} %"
     return Row(f"adversarial training changes the {what}", paper,
-               f"{shown} ({spread(before[key], (low0, high0))} → {spread(after[key], (low1, high1))})", verdict(holds),
+               f"{shown} ({spread(before[key], around[0])} → {spread(after[key], around[1])})", verdict(holds),
                "" if holds is not None else "the intervals overlap")

@@ -2,7 +2,7 @@
 
 In: network, digits, derivative, size. Out: samples crafted in shards (`attack.runs`), so that the paper's own sizes can
 be stopped and go on; rows for the report with the paper's value, ours with its 95 % interval and a verdict. The
-experiments themselves: `toy`, `single`, `population`, `hardness`; the list of them: `experiments`.
+experiments themselves: `toy`, `single`, `population`, `hardness`, `defences`, `threat`; the list: `experiments`.
 """
 import sys
 from contextlib import ExitStack
@@ -18,6 +18,7 @@ from scipy import stats
 from attack import craft, craft_run, distortion_interval, processes, replay, truncate
 from attack.crafting import REASONS
 from data import load_mnist
+from nn.training import SGD, cross_entropy, train_epoch
 from scripts.craft import pair_up
 from scripts.progress import Progress
 
@@ -51,7 +52,7 @@ class Samples:
 
     def __init__(self, images, index, sources, targets, run, theta):
         self.images, self.index, self.sources, self.targets = images, index, sources, targets
-        self.run, self.theta = run, theta
+        self.run, self.theta, self._truncated = run, theta, {}
         self.success, self.iterations, self.distortion, reason = run.columns("success", "iterations", "distortion",
                                                                              "reason")
         self.reason = np.array(REASONS)[reason]
@@ -67,9 +68,11 @@ class Samples:
 
     def truncated(self, upsilon):
         """(success, distortion) of all samples as a run at the smaller Υ would have left them."""
-        parts = [truncate(images, pairs, self.iterations[rows], self.success[rows], upsilon, self.theta)
-                 for rows, images, pairs in self.shards()]
-        return tuple(np.concatenate(part) for part in zip(*parts))
+        if upsilon not in self._truncated:
+            parts = [truncate(images, pairs, self.iterations[rows], self.success[rows], upsilon, self.theta)
+                     for rows, images, pairs in self.shards()]
+            self._truncated[upsilon] = tuple(np.concatenate(part) for part in zip(*parts))
+        return self._truncated[upsilon]
 
     def adversarial(self):
         """Yields (rows, the adversarial images) shard by shard."""
@@ -126,18 +129,23 @@ class Setup:
         chosen = np.lexsort([labels, turn])[:count]
         return images[chosen], labels[chosen]
 
-    def craft(self, images, targets, label, **options):
-        """`attack.craft` with this setup's derivative and a progress line, for a few samples."""
+    def craft(self, images, targets, label, model=None, **options):
+        """`attack.craft` with a progress line, for a few samples; by default on this setup's network, with its
+        derivative."""
         progress = Progress(label)
-        crafted = craft(self.network, images, targets, derivative=self.derivative, progress=progress, **options)
+        crafted = craft(model or self.network, images, targets, progress=progress,
+                        **{"derivative": self.derivative, **options})
         progress.close()
         return crafted
 
-    def samples(self, name, split, count, theta=1.0, max_distortion=UPSILON, network=None):
-        """The first `count` digits of a split, crafted to the nine other classes; made once for each `name`.
+    def samples(self, split, count, theta=1.0, max_distortion=UPSILON, network=None, called=""):
+        """The first `count` digits of a split, crafted to the nine other classes; made once, whoever asks for them.
 
-        `network`: another one than the setup's.
+        `network`: another one than the setup's, and what it is `called`.
         """
+        name = f"{split}, {count:,} digits, θ = {theta:g}, Υ = {max_distortion:g} %"
+        if network not in (None, self.network):
+            name += f", {called}"
         if name not in self._samples:
             images, labels = self.load(split, count)
             index, targets = pair_up(np.arange(len(images)), labels, "all")
@@ -161,11 +169,28 @@ class Setup:
         return images[[np.flatnonzero(right & (labels == digit))[0] for digit in range(10)]]
 
 
+def fitted(network, x, wanted, name, *, epochs, lr, batch, momentum=0.0, decay=1.0, seed=0, loss=cross_entropy):
+    """`network`, trained in place by `nn.training` with a progress line; settings as in `scripts.train.RECIPES`."""
+    optimizer = SGD(network, lr, momentum)
+    progress = Progress(name, "samples")
+    for epoch in range(epochs):
+        optimizer.lr = lr * decay**epoch
+        train_epoch(network, x, wanted, optimizer, batch, seed, epoch, loss=loss,
+                    progress=lambda done, total, _, before=epoch: progress(before * total + done, epochs * total))
+    progress.close()
+    return network
+
+
 # Words and numbers for the rows
 
 def verdict(holds):
     """"agrees", "differs", or "–" for None."""
     return "–" if holds is None else "agrees" if holds else "differs"
+
+
+def below(a, b):
+    """True where the interval a lies below the interval b, False where above, None where they overlap."""
+    return True if a[1] < b[0] else False if a[0] > b[1] else None
 
 
 def spread(value, interval, unit=" %", form=".2f"):
@@ -202,8 +227,7 @@ def similar(claim, a, b):
     """A row for "this table looks like that one": their rank correlation is above `ALIKE`, interval and all."""
     cells, (rho, interval) = int((~np.isnan(a) & ~np.isnan(b)).sum()), rank_correlation(a, b)
     few = np.isnan(rho) or cells < ENOUGH
-    holds = True if interval[0] > ALIKE else False if interval[1] < ALIKE else None
-    return Row(claim, "similar", spread(rho, interval, "", "+.2f"), verdict(None if few else holds),
+    return Row(claim, "similar", spread(rho, interval, "", "+.2f"), verdict(None if few else below((ALIKE,) * 2, interval)),
                f"rank correlation of {cells} pairs of classes" + (": too few to tell" if few else ""))
 
 

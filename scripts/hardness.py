@@ -16,7 +16,7 @@ from scripts.progress import Progress
 
 def fig14(setup):
     """Fig. 14: hardness of each source and target class, K = 9 values of Υ."""
-    samples = setup.samples("Fig. 14", "test", setup.sized(1000), max_distortion=max(UPSILONS))
+    samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     matrix = hardness_table(samples)
     return Outcome({"matrix": plain(matrix), "upsilon": list(UPSILONS), "samples": len(samples)},
                    [similar("hardness looks like mean distortion (Fig. 13)", matrix, _fig13(setup))], {"matrix": matrix})
@@ -28,7 +28,7 @@ def fig15(setup):
     index, targets = pair_up(np.arange(len(images)), labels, "all")
     distance = adversarial_distances(setup, images)[index, targets]
     matrix = class_matrix(distance, labels[index], targets)
-    samples = setup.samples("Fig. 14", "test", setup.sized(1000), max_distortion=max(UPSILONS))
+    samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     mean, interval = mean_of(distance, index)
     worst = int(distance.argmin())
     return Outcome(
@@ -67,4 +67,4 @@ def adversarial_distances(setup, images, batch=16):
 
 
 def _fig13(setup):
-    return distortion_table(setup.samples("Fig. 11, test", "test", setup.sized(10_000)))
+    return distortion_table(setup.samples("test", setup.sized(10_000)))

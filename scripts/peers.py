@@ -6,7 +6,6 @@ says which one is missing. Each peer gets the network from the same weights and 
 """
 import numpy as np
 
-from attack.crafting import craft
 from nn import Softmax, to_torch
 
 
@@ -58,11 +57,6 @@ def torchattacks(network, images, targets, upsilon):
     attack.set_mode_targeted_by_label(quiet=True)
     x, y = torch.from_numpy(images[:, None]), torch.from_numpy(targets)
     return lambda: attack(x, y)
-
-
-def ours(network, images, targets, upsilon, **options):
-    """`attack.craft`, to be timed beside them."""
-    return lambda: craft(network, images, targets, max_distortion=upsilon, **options)
 
 
 def dense_search(alpha, beta):

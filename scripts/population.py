@@ -6,7 +6,8 @@ In: a `Setup`. Out: an `Outcome` each. The Υ sweep is one run at the largest Υ
 import numpy as np
 
 from attack import class_matrix, distortion_interval, mean_distortion, success_interval, success_rate
-from scripts.experiment import UPSILON, Outcome, Row, mean_of, measured, plain, rank_correlation, spread, verdict
+from scripts.experiment import (UPSILON, Outcome, Row, below, mean_of, measured, plain, rank_correlation, spread,
+                                verdict)
 
 SETS = ("train", "validation", "test")
 UPSILONS = (0.3, 1.3, 2.6, 5.1, 7.7, 10.2, 12.8, 25.5, 38.3)
@@ -16,7 +17,7 @@ GAIN = 1.0  # percentage points of τ: what counts as a significant gain
 
 def fig11(setup):
     """Fig. 11: success rate τ, mean distortion of all and of the successes, in each of the three sets and in all."""
-    sets = {name: setup.samples(f"Fig. 11, {name}", name, setup.sized(10_000)) for name in SETS}
+    sets = {name: setup.samples(name, setup.sized(10_000)) for name in SETS}
     numbers = {name: summary(one.success, one.distortion, one.reason, one.index) for name, one in sets.items()}
     offset = max(len(one.images) for one in sets.values())  # digits of different sets are different groups
     joined = [np.concatenate([getattr(one, name) for one in sets.values()])
@@ -30,7 +31,7 @@ def fig11(setup):
 
 def decreasing(setup):
     """V-A: 9,000 samples crafted by removing ink, θ = −1."""
-    samples = setup.samples("V-A, θ = −1", "test", setup.sized(1000), theta=-1.0)
+    samples = setup.samples("test", setup.sized(1000), theta=-1.0)
     row = summary(samples.success, samples.distortion, samples.reason, samples.index)
     return Outcome(row, [measured("success rate τ with θ = −1", 64.7, row["tau"], row["tau_interval"]),
                          measured("mean distortion ε with θ = −1", 3.62, row["epsilon"], row["epsilon_interval"])])
@@ -38,7 +39,7 @@ def decreasing(setup):
 
 def upsilons(setup):
     """V-A: τ and ε over the largest allowed distortion Υ, from one run at the largest."""
-    samples = setup.samples("Fig. 14", "test", setup.sized(1000), max_distortion=max(UPSILONS))
+    samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     found = {}
     for upsilon in sorted({*UPSILONS, UPSILON}):
         success, distortion = samples.truncated(upsilon)
@@ -47,7 +48,7 @@ def upsilons(setup):
     gained = samples.success & ~within
     gain, (low, high) = success_rate(gained), success_interval(gained, samples.index)
     row = Row("Υ beyond 14.5 % brings no significant gain", "no gain", f"+{spread(gain, (low, high), ' points of τ')}",
-              verdict(True if high < GAIN else False if low > GAIN else None),
+              verdict(below((low, high), (GAIN, GAIN))),
               f"from Υ = 14.5 % to {max(UPSILONS)} %; significant would be {GAIN:g} point or more")
     return Outcome({"upsilon": {str(key): value for key, value in found.items()}, "gain": gain,
                     "gain_interval": [low, high]}, [row],
@@ -57,18 +58,14 @@ def upsilons(setup):
 
 def thetas(setup):
     """V-A: θ below +1, or negative, changes more features."""
-    found = {}
-    for theta in THETAS:
-        samples = setup.samples(f"V-A, θ = {theta:+g}", "test", setup.sized(1000, 2), theta=theta)
-        found[theta] = summary(samples.success, samples.distortion, None, samples.index)
-    whole = setup.samples(f"V-A, θ = {1.0:+g}", "test", setup.sized(1000, 2))
-    rows = []
-    for theta in (theta for theta in THETAS if theta != 1.0):
-        samples = setup.samples(f"V-A, θ = {theta:+g}", "test", setup.sized(1000, 2), theta=theta)
+    crafted = {theta: setup.samples("test", setup.sized(1000, 2), theta=theta) for theta in THETAS}
+    found = {theta: summary(one.success, one.distortion, None, one.index) for theta, one in crafted.items()}
+    whole, rows = crafted.pop(1.0), []
+    for theta, samples in crafted.items():
         both = samples.success & whole.success
         more, interval = mean_of((samples.distortion - whole.distortion)[both], samples.index[both])
         rows.append(Row(f"θ = {_signed(theta)} changes more features than θ = +1", "more",
-                        f"by {spread(more, interval, ' points', '+.2f')}", _beyond(interval, 0),
+                        f"by {spread(more, interval, ' points', '+.2f')}", verdict(below((0, 0), interval)),
                         f"on the {both.sum():,} samples that both turn; τ = {found[theta]['tau']:.1f} % against "
                         f"{found[1.0]['tau']:.1f} %"))
     order = sorted(found)
@@ -79,7 +76,7 @@ def thetas(setup):
 
 def fig12(setup):
     """Fig. 12: success rate for each source and target class (test digits)."""
-    samples = setup.samples("Fig. 11, test", "test", setup.sized(10_000))
+    samples = setup.samples("test", setup.sized(10_000))
     matrix = 100 * class_matrix(samples.success, samples.sources, samples.targets)
     return Outcome({"matrix": plain(matrix)}, [
         _harder("sources 0, 2, 8 are harder to leave than 1, 7, 9", samples, samples.sources, (0, 2, 8), (1, 7, 9),
@@ -91,7 +88,7 @@ def fig12(setup):
 
 def fig13(setup):
     """Fig. 13: mean distortion of the successes for each source and target class (test digits)."""
-    samples = setup.samples("Fig. 11, test", "test", setup.sized(10_000))
+    samples = setup.samples("test", setup.sized(10_000))
     matrix = distortion_table(samples)
     success = class_matrix(samples.success, samples.sources, samples.targets)
     column = means(matrix, 0)
@@ -142,11 +139,6 @@ def _signed(number):
     return f"{number:+g}".replace("-", "−")
 
 
-def _beyond(interval, value):
-    low, high = interval
-    return verdict(True if low > value else False if high < value else None)
-
-
 def _harder(claim, samples, classes, hard, easy, by_class):
     """τ of two groups of classes, each with its interval; they differ where the intervals do not overlap."""
     shown, bounds = [], []
@@ -157,7 +149,7 @@ def _harder(claim, samples, classes, hard, easy, by_class):
         bounds.append(success_interval(samples.success[chosen], samples.index[chosen]))
         shown.append(spread(success_rate(samples.success[chosen]), bounds[-1], form=".1f"))
     order = np.argsort(by_class, kind="stable")
-    apart = True if bounds[0][1] < bounds[1][0] else False if bounds[1][1] < bounds[0][0] else None
+    apart = below(*bounds)
     return Row(claim, "yes", f"τ {shown[0]} against {shown[1]}", verdict(apart),
                f"here lowest: {', '.join(map(str, order[:3]))}; highest: {', '.join(map(str, order[:-4:-1]))}"
                + ("" if apart is not None else "; the intervals overlap"))

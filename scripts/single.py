@@ -6,11 +6,11 @@ In: a `Setup`. Out: an `Outcome` each.
 import time
 
 import numpy as np
+from scipy.special import softmax
 
 from attack import craft, replay, saliency_map
 from scripts.craft import pair_up
 from scripts.experiment import UPSILON, Outcome, Row, mean_of, plain, spread, verdict
-from scripts.progress import Progress
 
 
 def fig01(setup):
@@ -54,7 +54,7 @@ def fig10(setup):
 
 def path(setup):
     """V-B1: the class probabilities along the way; how much of the distortion goes into leaving the source class."""
-    samples = setup.samples("Fig. 11, test", "test", setup.sized(10_000))
+    samples = setup.samples("test", setup.sized(10_000))
     share, groups = [], []
     for rows, images, pairs in samples.shards():
         chosen = np.flatnonzero(samples.success[rows] & (samples.iterations[rows] > 0))[:setup.sized(1000, 90)]
@@ -67,28 +67,25 @@ def path(setup):
     image = setup.one_of_each[2]
     crafted = craft(setup.network, image[None], 4, derivative=setup.derivative, max_distortion=None, trace=True)
     along = np.stack([step.logits for step in crafted.trace[0]] + [setup.network.logits(crafted.adversarial)[0]])
-    along = np.exp(along - along.max(axis=1, keepdims=True))
     return Outcome({"share_of_leaving": None if np.isnan(mean) else mean, "samples": len(share)},
                    [Row("most of the distortion goes into leaving the source class", "more than half",
                         spread(mean, interval), verdict(None if np.isnan(interval[0]) else interval[0] > 50),
                         f"share of the iterations in which the source class is still read, {len(share):,} samples")],
-                   {"probabilities": along / along.sum(axis=1, keepdims=True), "source": np.array(2),
+                   {"probabilities": softmax(along, axis=1), "source": np.array(2),
                     "target": np.array(4)})
 
 
 def identical(setup):
     """Samples of Fig. 11 crafted again with the other derivative: how many come out the same, pixel by pixel?"""
-    samples = setup.samples("Fig. 11, test", "test", setup.sized(10_000))
+    samples = setup.samples("test", setup.sized(10_000))
     chosen = np.random.default_rng(0).choice(len(samples), setup.sized(500, 9), replace=False)
     there = {}
     for rows, images, pairs in samples.shards():
         here = chosen[(chosen >= rows.start) & (chosen < rows.stop)]
         there.update(zip(here.tolist(), replay(images[here - rows.start], pairs[here - rows.start])))
     other = "backward" if setup.derivative == "forward" else "forward"
-    progress = Progress(f"again with the {other} derivative")
-    again = craft(setup.network, samples.images[samples.index[chosen]], samples.targets[chosen], derivative=other,
-                  max_distortion=UPSILON, progress=progress)
-    progress.close()
+    again = setup.craft(samples.images[samples.index[chosen]], samples.targets[chosen],
+                        f"again with the {other} derivative", derivative=other, max_distortion=UPSILON)
     same = np.array([np.array_equal(there[sample], image) for sample, image in zip(chosen.tolist(), again.adversarial)])
     return Outcome({"samples": len(same), "same": int(same.sum()), "again_with": other},
                    [Row(f"the {other} derivative gives the same adversarial samples", "the same",

@@ -6,16 +6,16 @@ training data, by its answers alone (`attack.Oracle`), or on a surrogate fitted 
 """
 import numpy as np
 
-from attack import Oracle, craft, craft_output, mean_distortion, success_interval, success_rate
+from attack import Oracle, craft_output, mean_distortion, success_interval, success_rate
 from attack.goals import GOALS, reached
 from nn import Flatten, Linear, Network, Sigmoid, Softmax, Tanh
-from nn.training import SGD, accuracy, pixel_cross_entropy, train_epoch
+from nn.training import accuracy, pixel_cross_entropy
 from scripts.craft import pair_up
-from scripts.experiment import UPSILON, Outcome, Row, spread, verdict
-from scripts.progress import Progress
+from scripts.experiment import UPSILON, Outcome, Row, fitted, spread, verdict
 
 CAPABILITIES = ("weights", "training data", "oracle", "samples")
 CONFIDENCE = 0.5
+RATE = {"lr": 0.1, "momentum": 0.9, "batch": 50}  # of the surrogates
 
 
 def threat_model(setup):
@@ -53,9 +53,9 @@ def _adversaries(setup):
     """{capability: (model to attack, derivative)}, and what is known of the surrogates."""
     victim = setup.network
     train, labels = setup.load("train", 50_000)
-    surrogate = _fitted(_perceptron(), train, labels, setup.sized(10, 1), "surrogate from the training data")
+    surrogate = fitted(_perceptron(), train, labels, "surrogate from the training data", epochs=setup.sized(10, 1), **RATE)
     seen = setup.load("validation", setup.sized(1000, 300))[0]
-    copy = _fitted(_perceptron(), seen, victim.predict(seen), setup.sized(60, 30), "surrogate from samples")
+    copy = fitted(_perceptron(), seen, victim.predict(seen), "surrogate from samples", epochs=setup.sized(60, 30), **RATE)
     test = setup.load("test", 1000)
     notes = {name: f"a 784-200-10 network, right on {accuracy(model, *test):.1f} % of 1,000 test digits{more}"
              for name, model, more in (("training data", surrogate, ""),
@@ -76,10 +76,8 @@ def _attack(setup, model, derivative, goal, images, labels, capability):
         if capability == "oracle":
             index, targets = index[::9], targets[::9]
     before = getattr(model, "queries", 0)
-    progress = Progress(f"{goal}, {capability}")
-    crafted = craft(model, images[index], targets, goal=goal, max_distortion=UPSILON, derivative=derivative,
-                    confidence=CONFIDENCE, progress=progress)
-    progress.close()
+    crafted = setup.craft(images[index], targets, f"{goal}, {capability}", model, goal=goal, max_distortion=UPSILON,
+                          derivative=derivative, confidence=CONFIDENCE)
     sources = setup.network.predict(images[index])
     success = reached(goal, setup.network.logits(crafted.adversarial), sources, crafted.target, CONFIDENCE)
     return {"samples": len(index), "success": success_rate(success), "interval": success_interval(success, index),
@@ -92,7 +90,8 @@ def beyond(setup):
     images, _ = setup.load("train", setup.sized(50_000, 2000))
     coder = Network({"flatten": Flatten(), "code": Linear(784, 32, rng=np.random.default_rng(0)), "tanh": Tanh(),
                      "out": Linear(32, 784, rng=np.random.default_rng(1)), "sigmoid": Sigmoid()}, (28, 28))
-    _fitted(coder, images, images.reshape(len(images), -1), setup.sized(20, 12), "autoencoder", pixel_cross_entropy)
+    fitted(coder, images, images.reshape(len(images), -1), "autoencoder", epochs=setup.sized(20, 12),
+           **{**RATE, "lr": 0.005}, loss=pixel_cross_entropy)
     digits = setup.one_of_each[:5]
     wanted = coder.probabilities(setup.one_of_each[5:])
     apart = np.linalg.norm(coder.probabilities(digits) - wanted, axis=1)
@@ -114,12 +113,3 @@ def _perceptron():
     rng = np.random.default_rng(2)
     return Network({"flatten": Flatten(), "fc1": Linear(784, 200, rng=rng), "tanh": Tanh(),
                     "fc2": Linear(200, 10, rng=rng), "softmax": Softmax()}, (28, 28))
-
-
-def _fitted(network, images, wanted, epochs, name, loss=None):
-    optimizer, progress = SGD(network, 0.005 if loss else 0.1, 0.9), Progress(name, "epochs")
-    for epoch in range(epochs):
-        train_epoch(network, images, wanted, optimizer, 50, 0, epoch, **({"loss": loss} if loss else {}))
-        progress(epoch + 1, epochs)
-    progress.close()
-    return network

@@ -8,9 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from nn import AndNetwork, save_weights
-from nn.training import SGD, train_epoch
-from scripts.experiment import Outcome, Row, verdict
-from scripts.progress import Progress
+from scripts.experiment import Outcome, Row, fitted, verdict
 
 GRID = np.linspace(0, 1, 101)
 EPOCHS, RATE = 100, 0.0663
@@ -52,12 +50,7 @@ def trained(seed=0, epochs=EPOCHS):
     labels = np.repeat(corners.all(axis=1).astype(int), 1000)
     network = AndNetwork(seed)
     network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
-    optimizer, progress = SGD(network, RATE), Progress("AND network", "epochs")
-    for epoch in range(epochs):
-        train_epoch(network, x, labels, optimizer, 1, seed, epoch)
-        progress(epoch + 1, epochs)
-    progress.close()
-    return network
+    return fitted(network, x, labels, "AND network", epochs=epochs, lr=RATE, batch=1, seed=seed)
 
 
 def _where(network, value):

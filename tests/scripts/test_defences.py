@@ -37,7 +37,7 @@ def test_the_curve_and_its_area_by_counting():
 
 def test_detection_tests_the_claim_literally(setup):
     outcome = defences.detection(setup)
-    samples = setup.samples("Fig. 11, test", "test", 3)
+    samples = setup.samples("test", 3)
     benign = defences.roughness(samples.images)
     altered = np.concatenate([defences.roughness(images) for _, images in samples.adversarial()])
     won = samples.success & (samples.iterations > 0)
@@ -60,7 +60,7 @@ def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, mon
     (plain, _), (more, all_labels) = given["without"], given["with"]
     assert len(plain) == 2000 and len(more) == 2027 == outcome.numbers["digits"] + outcome.numbers["added"]
     np.testing.assert_array_equal(more[:2000], plain)
-    samples = setup.samples("Fig. 11, train", "train", 3)
+    samples = setup.samples("train", 3)
     np.testing.assert_array_equal(all_labels[2000:], samples.sources)
     again = craft(setup.network, samples.images[samples.index], samples.targets, derivative="backward")
     np.testing.assert_array_equal(more[2000:], again.adversarial)

@@ -33,7 +33,7 @@ def test_small_samples_hold_every_class_in_turn():
 
 def test_fig14_is_nine_runs(setup):
     """From one run at Υ = 38.3 %, truncated; against one run for each Υ, with Eq. 12 written out."""
-    samples = setup.samples("Fig. 14", "test", 2, max_distortion=max(UPSILONS))
+    samples = setup.samples("test", 2, max_distortion=max(UPSILONS))
     images = samples.images[samples.index]
     runs = [craft(setup.network, images, samples.targets, derivative="backward", max_distortion=u) for u in UPSILONS]
     table = hardness_table(samples)
@@ -178,7 +178,7 @@ def test_jobs_change_nothing(tmp_path):
 def test_both_derivatives_choose_alike_and_a_difference_would_be_seen(setup):
     outcome = single.identical(setup)
     assert outcome.numbers == {"samples": 9, "same": 9, "again_with": "forward"}
-    samples = setup.samples("Fig. 11, test", "test", 2)
+    samples = setup.samples("test", 2)
     samples.targets = (samples.targets + 1) % 10  # crafted again to other targets
     try:
         assert single.identical(setup).numbers["same"] < 5
