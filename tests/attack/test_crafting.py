@@ -1,4 +1,6 @@
 """Algorithms 1 and 2: what must hold for every sample, and a plain transcription of Algorithm 2 to compare with."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -294,3 +296,15 @@ def test_bad_arguments_get_one_line_that_names_them(changed, error, words, netwo
 def test_a_model_without_a_backward_derivative_says_so():
     with pytest.raises(TypeError, match="Straight has none"):
         craft(Straight([[1, 2], [2, 1]]), np.zeros((1, 2)), 1, derivative="backward")
+
+
+def test_the_pairs_of_100_crafts_are_those_before_all_work_on_speed():
+    """Test digits 1,000 to 1,011 to their nine other classes, float64; written by the code of the commit 3470c9b."""
+    pinned = np.load(Path(__file__).parent / "pairs_of_100.npy")
+    images, labels = (part[1000:1012] for part in load_mnist("test"))
+    index, targets = np.array([(n, t) for n, label in enumerate(labels) for t in range(10) if t != label][:100]).T
+    crafted = craft(LeNet.pretrained(), images[index].astype(np.float64), targets, derivative="backward")
+    np.testing.assert_array_equal(crafted.pairs, pinned)
+    few = crafted.iterations.argsort(kind="stable")[20:24]
+    forward = craft(LeNet.pretrained(), images[index[few]].astype(np.float64), targets[few])
+    np.testing.assert_array_equal(forward.pairs, pinned[few])
