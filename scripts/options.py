@@ -59,10 +59,10 @@ def load_network(weights):
     return LeNet.pretrained() if weights is None else load_weights(weights, LeNet())
 
 
-def output_file(path):
+def output_file(path, option="--out"):
     """`path`; ValueError where no file can be written there."""
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ValueError(f"--out must be a file in a folder that exists; got {path}")
+        raise ValueError(f"{option} must be a file in a folder that exists; got {path}")
     return path
 
 

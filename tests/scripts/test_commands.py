@@ -236,4 +236,14 @@ def test_bench_prints_medians(capsys, tmp_path):
     printed = capsys.readouterr().out
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert len(rows) >= 9 and all(row["what"] in printed and row["median"] > 0 for row in rows)
-    assert "kernel" in printed
+    assert "kernel" in printed and "GFLOP/s" in printed
+
+
+@pytest.mark.slow
+def test_bench_scale_shows_growth_in_constant_memory(tmp_path):
+    assert main(["bench", "--scale", "--repeat", "1", "--json", str(tmp_path / "scale.json")]) == 0
+    rows = json.loads((tmp_path / "scale.json").read_text())["rows"]
+    assert {row["by"] for row in rows} == {"M", "N", "batch", "samples"}
+    few, _, many = (row["memory"] for row in rows if row["by"] == "samples")
+    assert many < 1.5 * few
+    assert max(row["memory"] for row in rows if "pair search" in row["what"]) < 50

@@ -1,11 +1,15 @@
 """The peers of `jsma bench` do the same work as ours: the same derivative, the same search, targets that are reached."""
+import itertools
+
 import numpy as np
 import pytest
 
 from attack import best_pair
 from data import load_mnist
 from nn import Flatten, LeNet, Linear, Network, Tanh
-from scripts import bench, peers
+from scripts import bench, growth, peers, timing
+from scripts.benchmarks import Measurement, Peer
+from scripts.timing import peak_memory
 
 IMAGES, LABELS = (part[:4] for part in load_mnist("test"))
 
@@ -43,8 +47,38 @@ def test_a_missing_peer_is_named_and_the_fastest_way_counts():
     def absent():
         raise ImportError("No module named 'nothing'")
 
-    one = bench.Measurement("ours", "ms", 1, lambda: None)
-    assert bench._peer("nothing", one, [("", 1, absent)], 3) == {"what": "  nothing", "missing": "No module named 'nothing'"}
-    best = bench._peer("two ways", one, [(", slow", 1, lambda: lambda: sum(range(200_000))),
-                                         (", fast", 1, lambda: lambda: None)], 3)
+    one = Measurement("ours", "ms", 1, lambda: None)
+    assert bench._peer("nothing", one, Peer([("", 1, absent)]), 3) == {"what": "  nothing",
+                                                                      "missing": "No module named 'nothing'"}
+    best = bench._peer("two ways", one, Peer([(", slow", 1, lambda: lambda: sum(range(200_000))),
+                                              (", fast", 1, lambda: lambda: None)]), 3)
     assert best["what"] == "  two ways, fast" and len(best["timings"]) == 3
+
+
+def test_a_peak_of_memory_is_what_was_held_at_once():
+    held = []
+
+    def action():
+        held.append(np.zeros(1_000_000))
+        np.zeros(3_000_000)
+
+    assert peak_memory(action) == pytest.approx(32, rel=0.01)
+
+
+def test_a_row_that_takes_long_is_timed_three_times(monkeypatch):
+    monkeypatch.setattr(timing, "PATIENCE", 0)
+    calls = []
+    found = timing.timed(lambda: calls.append(1), 2, "ms", 9)
+    assert len(calls) == len(found["timings"]) == 3
+    monkeypatch.setattr(timing, "PATIENCE", 60)
+    assert len(timing.timed(lambda: None, 2, "ms", 9)["timings"]) == 9
+
+
+def test_growth_finds_the_power(monkeypatch):
+    def series():
+        for size in (100_000, 200_000, 400_000):
+            yield "n", size, f"square, {size}", "ms", lambda size=size: np.zeros(size ** 2 // 10_000).sum()
+
+    monkeypatch.setattr(growth, "_pairs", series)
+    rows = list(itertools.islice(growth.growth(1), 3))
+    assert rows[0]["power"] is None and [row["memory_power"] for row in rows[1:]] == pytest.approx([2, 2], abs=0.01)
