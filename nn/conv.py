@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from nn.jacobian import Jacobian, taps_inside
 from nn.layer import Layer, count, like, pair, product, uniform
 
-NARROW = 8  # as many columns of the input, times its channels, go into one matrix product of the backward step
+DEEP, WIDE = 160, 64  # rows and columns of the matrices in the backward step that are multiplied fast
 
 
 class Conv2d(Layer):
@@ -94,20 +94,24 @@ class Conv2d(Layer):
             np.matmul(seen, weights, out=new.reshape(-1, new.shape[-1]))
 
     def backward(self, grad_y, saved):
-        """∂/∂x[s·y + dy] += Wᵀ[dy] · ∂/∂z[y] over all taps (dy, dx), a strip of columns at a time (`_strip`)."""
+        """∂/∂x[s·y + dy] += Wᵀ[dy] · ∂/∂z[y] over all taps (dy, dx), by `_strip`s."""
         height, width, channels = saved[0][1:]
         rows, columns = self._positions(saved)
         (py, px), lead = self.padding, grad_y.shape[:-3]
         strip = self._strip(grad_y, columns)
-        wide, across = strip.shape[1] // channels, strip.shape[2] // grad_y.shape[-1]
+        taps, wide, _, across, out = strip.shape
         grad = np.zeros((*lead, height + 2 * py, width + 2 * px, channels), grad_y.dtype)
-        grad_y = grad_y.reshape(*lead, rows, columns // across, strip.shape[2])
-        for dy, taps in enumerate(strip):
-            parts = product(grad_y, taps.T).reshape(*lead, rows, columns // across, wide, channels)
-            under = grad[..., self._under(dy, 0, rows), :, :]
-            for n in range(columns // across):
-                left = n * across * self.stride[1]
-                under[..., left:left + wide, :] += parts[..., n, :, :]
+        grad_y = grad_y.reshape(*lead, rows, columns // across, across * out)
+        together = max(1, WIDE // (wide * channels))
+        for first in range(0, taps, together):
+            some = strip[first:first + together]
+            parts = product(grad_y, some.reshape(-1, across * out).T)
+            parts = parts.reshape(*lead, rows, columns // across, len(some), wide, channels)
+            for dy in range(len(some)):
+                under = grad[..., self._under(first + dy, 0, rows), :, :]
+                for n in range(columns // across):
+                    left = n * across * self.stride[1]
+                    under[..., left:left + wide, :] += parts[..., n, dy, :, :]
         return grad[..., py:py + height, px:px + width, :]
 
     def gradients(self, grad_y, saved):
@@ -130,17 +134,18 @@ class Conv2d(Layer):
         return weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0])
 
     def _strip(self, x, columns):
-        """The kernel under several neighbouring columns at once: (ky, columns of the input · c, columns · o).
+        """The kernel under several neighbouring columns at once: (ky, columns of the input, c, columns, o).
 
-        A few input channels make matrices too narrow to be multiplied fast; the zeros between are cheaper.
+        A few channels make matrices too small to be multiplied fast; the zeros between are cheaper.
         """
         weight = like(self.parameters["weight"], x).transpose(2, 3, 1, 0)
         taps, channels = weight.shape[1:3]
-        across = max(n for n in range(1, columns + 1) if columns % n == 0 and n * channels <= max(NARROW, channels))
-        strip = np.zeros((len(weight), (across - 1) * self.stride[1] + taps, channels, across, weight.shape[3]), x.dtype)
+        out = weight.shape[3]
+        across = max(n for n in range(1, columns + 1) if columns % n == 0 and n * out <= max(DEEP, out))
+        strip = np.zeros((len(weight), (across - 1) * self.stride[1] + taps, channels, across, out), x.dtype)
         for n in range(across):
             strip[:, n * self.stride[1]:n * self.stride[1] + taps, :, n] = weight
-        return strip.reshape(len(weight), -1, across * weight.shape[3])
+        return strip
 
     def _pad(self, x, axis):
         if self.padding == (0, 0):
