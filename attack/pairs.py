@@ -26,16 +26,17 @@ def best_pair(alpha, beta, domain=None, theta=1.0):
     α > 0 and β < 0 of the pair's sums, θ < 0 the opposite. Features with a NaN or infinite entry are never chosen.
     Returns (p, q, score), each (B,): p < q with the score −α·β; p = q = −1 and score 0 where no pair qualifies.
     """
-    alpha, beta = np.asarray(alpha), np.asarray(beta)
+    alpha, beta = (np.asarray(values, np.result_type(values, np.float32)) for values in (alpha, beta))
     if alpha.ndim != 2 or alpha.shape != beta.shape:
         raise ValueError(f"alpha and beta must have one shape (B, M); got {alpha.shape} and {beta.shape}")
     if domain is not None and np.shape(domain) != alpha.shape:
         raise ValueError(f"domain must have the shape {alpha.shape} of alpha; got {np.shape(domain)}")
-    usable = np.isfinite(alpha) & np.isfinite(beta)
+    barred = ~(np.isfinite(alpha) & np.isfinite(beta))
     if domain is not None:
-        usable &= domain
-    x, y = (alpha, -beta) if theta > 0 else (-alpha, beta)
-    x, y = np.where(usable, x, -np.inf), np.where(usable, y, -np.inf)
+        barred |= ~np.asarray(domain)
+    x, y = (alpha.copy(), -beta) if theta > 0 else (-alpha, beta.copy())
+    for values in (x, y):
+        np.copyto(values, -np.inf, where=barred)
     first = np.full(len(x), -1)
     second, score = first.copy(), np.zeros(len(x), x.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -66,28 +67,37 @@ def pair_share(alpha, beta, theta=1.0):
 
 def prune(x, y):
     """(B, M) boolean: the features that may be in the best pair (all members of best pairs are among them)."""
-    keep, known = np.isfinite(x), np.zeros(len(x), x.dtype)
     if not x.size:
-        return keep
-    for _ in range(2):
-        bound = _score(x + x.max(axis=1, keepdims=True), y + y.max(axis=1, keepdims=True))
-        known = np.maximum(known, _some_pair(x, y, bound))
-        keep = bound >= known[:, None]
-        x, y = np.where(keep, x, -np.inf), np.where(keep, y, -np.inf)
+        return np.isfinite(x)
+    top_x, top_y = x.max(axis=1, keepdims=True), y.max(axis=1, keepdims=True)
+    if not (np.isfinite(top_x + top_x).all() and np.isfinite(top_y + top_y).all()):  # an empty row, or an overflow
+        return _score(x + top_x, y + top_y) >= 0
+    bound = _product(x, y, top_x, top_y)
+    known = _some_pair(x, y, bound)
+    keep = bound >= known[:, None]
+    keep[known == 0] = _score(*(v[known == 0] for v in (x + top_x, y + top_y))) >= 0  # none met, or underflow
     return keep
 
 
 def _some_pair(x, y, bound):
-    """The score of a good pair of each row, −1 where none was met: from the largest bound to its best partner."""
+    """The score of a good pair of each row, 0 where none was met: from the largest bound to its best partner."""
     rows = np.arange(len(x))
     feature = bound.argmax(axis=1)
-    known = np.full(len(x), -1.0, x.dtype)
+    known = np.zeros(len(x), x.dtype)
     for _ in range(2):
-        scores = _score(x + x[rows, feature, None], y + y[rows, feature, None])
-        scores[rows, feature] = -1
+        scores = _product(x, y, x[rows, feature, None], y[rows, feature, None])
+        scores[rows, feature] = 0
         feature = scores.argmax(axis=1)
         known = np.maximum(known, scores[rows, feature])
     return known
+
+
+def _product(x, y, other_x, other_y):
+    """(x + other_x)·(y + other_y) where both are positive, 0 elsewhere; overflow is for the caller to exclude."""
+    sum_x, sum_y = x + other_x, y + other_y
+    np.maximum(sum_x, 0, out=sum_x)
+    np.maximum(sum_y, 0, out=sum_y)
+    return np.multiply(sum_x, sum_y, out=sum_x)
 
 
 def _score(sum_x, sum_y):
@@ -98,7 +108,7 @@ def _score(sum_x, sum_y):
 def _by_size(survivors):
     """Rows with about equally many survivors together: (rows (R,), members (R, n) in rising order, padded with −1)."""
     counts = survivors.sum(axis=1)
-    size = np.where(counts > 1, np.ceil(np.log2(np.maximum(counts, 2)) / 4), 0).astype(int)
+    size = np.where(counts > 1, np.ceil(np.log2(np.maximum(counts, 2)) / 1), 0).astype(int)
     for level in np.unique(size[size > 0]):
         rows = np.flatnonzero(size == level)
         yield rows, _padded(survivors[rows])
@@ -139,7 +149,8 @@ def _first_best(x, y):
     for start in range(0, size, step):
         block = slice(start, start + step)
         scores = _score(x[:, block, None] + x_partner[:, None], y[:, block, None] + y_partner[:, None])
-        scores[partners[:, None] == np.arange(size)[block, None]] = -1
+        row, place = np.nonzero((partners >= start) & (partners < start + step))
+        scores[row, partners[row, place] - start, place] = -1  # no feature is its own partner
         reached = scores.max(axis=2)
         where = reached.argmax(axis=1)
         better = reached[rows, where] > best
