@@ -43,7 +43,7 @@ class Conv2d(Layer):
     def forward(self, x):
         """z[b, y, x, o] = Σ_{dy, dx, c} W[o, c, dy, dx] · x[b, s·y + dy, s·x + dx, c] + bias[o]."""
         patches = self._patches(x)
-        z = product(patches, self._matrix(x))
+        z = (patches @ self._matrix(x)).reshape(len(x), *self._positions(x.shape), len(self.parameters["weight"]))
         if "bias" in self.parameters:
             z += like(self.parameters["bias"], x)
         return z, (x.shape, patches)
@@ -55,7 +55,7 @@ class Conv2d(Layer):
         which that lies inside the old window contribute. See `_rows_of_windows` for how they are brought together.
         """
         values, padded = self._padded(jacobian)
-        window, old, positions = values.shape[:2], jacobian.stride, self._positions(saved)
+        window, old, positions = values.shape[:2], jacobian.stride, self._positions(saved[0])
         spread = values.shape[3:5] == (1, 1) and not padded
         kernel = np.ascontiguousarray(like(self.parameters["weight"], values).transpose(2, 3, 1, 0)[::-1])
         reach = taps_inside(self.kernel[1], window[1], old[1])
@@ -96,7 +96,7 @@ class Conv2d(Layer):
     def backward(self, grad_y, saved):
         """∂/∂x[s·y + dy] += Wᵀ[dy] · ∂/∂z[y] over all taps (dy, dx), by `_strip`s."""
         height, width, channels = saved[0][1:]
-        rows, columns = self._positions(saved)
+        rows, columns = self._positions(saved[0])
         (py, px), lead = self.padding, grad_y.shape[:-3]
         strip = self._strip(grad_y, columns)
         taps, wide, _, across, out = strip.shape
@@ -118,16 +118,20 @@ class Conv2d(Layer):
         """∂/∂W = Σ_{b, y, x} patch ⊗ ∂/∂z and ∂/∂bias = Σ_{b, y, x} ∂/∂z."""
         patches, weight = saved[1], self.parameters["weight"]
         grad = grad_y.reshape(-1, weight.shape[0])
-        kernel = patches.reshape(len(grad), -1).T @ grad
+        kernel = patches.T @ grad
         found = {"weight": kernel.reshape(*self.kernel, weight.shape[1], -1).transpose(3, 2, 0, 1)}
         if "bias" in self.parameters:
             found["bias"] = grad.sum(axis=0)
         return found
 
     def _patches(self, x):
-        x = self._pad(x, 1)
-        windows = sliding_window_view(x, self.kernel, axis=(1, 2))[:, ::self.stride[0], ::self.stride[1]]
-        return windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], int(np.prod(windows.shape[3:])))
+        """(b·y·x, ky·kx·c): the input under the kernel at every position; in memory, the longer runs stand together."""
+        windows = sliding_window_view(self._pad(x, 1), self.kernel, axis=(1, 2))
+        windows = windows[:, ::self.stride[0], ::self.stride[1]].transpose(0, 1, 2, 4, 5, 3)
+        rows, taps = (int(np.prod(part)) for part in (windows.shape[:3], windows.shape[3:]))
+        if windows.shape[2] > windows.shape[4] * windows.shape[5]:
+            return windows.transpose(3, 4, 5, 0, 1, 2).reshape(taps, rows).T
+        return windows.reshape(rows, taps)
 
     def _matrix(self, x):
         weight = like(self.parameters["weight"], x)
@@ -162,8 +166,8 @@ class Conv2d(Layer):
         full = np.broadcast_to(values, (*values.shape[:3], *jacobian.units, *values.shape[5:]))
         return self._pad(full, 3), True
 
-    def _positions(self, saved):
-        return saved[1].shape[1:3]
+    def _positions(self, shape):
+        return self.output_shape((shape[3], *shape[1:3]))[1:]
 
     def _under(self, tap, axis, count):
         return slice(tap, tap + self.stride[axis] * (count - 1) + 1, self.stride[axis])
