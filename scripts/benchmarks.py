@@ -20,7 +20,7 @@ from scripts import peers
 from scripts.craft import pair_up
 from scripts.experiment import UPSILON
 
-DIGITS, STEPS, ACTIVE = 100, 10, 32
+DIGITS, FEW, STEPS, ACTIVE = 100, 20, 10, 32
 
 
 class Peer(NamedTuple):
@@ -47,7 +47,7 @@ def measurements():
     network, digits = LeNet.pretrained(), load_mnist("test")
     yield from _derivatives(network, digits[0])
     yield from _crafting(network, *digits)
-    yield from _pairs()
+    yield from _pairs(network, digits[0])
     yield _epoch()
     yield Measurement("start of jsma --help", "s", 1, partial(
         subprocess.run, [sys.executable, "-m", "scripts", "--help"], check=True, stdout=subprocess.DEVNULL), 0.3)
@@ -67,23 +67,22 @@ def _derivatives(network, images):
 def _crafting(network, images, labels):
     """Steps of samples that all stay in work, then whole crafts of the first digits to all other classes."""
     index, targets = pair_up(np.arange(DIGITS), labels[:DIGITS], "all")
-    everything = {"max_distortion": UPSILON, "derivative": "backward"}
-    lasting = np.flatnonzero(craft(network, images[index], targets, **everything).iterations >= STEPS)[:ACTIVE]
+    crafted = craft(network, images[index], targets, max_distortion=UPSILON, derivative="backward")
+    lasting = np.flatnonzero(crafted.iterations >= STEPS)[:ACTIVE]
     for derivative, target in (("backward", 0.12), ("forward", None)):
         yield Measurement(
             f"crafting step, {derivative}, pair search included, {ACTIVE} active", "ms", STEPS * ACTIVE,
             partial(craft, network, images[index[lasting]], targets[lasting], derivative=derivative,
                     max_distortion=100 * 2 * STEPS / 784), target)
-    work = network, images[index], targets
-    art = [(f", batch {size}", len(index), partial(peers.art, *work, UPSILON, size)) for size in (1, 32)]
-    nine = network, images[index[:9]], targets[:9]
-    yield Measurement(f"crafting, backward, {DIGITS} digits × 9, a sample", "ms", len(index),
-                      partial(craft, *work, **everything), 2.3,
-                      {"ART SaliencyMapMethod": Peer(art, 10),
-                       "torchattacks JSMA": Peer([(", 9 samples", 9, partial(peers.torchattacks, *nine, UPSILON))], 60)})
-    yield from _two_processes(work, everything)
-    yield Measurement(f"crafting, forward, {DIGITS} digits × 9, a sample", "ms", len(index),
-                      partial(craft, *work, max_distortion=UPSILON), 35)
+    for derivative, digits, target, wanted, other in (("backward", DIGITS, 2.3, 10, 60), ("forward", FEW, 35, 1 / 1.4, None)):
+        work = network, images[index[:9 * digits]], targets[:9 * digits]
+        options = {"max_distortion": UPSILON, "derivative": derivative}
+        art = [(f", batch {size}", 9 * digits, partial(peers.art, *work, UPSILON, size)) for size in (1, 32)]
+        few = [(", 9 samples", 9, partial(peers.torchattacks, network, images[index[:9]], targets[:9], UPSILON))]
+        yield Measurement(f"crafting, {derivative}, {digits} digits × 9, a sample", "ms", 9 * digits,
+                          partial(craft, *work, **options), target,
+                          {"ART SaliencyMapMethod": Peer(art, wanted), "torchattacks JSMA": Peer(few, other)})
+        yield from _two_processes(work, options)
 
 
 def _two_processes(work, options):
@@ -91,21 +90,25 @@ def _two_processes(work, options):
     with tempfile.TemporaryDirectory() as folder, processes(2) as executor:
         def crafted():
             """The same samples by two processes with one BLAS thread each, from disk to disk."""
-            craft_run(*work, Path(folder) / str(next(number)), shard_size=90, executor=executor, **options)
-        yield Measurement("the same with --jobs 2", "ms", len(work[2]), crafted)
+            craft_run(*work, Path(folder) / str(next(number)), shard_size=len(work[2]) // 10, executor=executor, **options)
+        yield Measurement("  the same by --jobs 2", "ms", len(work[2]), crafted)
 
 
-def _pairs():
-    rng = np.random.default_rng(0)
-    for features, rows, target in ((784, 32, 12), (150_528, 1, 10)):
-        alpha, beta = rng.normal(size=(2, rows, features)).astype(np.float32)
-        search, what = partial(best_pair, alpha, beta), f"exact pair search, M = {features:,}"
-        if features == 784:
-            dense = {"the whole table": Peer([("", rows, partial(peers.dense_search, alpha, beta))], 300)}
-            yield Measurement(f"{what}, {rows} rows, a row", "µs", rows, search, target, dense)
-        else:
-            yield Measurement(f"{what}, a row", "ms", rows, search, target)
-            yield Measurement(f"{what}, most memory", "MB", rows, search, 50)
+def _pairs(network, images):
+    jacobian = network.backward_derivative(images[:ACTIVE])
+    alpha = jacobian[:, 0]
+    yield from _search("of digits", alpha, jacobian.sum(axis=1) - alpha, 12, 300)
+    random = np.random.default_rng(0).normal(size=(2, ACTIVE, 784)).astype(np.float32)
+    yield from _search("of random numbers", *random, None, None)
+    large = partial(best_pair, *np.random.default_rng(0).normal(size=(2, 1, 150_528)).astype(np.float32))
+    yield Measurement("exact pair search, M = 150,528, a row", "ms", 1, large, 10)
+    yield Measurement("exact pair search, M = 150,528, most memory", "MB", 1, large, 50)
+
+
+def _search(what, alpha, beta, target, wanted):
+    table = Peer([("", len(alpha), partial(peers.dense_search, alpha, beta))], wanted)
+    yield Measurement(f"exact pair search, M = 784, {len(alpha)} rows {what}, a row", "µs", len(alpha),
+                      partial(best_pair, alpha, beta), target, {"the whole table": table})
 
 
 def _epoch():

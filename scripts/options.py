@@ -3,9 +3,15 @@
 In: text from the command line. Out: values, or one line that names the option, the value and what is allowed.
 """
 import argparse
+import os
 from pathlib import Path
 
 from nn import LeNet, load_weights
+
+
+def cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def whole(least):

@@ -14,7 +14,7 @@ import numpy as np
 from data.idx import replacing
 from scripts.experiment import Setup
 from scripts.experiments import EXPERIMENTS
-from scripts.options import add_data, add_model, load_network, output_folder, whole
+from scripts.options import add_data, add_model, cores, load_network, output_folder, whole
 from scripts.progress import duration
 
 
@@ -25,7 +25,8 @@ def arguments(parser):
                         help="digits of each set, nine samples each, at the small scale (default: 10)")
     parser.add_argument("--scale", choices=["small", "full"], default="small",
                         help="full: the paper's sizes, hours of work that can be stopped and goes on (default: small)")
-    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="processes that craft at once (default: 1)")
+    parser.add_argument("--jobs", type=whole(1), default=cores(), metavar="N",
+                        help="processes that craft at once, one BLAS thread each (default: a core each, the fastest)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this one (may be repeated)")
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
                         help="answers to the page of `jsma survey make`, for Fig. 16 and 17 (default: none)")

@@ -4,7 +4,6 @@ In: actions to be timed. Out: dicts that go to the terminal and into JSON as the
 """
 import ctypes
 import importlib.metadata
-import os
 import platform
 import statistics
 import time
@@ -13,6 +12,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+
+from scripts.options import cores
 
 SCALES = {"ms": 1e3, "µs": 1e6, "s": 1}
 PATIENCE = 20  # seconds after which three timings are enough
@@ -45,7 +46,7 @@ def peak_memory(action):
 
 def machine(packages):
     """What the timings depend on: cores, BLAS library, kernel and threads, its speed, the versions of `packages`."""
-    found = {"cores": os.cpu_count(), **_blas(), "float32 product": f"{_gigaflops():.0f} GFLOP/s",
+    found = {"cores": cores(), **_blas(), "float32 product": f"{_gigaflops():.0f} GFLOP/s",
              "numpy": np.__version__, "python": platform.python_version()}
     for package in packages:
         try:
