@@ -42,11 +42,12 @@ class Conv2d(Layer):
 
     def forward(self, x):
         """z[b, y, x, o] = Σ_{dy, dx, c} W[o, c, dy, dx] · x[b, s·y + dy, s·x + dx, c] + bias[o]."""
-        patches = self._patches(x)
-        z = (patches @ self._matrix(x)).reshape(len(x), *self._positions(x.shape), len(self.parameters["weight"]))
-        if "bias" in self.parameters:
-            z += like(self.parameters["bias"], x)
-        return z, (x.shape, patches)
+        patches, (rows, columns) = self._patches(x), self._positions(x.shape)
+        z = patches @ self._matrix(x)
+        if "bias" in self.parameters:  # to a whole row of positions at once: NumPy adds long rows fast
+            z = z.reshape(len(x) * rows, columns * z.shape[1])
+            z += np.tile(like(self.parameters["bias"], x), columns)
+        return z.reshape(len(x), rows, columns, len(self.parameters["weight"])), (x.shape, patches)
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 without f': ∂z[y]/∂x_i = Σ_dy W[dy] · ∂H[s·y + dy]/∂x_i, and the same along x.
@@ -121,7 +122,8 @@ class Conv2d(Layer):
         kernel = patches.T @ grad
         found = {"weight": kernel.reshape(*self.kernel, weight.shape[1], -1).transpose(3, 2, 0, 1)}
         if "bias" in self.parameters:
-            found["bias"] = grad.sum(axis=0)
+            rows, columns = self._positions(saved[0])
+            found["bias"] = grad.reshape(-1, columns, len(weight)).sum(axis=0).sum(axis=0)
         return found
 
     def _patches(self, x):

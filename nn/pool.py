@@ -64,7 +64,7 @@ class MaxPool2d(_Pool2d):
         kind = np.min_scalar_type(self.kernel[0] * self.kernel[1])
         best = winner = None
         for number, (_, (ys, xs)) in enumerate(self._taps(positions)):
-            here = x[:, ys, xs]
+            here = np.ascontiguousarray(x[:, ys, xs])
             if best is None:
                 best, winner = here, np.zeros(here.shape, kind)
                 continue
