@@ -1,7 +1,8 @@
 """How long everything takes: `jsma bench` prints medians measured in one run on this machine, beside other libraries.
 
-In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest, target), below it
-each peer at its best batch size with how many times as long it takes, the BLAS kernel and the number of threads;
+In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest, the time that its
+arithmetic alone would take as one large matrix product, target), below it each peer at its best batch size with how many
+times as long it takes, the BLAS kernel and the number of threads;
 --scale instead how time and memory grow; --json FILE writes the same with every single timing. Peers that are not
 installed are named.
 """
@@ -14,7 +15,7 @@ from scripts import checks
 from scripts.benchmarks import measurements
 from scripts.growth import growth
 from scripts.options import output_file, whole
-from scripts.timing import machine, peak_memory, timed
+from scripts.timing import SCALES, SPEED, machine, peak_memory, timed
 
 PACKAGES = ("scipy", "torch", "adversarial-robustness-toolbox", "torchattacks")
 
@@ -41,25 +42,29 @@ def run(args):
         output_file(args.json, "--json")
     about = machine(PACKAGES)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers))
+    rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers, about[SPEED]))
     if args.json:
         with replacing(args.json) as file:
             file.write((json.dumps({"machine": about, "rows": rows}, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def _table(repeat, with_peers):
-    print(f"{'what':62} {'median':>10} {'fastest':>10} {'slowest':>10}  target")
+def _table(repeat, with_peers, speed):
+    print(f"{'what':62} {'median':>10} {'fastest':>10} {'slowest':>10} {'arithmetic':>10}  target")
     for one in measurements():
-        row = {"what": one.what, "unit": one.unit, "target": one.target, **_measured(one, repeat), "peers": {}}
-        _show(row, "" if one.target is None else f"  ≤ {one.target:g} {one.unit}" + _met(row["median"] <= one.target))
+        limit = one.mflop and SCALES[one.unit] * one.mflop / (1e3 * speed)
+        row = {"what": one.what, "unit": one.unit, "target": one.target, "arithmetic": limit, **_measured(one, repeat),
+               "peers": {}}
+        shown = " " * 10 if limit is None else f"{limit:7.3g} {one.unit:2}"
+        _show(row, shown + ("" if one.target is None else
+                            f"  ≤ {one.target:g} {one.unit}" + _met(row["median"] <= one.target)))
         for name, peer in (one.peers if with_peers else {}).items():
             row["peers"][name] = found = _peer(name, one, peer, repeat)
             if "missing" in found:
                 print(f"{found['what']:62} not installed: {found['missing']}", flush=True)
                 continue
             found["ratio"] = ratio = found["median"] / row["median"]
-            wanted = "" if peer.wanted is None else f" (≥ {peer.wanted:g}){_met(ratio >= peer.wanted)}"
-            _show(found, f"  {ratio:.1f} × ours{wanted}")
+            wanted = "" if peer.wanted is None else f" (≥ {peer.wanted:.3g}){_met(ratio >= peer.wanted)}"
+            _show(found, f"{ratio:8.1f} × ours{wanted}")
         yield row
 
 

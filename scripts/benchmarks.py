@@ -21,6 +21,9 @@ from scripts.craft import pair_up
 from scripts.experiment import UPSILON
 
 DIGITS, FEW, STEPS, ACTIVE = 100, 20, 10, 32
+# Millions of multiplications and additions of LeNet: once forward (or back with one cotangent), and by the forward chain
+ONE_WAY = 2 * (576 * 25 * 20 + 64 * 500 * 50 + 800 * 500 + 500 * 10) / 1e6
+CHAIN = 2 * (64 * 30 * 30 * 20 * 50 + 64 * 64 * 50 * 500 + 784 * 500 * 10) / 1e6
 
 
 class Peer(NamedTuple):
@@ -30,7 +33,8 @@ class Peer(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """`action()` works on `count` samples; `target`: the median hoped for, in `unit`; `peers`: {library: `Peer`}.
+    """`action()` works on `count` samples; `target`: the median hoped for, in `unit`; `peers`: {library: `Peer`};
+    `mflop`: how many million multiplications and additions one of `count` is inside matrix products.
 
     The unit MB stands for the most memory that the action holds at once.
     """
@@ -40,6 +44,7 @@ class Measurement(NamedTuple):
     action: Callable
     target: float | None = None
     peers: dict = {}
+    mflop: float | None = None
 
 
 def measurements():
@@ -55,13 +60,13 @@ def measurements():
 
 def _derivatives(network, images):
     batch = images[:16]
-    yield Measurement("logits, batch 16, a sample", "ms", 16, partial(network.logits, batch))
-    for what, derivative, peer, target, wanted in (
-            ("forward", network.forward_derivative, peers.jacfwd, 1.7, 50),
-            ("backward", network.backward_derivative, peers.jacrev, 0.45, 2)):
+    yield Measurement("logits, batch 16, a sample", "ms", 16, partial(network.logits, batch), mflop=ONE_WAY)
+    for what, derivative, peer, target, wanted, mflop in (
+            ("forward", network.forward_derivative, peers.jacfwd, 1.7, 50, ONE_WAY + CHAIN),
+            ("backward", network.backward_derivative, peers.jacrev, 0.45, 2, 11 * ONE_WAY)):
         ways = [(f", batch {size}", size, partial(peer, network, images[:size])) for size in (1, 16, 64)]
         yield Measurement(f"{what} derivative (10×784), batch 16, a sample", "ms", 16, partial(derivative, batch), target,
-                          {f"torch.func.{peer.__name__} + vmap": Peer(ways, wanted)})
+                          {f"torch.func.{peer.__name__} + vmap": Peer(ways, wanted)}, mflop)
 
 
 def _crafting(network, images, labels):
@@ -69,11 +74,11 @@ def _crafting(network, images, labels):
     index, targets = pair_up(np.arange(DIGITS), labels[:DIGITS], "all")
     crafted = craft(network, images[index], targets, max_distortion=UPSILON, derivative="backward")
     lasting = np.flatnonzero(crafted.iterations >= STEPS)[:ACTIVE]
-    for derivative, target in (("backward", 0.12), ("forward", None)):
+    for derivative, target, mflop in (("backward", 0.12, 3 * ONE_WAY), ("forward", None, 2 * ONE_WAY + CHAIN)):
         yield Measurement(
             f"crafting step, {derivative}, pair search included, {ACTIVE} active", "ms", STEPS * ACTIVE,
             partial(craft, network, images[index[lasting]], targets[lasting], derivative=derivative,
-                    max_distortion=100 * 2 * STEPS / 784), target)
+                    max_distortion=100 * 2 * STEPS / 784), target, mflop=mflop)
     for derivative, digits, target, wanted, other in (("backward", DIGITS, 2.3, 10, 60), ("forward", FEW, 35, 1 / 1.4, None)):
         work = network, images[index[:9 * digits]], targets[:9 * digits]
         options = {"max_distortion": UPSILON, "derivative": derivative}
@@ -116,4 +121,5 @@ def _epoch():
     optimizer, epochs = SGD(network, 0.05, 0.9), 5120 / 50_000
     return Measurement("training epoch, batch 128 (5,120 digits, scaled to 50,000)", "s", epochs,
                        lambda: train_epoch(network, *share, optimizer, 128, 0, 0),
-                       peers={"torch, CPU": Peer([("", epochs, partial(peers.epoch, LeNet(0), *share, 128))], 1.25)})
+                       peers={"torch, CPU": Peer([("", epochs, partial(peers.epoch, LeNet(0), *share, 128))], 1.25)},
+                       mflop=50_000 * 3 * ONE_WAY)

@@ -16,6 +16,7 @@ import numpy as np
 from scripts.options import cores
 
 SCALES = {"ms": 1e3, "µs": 1e6, "s": 1}
+SPEED = "GFLOP/s of a large float32 product"
 PATIENCE = 20  # seconds after which three timings are enough
 
 
@@ -46,7 +47,7 @@ def peak_memory(action):
 
 def machine(packages):
     """What the timings depend on: cores, BLAS library, kernel and threads, its speed, the versions of `packages`."""
-    found = {"cores": cores(), **_blas(), "float32 product": f"{_gigaflops():.0f} GFLOP/s",
+    found = {"cores": cores(), **_blas(), SPEED: round(_gigaflops()),
              "numpy": np.__version__, "python": platform.python_version()}
     for package in packages:
         try:
