@@ -17,6 +17,7 @@ Rounded sums and products are monotone too, so all this holds for floating-point
 import numpy as np
 
 BLOCK = 1 << 20
+FEW = 8  # features whose pairs are all scored: to find the partners would take longer
 
 
 def best_pair(alpha, beta, domain=None, theta=1.0):
@@ -75,7 +76,8 @@ def prune(x, y):
     bound = _product(x, y, top_x, top_y)
     known = _some_pair(x, y, bound)
     keep = bound >= known[:, None]
-    keep[known == 0] = _score(*(v[known == 0] for v in (x + top_x, y + top_y))) >= 0  # none met, or underflow
+    for row in np.flatnonzero(known == 0):  # none met, or underflow
+        keep[row] = _score(x[row] + top_x[row], y[row] + top_y[row]) >= 0
     return keep
 
 
@@ -107,7 +109,7 @@ def _score(sum_x, sum_y):
 
 def _by_size(survivors):
     """Rows with about equally many survivors together: (rows (R,), members (R, n) in rising order, padded with −1)."""
-    counts = survivors.sum(axis=1)
+    counts = np.count_nonzero(survivors, axis=1)
     size = np.where(counts > 1, np.ceil(np.log2(np.maximum(counts, 2)) / 1), 0).astype(int)
     for level in np.unique(size[size > 0]):
         rows = np.flatnonzero(size == level)
@@ -116,7 +118,7 @@ def _by_size(survivors):
 
 def _padded(chosen):
     """The places of the True entries of each row, in rising order, padded with −1: (R, M) → (R, n)."""
-    counts = chosen.sum(axis=1)
+    counts = np.count_nonzero(chosen, axis=1)
     row, place = np.nonzero(chosen)
     members = np.full((len(chosen), counts.max()), -1)
     members[row, np.arange(len(row)) - (np.cumsum(counts) - counts)[row]] = place
@@ -140,7 +142,7 @@ def _first_best(x, y):
     p is the first feature that reaches the best score with any partner; q is the first that reaches it with p.
     """
     count, size = x.shape
-    rows, partners = np.arange(count), _padded(_partners(x, y))
+    rows, partners = np.arange(count), _padded(_partners(x, y) if size > FEW else np.isfinite(x))
     at = np.maximum(partners, 0)
     x_partner = np.where(partners < 0, -np.inf, x[rows[:, None], at])
     y_partner = np.where(partners < 0, -np.inf, y[rows[:, None], at])
