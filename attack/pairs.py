@@ -110,7 +110,7 @@ def _score(sum_x, sum_y):
 def _by_size(survivors):
     """Rows with about equally many survivors together: (rows (R,), members (R, n) in rising order, padded with −1)."""
     counts = np.count_nonzero(survivors, axis=1)
-    size = np.where(counts > 1, np.ceil(np.log2(np.maximum(counts, 2)) / 1), 0).astype(int)
+    size = np.where(counts > 1, np.ceil(np.log2(np.maximum(counts, 2)) / 4), 0).astype(int)
     for level in np.unique(size[size > 0]):
         rows = np.flatnonzero(size == level)
         yield rows, _padded(survivors[rows])

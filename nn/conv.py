@@ -122,7 +122,7 @@ class Conv2d(Layer):
         kernel = patches.T @ grad
         found = {"weight": kernel.reshape(*self.kernel, weight.shape[1], -1).transpose(3, 2, 0, 1)}
         if "bias" in self.parameters:
-            rows, columns = self._positions(saved[0])
+            columns = self._positions(saved[0])[1]
             found["bias"] = grad.reshape(-1, columns, len(weight)).sum(axis=0).sum(axis=0)
         return found
 
@@ -145,8 +145,7 @@ class Conv2d(Layer):
         A few channels make matrices too small to be multiplied fast; the zeros between are cheaper.
         """
         weight = like(self.parameters["weight"], x).transpose(2, 3, 1, 0)
-        taps, channels = weight.shape[1:3]
-        out = weight.shape[3]
+        taps, channels, out = weight.shape[1:]
         across = max(n for n in range(1, columns + 1) if columns % n == 0 and n * out <= max(DEEP, out))
         strip = np.zeros((len(weight), (across - 1) * self.stride[1] + taps, channels, across, out), x.dtype)
         for n in range(across):

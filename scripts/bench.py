@@ -2,9 +2,8 @@
 
 In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest, the time that its
 arithmetic alone would take as one large matrix product, target), below it each peer at its best batch size with how many
-times as long it takes, the BLAS kernel and the number of threads;
---scale instead how time and memory grow; --json FILE writes the same with every single timing. Peers that are not
-installed are named.
+times as long it takes, the BLAS kernel and the number of threads; --scale instead how time and memory grow; --json FILE
+writes the same with every single timing. Peers that are not installed are named.
 """
 import json
 from pathlib import Path

@@ -22,7 +22,6 @@ def growth(repeat):
     for series in (_pairs, _features, _classes, _batches, _samples):
         last = {}
         for by, size, what, unit, action in series():
-            action()
             row = {"what": what, "by": by, "size": size, "unit": unit, **timed(action, 1, unit, repeat),
                    "memory": peak_memory(action), "power": None, "memory_power": None}
             before = last.get(what.split(",")[0])
