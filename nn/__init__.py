@@ -1,21 +1,24 @@
 """Networks whose forward derivative is propagated by hand, layer by layer (Eq. 3 to 6 of Papernot et al. 2016).
 
 Reading order: `layer` (what a layer is), `jacobian` (∂H_k/∂x and its window), `conv`, `pool`, `activation`, `linear`
-(Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`.
+(Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`. Branches: `merge` and `graph`.
 """
-from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.checking import Report, check_network
 from nn.conv import Conv2d
 from nn.functions import check_jacobian
 from nn.interop import from_torch, to_torch
 from nn.jacobian import Jacobian
-from nn.layer import Layer
+from nn.layer import Layer, Merge
 from nn.lenet import AndNetwork, LeNet
 from nn.linear import Flatten, Linear
+from nn.merge import Add, Concat
 from nn.network import Network
-from nn.pool import AvgPool2d, MaxPool2d
+from nn.normal import BatchNorm1d, BatchNorm2d, Dropout
+from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.weights import WeightsError, load_weights, save_weights
 
-__all__ = ["AndNetwork", "AvgPool2d", "Conv2d", "Flatten", "Jacobian", "Layer", "LeNet", "Linear", "MaxPool2d",
-           "Network", "ReLU", "Report", "Sigmoid", "Softmax", "Tanh", "WeightsError", "check_jacobian",
-           "check_network", "from_torch", "load_weights", "save_weights", "to_torch"]
+__all__ = ["ELU", "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat", "Conv2d",
+           "Dropout", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network",
+           "ReLU", "Report", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
+           "from_torch", "load_weights", "save_weights", "to_torch"]

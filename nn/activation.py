@@ -1,11 +1,11 @@
 """Activations: the factor f' of Eq. 5, for each unit on its own, and the softmax, which ties all outputs together.
 
-In and out: (b, y, x, c); complex input is allowed (ReLU looks at the real part). Read on in `linear`.
+In and out: (b, y, x, c); complex input is allowed (what has a kink looks at the real part). Read on in `linear`.
 """
 import numpy as np
 
 from nn.jacobian import Jacobian
-from nn.layer import Layer
+from nn.layer import Layer, number
 
 
 class _Elementwise(Layer):
@@ -45,6 +45,59 @@ class ReLU(_Elementwise):
         """(max(x, 0), 1 where x > 0)."""
         off = x.real <= 0
         return np.where(off, 0, x), (~off).astype(x.real.dtype)
+
+
+class LeakyReLU(_Elementwise):
+    """z above 0, `negative_slope`·z at and below it; f' is 1 above 0 and `negative_slope` at and below it."""
+
+    def __init__(self, negative_slope=0.01):
+        super().__init__()
+        self.negative_slope = number(negative_slope, "negative_slope")
+
+    def forward(self, x):
+        """(z or negative_slope·z, 1 or negative_slope)."""
+        slope = np.where(x.real > 0, 1, self.negative_slope).astype(x.real.dtype)
+        return x * slope, slope
+
+    def __repr__(self):
+        return f"LeakyReLU({self.negative_slope:g})"
+
+
+class ELU(_Elementwise):
+    """z above 0, alpha·(e^z − 1) at and below it; f' is 1 above 0 and alpha·e^z at and below it."""
+
+    def __init__(self, alpha=1.0):
+        super().__init__()
+        self.alpha = number(alpha, "alpha")
+
+    def forward(self, x):
+        """(z or alpha·(e^z − 1), 1 or alpha·e^z)."""
+        on, alpha = x.real > 0, x.real.dtype.type(self.alpha)
+        below = alpha * np.expm1(np.where(on, 0, x))
+        return np.where(on, x, below), np.where(on, 1, below + alpha)
+
+    def __repr__(self):
+        return f"ELU({self.alpha:g})"
+
+
+class Softplus(_Elementwise):
+    """log(1 + e^{beta·z}) / beta, computed so that nothing overflows; f' is the sigmoid of beta·z."""
+
+    def __init__(self, beta=1.0):
+        super().__init__()
+        self.beta = number(beta, "beta")
+        if self.beta <= 0:
+            raise ValueError(f"beta must be above 0; got {beta!r}")
+
+    def forward(self, x):
+        """(log(1 + e^{beta·z}) / beta, φ(beta·z))."""
+        z = x * x.real.dtype.type(self.beta)
+        on = z.real > 0
+        small = np.log1p(np.exp(np.where(on, -z, z)))
+        return (np.where(on, z, 0) + small) / x.real.dtype.type(self.beta), 0.5 * (1 + np.tanh(0.5 * z))
+
+    def __repr__(self):
+        return f"Softplus({self.beta:g})"
 
 
 class Softmax(Layer):

@@ -15,7 +15,9 @@ from nn import dense
 from nn.activation import Sigmoid, Softmax
 from nn.causes import likely_cause, plain, scaled, turned
 from nn.foreign import FOREIGN, MissingReferee
+from nn.graph import IMAGE, back, given_to
 from nn.jacobian import Jacobian
+from nn.layer import Merge
 from nn.ties import ties
 from nn.verdict import Comparison, Finding, Report, Row
 
@@ -24,7 +26,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 DIFFERENCES = 1e-5  # the tolerance of central differences, in either precision at least
 SAMPLED = 60
 # One layer at the sample: its input (1, y, x, c), what its derivatives need, the Jacobian of its input, its own as a
-# table (units, M), its output
+# table (units, M), its output; input and Jacobian are tuples for a layer of several inputs
 _Step = namedtuple("_Step", "name layer value saved before claimed after")
 
 
@@ -77,9 +79,7 @@ def complex_step(network, x):
         pixels = np.arange(start, min(start + 49, len(x)))
         moved = np.repeat(x[None], len(pixels), axis=0)
         moved[np.arange(len(pixels)), pixels] += 1j * STEP
-        value = network.as_input(moved)
-        for name, layer in network.layers.items():
-            value = layer.forward(value)[0]
+        for name, _, value, _ in network.steps(network.as_input(moved)):
             parts[name].append(value.transpose(0, 3, 1, 2).reshape(len(pixels), -1).imag / STEP)
     return {name: np.concatenate(found).T for name, found in parts.items()}
 
@@ -112,12 +112,15 @@ def _ask(network, x, against):
 
 
 def _steps(network, value):
-    jacobian = Jacobian.identity(network.image, value.dtype)
-    for name, layer in network.layers.items():
-        after, saved = layer.forward(value)
-        before, jacobian = jacobian, layer.forward_derivative(jacobian, saved)
-        yield _Step(name, layer, value, saved, before, _table(jacobian), after)
-        value = after
+    jacobians = {IMAGE: Jacobian.identity(network.image, value.dtype)}
+    for name, given, after, saved in network.steps(value):
+        layer, before = network.layers[name], given_to(network.inputs[name], jacobians)
+        jacobians[name] = jacobian = layer.forward_derivative(before, saved)
+        yield _Step(name, layer, given, saved, before, _table(jacobian), after)
+
+
+def _first(given):
+    return given[0] if isinstance(given, tuple) else given
 
 
 def _table(jacobian):
@@ -126,17 +129,20 @@ def _table(jacobian):
 
 def _forward(network, steps, expected, tolerance):
     """Each layer's ∂H_k/∂x against every referee: the rows, and the first that is wrong."""
-    rows, finding, before, because = [], None, np.eye(network.features), []
-    undecided = np.zeros(before.shape, bool)
+    rows, finding, tables = [], None, {IMAGE: np.eye(network.features)}
+    hanging, blamed = {IMAGE: np.zeros(tables[IMAGE].shape, bool)}, {IMAGE: []}
     for step in steps:
-        number, undecided = ties(step.layer, step.value, before, undecided)
-        because = because + [step.name] * (number > 0)
+        taken = network.inputs[step.name]
+        before = given_to(taken, tables)
+        number, undecided = ties(step.layer, step.value, before, given_to(taken, hanging))
+        because = list(dict.fromkeys(sum((blamed[name] for name in taken), []))) + [step.name] * (number > 0)
+        tables[step.name], hanging[step.name], blamed[step.name] = step.claimed, undecided, because
         row = Row(step.name, network.shapes[step.name], 100 * np.count_nonzero(step.claimed) / step.claimed.size,
                   float(np.abs(step.claimed).max(initial=0)), number, int(undecided.sum()), because)
-        for referee, tables in expected.items():
-            if step.name not in tables:
+        for referee, found in expected.items():
+            if step.name not in found:
                 continue
-            right, allowed = tables[step.name], tolerance
+            right, allowed = found[step.name], tolerance
             if referee == "differences":
                 allowed = max(tolerance, DIFFERENCES)
             size = _size(step.layer, right, step.claimed, before)
@@ -146,7 +152,6 @@ def _forward(network, steps, expected, tolerance):
             if finding is None and not worst <= allowed * size:
                 finding = _wrong_forward(network, step, referee, right, error)
         rows.append(row)
-        before = step.claimed
     return rows, finding
 
 
@@ -169,7 +174,7 @@ def _wrong_forward(network, step, referee, right, error):
     unit, pixel = np.unravel_index(error.argmax(), error.shape)
     cause = likely_cause(
         step.layer, step.value, lambda layer, saved: _table(layer.forward_derivative(step.before, saved)),
-        step.claimed, right, network.image if len(network.input_shape) > 1 else None, (1, *step.before.stride))
+        step.claimed, right, network.image if len(network.input_shape) > 1 else None, (1, *_first(step.before).stride))
     return Finding(step.name, "forward derivative", referee, _entry(network, step.name, unit, pixel),
                    float(step.claimed[unit, pixel]), float(right[unit, pixel]), cause)
 
@@ -191,29 +196,31 @@ def _backward(network, steps, referee, expected, tolerance, rng):
         right = expected[step.name]
         start = rng.normal(size=(3, len(right)))
         carried = start @ right
-        error = np.abs(_carried(steps[:number + 1], start) - carried)
+        error = np.abs(_carried(network, steps[:number + 1], start) - carried)
         size = np.abs(carried).max(initial=0)
         if isinstance(step.layer, Softmax):
             size = max(size, np.abs(start).max() * np.abs(steps[number - 1].claimed).max(initial=0))
         if size and not error.max() <= tolerance * size:
             row, pixel = np.unravel_index(error.argmax(), error.shape)
-            unit = _unit(steps[:number + 1], start[row], right[:, pixel], pixel)
-            claimed = _carried(steps[:number + 1], np.eye(1, len(right), unit))[0, pixel]
+            unit = _unit(network, steps[:number + 1], start[row], right[:, pixel], pixel)
+            claimed = _carried(network, steps[:number + 1], np.eye(1, len(right), unit))[0, pixel]
             return Finding(step.name, "backward", referee, _entry(network, step.name, unit, pixel),
                            float(claimed), float(right[unit, pixel]), _backward_cause(step, start))
     return None
 
 
-def _carried(steps, start):
+def _carried(network, steps, start):
     """start (K, units of the last step) · ∂H_k/∂x (K, M), by the layers' backward steps."""
     after = steps[-1].after
     grad = np.moveaxis(start.reshape(len(start), 1, after.shape[3], *after.shape[1:3]), 2, -1)
-    for step in reversed(steps):
-        grad = step.layer.backward(grad, step.saved)
+    saved = {step.name: step.saved for step in steps}
+    for name, grad in back(list(saved), network.inputs, grad,
+                           lambda name, grad: network.layers[name].backward(grad, saved[name])):
+        pass
     return np.moveaxis(grad, -1, 2).reshape(len(start), -1)
 
 
-def _unit(steps, start, right, pixel):
+def _unit(network, steps, start, right, pixel):
     """The unit whose derivative at `pixel` is wrong: of the cotangent the half that is further off, again and again."""
     units = np.arange(len(start))
     while len(units) > 1:
@@ -221,14 +228,14 @@ def _unit(steps, start, right, pixel):
         parts = np.zeros((2, len(start)))
         for part, half in zip(parts, halves):
             part[half] = start[half]
-        units = halves[int(np.abs(_carried(steps, parts)[:, pixel] - parts @ right).argmax())]
+        units = halves[int(np.abs(_carried(network, steps, parts)[:, pixel] - parts @ right).argmax())]
     return int(units[0])
 
 
 def _backward_cause(step, start):
     """The layer's own step, by itself, beside what `nn` makes of the same cotangents."""
     right = plain(step.layer)
-    if right is None:
+    if right is None or isinstance(right, Merge):
         return ""
     after, shape = step.after, step.value.shape
     grad = np.moveaxis(start.reshape(len(start), 1, after.shape[3], *after.shape[1:3]), 2, -1)
@@ -243,11 +250,11 @@ def _backward_cause(step, start):
 
 def _gradients(network, value, tolerance, rng):
     """Each layer's parameter gradients against the complex step in it: sampled entries and a random direction."""
-    for name, layer in network.layers.items():
-        h, saved = layer.forward(value)
+    for name, value, h, saved in network.steps(value):
+        layer = network.layers[name]
         cotangent = rng.normal(size=h.shape)
         claimed = layer.gradients(cotangent.astype(h.dtype), saved) if layer.parameters else {}
-        for key, array in layer.parameters.items():
+        for key, array in ((key, array) for key, array in layer.parameters.items() if key not in layer.fixed):
             got = np.asarray(claimed.get(key, np.zeros(array.shape)), float)
             chosen = rng.permutation(array.size)[:SAMPLED]
             right = np.array([_slope(layer, value, cotangent, key, np.eye(1, array.size, n).reshape(array.shape))
@@ -262,7 +269,6 @@ def _gradients(network, value, tolerance, rng):
                 entry = np.unravel_index(chosen[worst], array.shape)
                 return Finding(name, "gradient", "complex step", f"{key}{[int(n) for n in entry]}", float(got[entry]),
                                float(right[worst]), _gradient_cause(layer, value, cotangent.astype(h.dtype), key, got))
-        value = h
     return None
 
 

@@ -15,10 +15,12 @@ class Conv2d(Layer):
     """PyTorch's `Conv2d`: `weight` (out, in, kernel y, kernel x), `bias` (out,), zero padding, no dilation or groups.
 
     Started as PyTorch starts it, uniform in ±1/√(inputs of a unit), from `rng` (a `numpy.random.Generator`, default
-    seed 0).
+    seed 0). `connections` (out, in), booleans: which output channel sees which input channel, as in LeNet-5's C3; the
+    other weights count as 0, whatever they hold. None: every one sees every one.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, *, bias=True, rng=None):
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, *, bias=True, connections=None,
+                 rng=None):
         super().__init__()
         self.kernel, self.stride = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
         self.padding = pair(padding, "padding", 0)
@@ -28,6 +30,12 @@ class Conv2d(Layer):
         self.parameters["weight"] = uniform(rng, shape, fan_in)
         if bias:
             self.parameters["bias"] = uniform(rng, (out_channels,), fan_in)
+        self.connections = None if connections is None else np.array(connections)
+        if self.connections is not None:
+            if self.connections.dtype != bool or self.connections.shape != shape[:2]:
+                raise ValueError(f"connections must be booleans of the shape {shape[:2]}; "
+                                 f"got {self.connections.dtype} {self.connections.shape}")
+            self.parameters["weight"] *= self.connections[:, :, None, None]
 
     def output_shape(self, shape):
         """(c, y, x) → (out, y', x'), y' = ⌊(y + 2·padding − kernel) / stride⌋ + 1."""
@@ -58,7 +66,7 @@ class Conv2d(Layer):
         values, padded = self._padded(jacobian)
         window, old, positions = values.shape[:2], jacobian.stride, self._positions(saved[0])
         spread = values.shape[3:5] == (1, 1) and not padded
-        kernel = np.ascontiguousarray(like(self.parameters["weight"], values).transpose(2, 3, 1, 0)[::-1])
+        kernel = np.ascontiguousarray(self._weight(values).transpose(2, 3, 1, 0)[::-1])
         reach = taps_inside(self.kernel[1], window[1], old[1])
         out = np.zeros((window[0] + (self.kernel[0] - 1) * old[0], len(reach), values.shape[2],
                         *((1, 1) if spread else positions), values.shape[5], kernel.shape[-1]), values.dtype)
@@ -121,6 +129,8 @@ class Conv2d(Layer):
         grad = grad_y.reshape(-1, weight.shape[0])
         kernel = patches.T @ grad
         found = {"weight": kernel.reshape(*self.kernel, weight.shape[1], -1).transpose(3, 2, 0, 1)}
+        if self.connections is not None:
+            found["weight"] = found["weight"] * self.connections[:, :, None, None]
         if "bias" in self.parameters:
             columns = self._positions(saved[0])[1]
             found["bias"] = grad.reshape(-1, columns, len(weight)).sum(axis=0).sum(axis=0)
@@ -136,15 +146,19 @@ class Conv2d(Layer):
         return windows.reshape(rows, taps)
 
     def _matrix(self, x):
-        weight = like(self.parameters["weight"], x)
+        weight = self._weight(x)
         return weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0])
+
+    def _weight(self, x):
+        weight = like(self.parameters["weight"], x)
+        return weight if self.connections is None else weight * self.connections[:, :, None, None]
 
     def _strip(self, x, columns):
         """The kernel under several neighbouring columns at once: (ky, columns of the input, c, columns, o).
 
         A few channels make matrices too small to be multiplied fast; the zeros between are cheaper.
         """
-        weight = like(self.parameters["weight"], x).transpose(2, 3, 1, 0)
+        weight = self._weight(x).transpose(2, 3, 1, 0)
         taps, channels, out = weight.shape[1:]
         across = max(n for n in range(1, columns + 1) if columns % n == 0 and n * out <= max(DEEP, out))
         strip = np.zeros((len(weight), (across - 1) * self.stride[1] + taps, channels, across, out), x.dtype)
@@ -175,5 +189,6 @@ class Conv2d(Layer):
 
     def __repr__(self):
         out, into = self.parameters["weight"].shape[:2]
-        return f"Conv2d({into}, {out}, {self.kernel}, stride={self.stride}, padding={self.padding})"
+        sparse = "" if self.connections is None else f", {self.connections.sum()} of {out * into} connections"
+        return f"Conv2d({into}, {out}, {self.kernel}, stride={self.stride}, padding={self.padding}{sparse})"
 

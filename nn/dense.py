@@ -7,10 +7,12 @@ respect to them too. Slow and plain. Read on in `foreign`.
 """
 import numpy as np
 
-from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.pool import AvgPool2d, MaxPool2d
+from nn.merge import Add, Concat
+from nn.normal import BatchNorm2d, Dropout
+from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 
 def chain(network, x, parameters=None):
@@ -18,17 +20,26 @@ def chain(network, x, parameters=None):
     parameters = network.parameters() if parameters is None else parameters
     shape = tuple(network.input_shape) + (1, 1) if len(network.input_shape) == 1 else network.input_shape
     shape = (1, *shape) if len(shape) == 2 else tuple(shape)
-    h, jacobian, found = np.asarray(x).reshape(-1), np.eye(int(np.prod(shape))), []
+    known = {"input": (np.asarray(x).reshape(-1), np.eye(int(np.prod(shape))), shape)}
     for name, layer in network.layers.items():
         own = {key: parameters[f"{name}.{key}"] for key in layer.parameters}
-        h, jacobian, shape = step(layer, own, h, jacobian, shape)
-        found.append((name, h.reshape(shape), jacobian))
-    return found
+        given = [known[taken] for taken in network.inputs[name]]
+        known[name] = step(layer, own, *(given[0] if len(given) == 1 else zip(*given)))
+    return [(name, h.reshape(shape), jacobian) for name, (h, jacobian, shape) in known.items() if name != "input"]
 
 
 def step(layer, parameters, h, jacobian, shape):
-    """One layer: H (units,), ∂H/∂x (units, M) and the shape (C, Y, X) of its input → those of its output."""
-    if isinstance(layer, (Tanh, Sigmoid, ReLU)):
+    """One layer: H (units,), ∂H/∂x (units, M) and the shape (C, Y, X) of its input → those of its output.
+
+    A layer of several inputs takes a tuple of each.
+    """
+    if isinstance(layer, Add):
+        return np.sum(h, axis=0), np.sum(jacobian, axis=0), shape[0]
+    if isinstance(layer, Concat):
+        return np.concatenate(h), np.concatenate(jacobian), (sum(one[0] for one in shape), *shape[0][1:])
+    if isinstance(layer, Dropout):
+        return h, jacobian, shape
+    if isinstance(layer, (Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus)):
         h, slope = _activation(layer, h)
         return h, slope[:, None] * jacobian, shape
     if isinstance(layer, Softmax):
@@ -40,6 +51,14 @@ def step(layer, parameters, h, jacobian, shape):
         bias = parameters.get("bias", 0)
     elif isinstance(layer, Conv2d):
         matrix, bias, shape = _convolution(layer, parameters, shape)
+    elif isinstance(layer, BatchNorm2d):
+        factor = parameters["weight"] / (parameters["running_var"] + layer.eps) ** 0.5
+        shift = parameters["bias"] - factor * parameters["running_mean"]
+        matrix, bias = (np.repeat(values, shape[1] * shape[2]) for values in (factor, shift))
+        matrix = np.diag(matrix)
+    elif isinstance(layer, AdaptiveAvgPool2d):
+        positions = shape[1] * shape[2]
+        matrix, bias, shape = np.kron(np.eye(shape[0]), np.ones(positions) / positions), 0, (shape[0], 1, 1)
     elif isinstance(layer, (MaxPool2d, AvgPool2d)):
         (matrix, shape), bias = _pooling(layer, h, shape), 0
     else:
@@ -52,7 +71,15 @@ def _activation(layer, z):
         return np.tanh(z), 1 / np.cosh(z) ** 2
     if isinstance(layer, Sigmoid):
         return 1 / (1 + np.exp(-z)), np.exp(-z) / (1 + np.exp(-z)) ** 2
-    return np.where(z.real > 0, z, 0), np.where(z.real > 0, 1.0, 0.0)
+    on, below = z.real > 0, np.where(z.real > 0, 0, z)
+    if isinstance(layer, LeakyReLU):
+        return np.where(on, z, layer.negative_slope * z), np.where(on, 1.0, layer.negative_slope)
+    if isinstance(layer, ELU):
+        return np.where(on, z, layer.alpha * (np.exp(below) - 1)), np.where(on, 1.0, layer.alpha * np.exp(below))
+    if isinstance(layer, Softplus):
+        e = np.exp(layer.beta * z)
+        return np.log(1 + e) / layer.beta, e / (1 + e)
+    return np.where(on, z, 0), np.where(on, 1.0, 0.0)
 
 
 def _softmax(z, jacobian, shape):
@@ -69,6 +96,8 @@ def _convolution(layer, parameters, shape):
     weight, (channels, height, width) = parameters["weight"], shape
     (out, _, ky, kx), (sy, sx), (py, px) = weight.shape, layer.stride, layer.padding
     rows, columns = (height + 2 * py - ky) // sy + 1, (width + 2 * px - kx) // sx + 1
+    if layer.connections is not None:
+        weight = np.where(layer.connections[:, :, None, None], weight, 0)
     matrix = np.zeros((out, rows, columns, channels, height, width), weight.dtype)
     for y, x, dy, dx in np.ndindex(rows, columns, ky, kx):
         v, u = sy * y + dy - py, sx * x + dx - px

@@ -8,6 +8,8 @@ full table with `dense`. Read on in `conv`.
 Axes, here and in the layers: `wy wx` offset inside the window, `i` channel of the image, `y x` unit position, `b`
 sample, `c` channel of the layer. Samples stand inside the positions, so that a row of units is one block of memory.
 """
+import itertools
+
 import numpy as np
 
 
@@ -115,6 +117,41 @@ class Jacobian:
             part = values[wy, wx][:, units[0], units[1]]
             table[:, :, units[0], units[1], :, pixels[0], pixels[1]] = part.transpose(1, 2, 3, 4, 0)
         return table.reshape(*table.shape[:4], -1)
+
+
+def aligned(jacobians):
+    """The `values` of Jacobians of layers with the same units, in windows of one size, stride and start: the stride is
+    that of the first, the windows are the smallest that hold all of theirs, zero where a unit sees nothing.
+
+    Returns (values, stride, start). Windows that agree already are handed on as they are.
+    """
+    stride, spans = jacobians[0].stride, [[], []]
+    for axis, jacobian in ((axis, jacobian) for axis in (0, 1) for jacobian in jacobians):
+        begins = [jacobian.start[axis] + (jacobian.stride[axis] - stride[axis]) * unit
+                  for unit in (0, jacobian.units[axis] - 1)]
+        spans[axis].append((min(begins), max(begins) + jacobian.values.shape[axis]))
+    start, end = zip(*((min(low for low, _ in span), max(high for _, high in span)) for span in spans))
+    window = tuple(high - low for low, high in zip(start, end))
+    return [_placed(jacobian, stride, start, window) for jacobian in jacobians], stride, start
+
+
+def _placed(jacobian, stride, start, window):
+    """The windows of `jacobian` inside larger ones of another stride: at one place for all units where the strides agree,
+    else at a place of its own for each."""
+    values = jacobian.values
+    if jacobian.stride == stride and jacobian.start == start and values.shape[:2] == window:
+        return values
+    places, units = [], list(values.shape[3:5])
+    for axis in (0, 1):
+        step, begin = jacobian.stride[axis] - stride[axis], jacobian.start[axis] - start[axis]
+        units[axis] = jacobian.units[axis] if step else units[axis]
+        places.append([(slice(unit, unit + 1), begin + step * unit) for unit in range(units[axis])] if step
+                      else [(slice(None), begin)])
+    values = np.broadcast_to(values, (*values.shape[:3], *units, *values.shape[5:]))
+    out = np.zeros((*window, *values.shape[2:]), values.dtype)
+    for (rows, top), (columns, left) in itertools.product(*places):
+        out[top:top + values.shape[0], left:left + values.shape[1], :, rows, columns] = values[:, :, :, rows, columns]
+    return out
 
 
 def taps_inside(kernel, window, stride):

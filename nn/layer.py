@@ -3,13 +3,17 @@
 In and out of a layer go arrays (b, y, x, c): sample, row, column, channel last; a flat layer has one row and one
 column. A layer holds its parameters and nothing else: what the derivatives need of the value is handed back as
 `saved`, so one network may serve several threads. It never changes the type it was given: parameters follow the input
-(float32, float64 or, for the complex step, complex). Read on in `jacobian`, then `conv`.
+(float32, float64 or, for the complex step, complex). Read on in `jacobian`, then `conv`; for layers of several inputs
+in `merge`.
 """
 import numpy as np
 
 
 class Layer:
-    """The base of all layers. `parameters` maps PyTorch's names ("weight", "bias") to arrays of PyTorch's shapes."""
+    """The base of all layers. `parameters` maps PyTorch's names ("weight", "bias") to arrays of PyTorch's shapes;
+    those named in `fixed` are saved and loaded with the others, but not trained."""
+
+    fixed = ()
 
     def __init__(self):
         self.parameters = {}
@@ -38,6 +42,11 @@ class Layer:
         return f"{type(self).__name__}()"
 
 
+class Merge(Layer):
+    """A layer of several inputs, all with the same positions: where other layers take a shape, a value or a Jacobian it
+    takes a tuple of them, one an input, and `backward` returns as many gradients."""
+
+
 def like(parameter, x):
     """`parameter` in the precision of `x`; it stays real (or complex) whatever x is."""
     return parameter if parameter.dtype.kind == "c" else parameter.astype(x.real.dtype, copy=False)
@@ -61,6 +70,13 @@ def count(value, name):
     if not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
     return int(value)
+
+
+def number(value, name):
+    """`value` as a finite float; ValueError naming it otherwise."""
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
+        raise ValueError(f"{name} must be a finite number; got {value!r}")
+    return float(value)
 
 
 def uniform(rng, shape, fan_in):

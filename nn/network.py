@@ -1,12 +1,16 @@
-"""The network F as a chain of layers, and its forward derivative ∇F (Eq. 3), propagated from input to output (Eq. 4-6).
+"""The network F as an acyclic graph of layers, most often a chain, and its forward derivative ∇F (Eq. 3), propagated from
+input to output (Eq. 4-6).
 
 In: images, (B, M), (B, height, width) or (B, channels, height, width). Out: logits, probabilities, classes; ∂F_j/∂x_i
 for every output and pixel, by the paper's forward chain or by the transposed one; every layer's value and Jacobian with
 `trace`. Read on in `attack.saliency`.
 """
+from collections import Counter
+
 import numpy as np
 
 from nn.activation import Sigmoid, Softmax
+from nn.graph import IMAGE, back, cut, flow, wired
 from nn.jacobian import Jacobian
 from nn.layer import Layer
 from nn.linear import Flatten
@@ -17,9 +21,11 @@ VALUE_BATCH = 256
 
 
 class Network:
-    """A chain of layers that takes inputs of `input_shape`: (M,), (height, width) or (channels, height, width).
+    """Layers that take inputs of `input_shape`: (M,), (height, width) or (channels, height, width).
 
     `layers` is a dict {name: layer} or a list of layers, which are then named "0", "1", … as in `torch.nn.Sequential`.
+    Each takes the output of the one before it. Where one takes another's, or several (`Add`, `Concat`), `inputs` names
+    them: {"add": ("conv2", "relu1")}; they stand before it, and "input" is the image. So the graph has no cycle.
     A final `Softmax` or `Sigmoid` is the output's activation: the values that enter it are the *logits*. Without one
     the last layer gives the logits and the probabilities are their softmax.
 
@@ -27,7 +33,7 @@ class Network:
     (for the complex step) in its own. `image` is the input's shape as (channels, height, width).
     """
 
-    def __init__(self, layers, input_shape):
+    def __init__(self, layers, input_shape, inputs=None):
         self.layers = dict(layers) if isinstance(layers, dict) else {str(n): layer for n, layer in enumerate(layers)}
         if not self.layers:
             raise ValueError("layers must name at least one layer; got none")
@@ -36,19 +42,22 @@ class Network:
                 raise TypeError(f"layer {name!r} must be a Layer; got {type(layer).__name__}")
         self.input_shape = tuple(int(n) for n in np.atleast_1d(input_shape))
         self.image = _image_shape(self.input_shape)
-        last = list(self.layers)[-1]
+        self.inputs = wired(self.layers, inputs)
+        *before, last = self.layers
         has_output = isinstance(self.layers[last], (Softmax, Sigmoid))
         self._output = self.layers[last] if has_output else Softmax()
-        self._chain = [layer for name, layer in self.layers.items() if not (has_output and name == last)]
+        self._names = before if has_output else list(self.layers)  # the layers that lead to the logits
         self.shapes = {}
-        shape = self.image
-        for name, layer in self.layers.items():
-            try:
-                shape = tuple(layer.output_shape(shape))
-            except ValueError as error:
-                raise ValueError(f"layer {name!r}: {error}") from None
+        for name, shape in flow(list(self.layers), self.inputs, {IMAGE: self.image}, self._output_shape):
             self.shapes[name] = shape
         self.classes, self._last_shape = int(np.prod(shape)), shape
+        self._taken = Counter(taken for name in self._names for taken in self.inputs[name])
+
+    def _output_shape(self, name, shape):
+        try:
+            return tuple(self.layers[name].output_shape(shape))
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from None
 
     @property
     def features(self):
@@ -127,14 +136,23 @@ class Network:
         """
         return self._vjp(self.as_input(x))
 
+    def steps(self, value):
+        """Yields (name, what the layer takes, what it makes of it, saved) for all layers; values are (b, y, x, c)."""
+        kept = {}
+        for name, y in flow(list(self.layers), self.inputs, {IMAGE: value}, self._kept_in(kept)):
+            yield name, kept[name][0], y, kept.pop(name)[1]
+
     def trace(self, x):
         """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a `Jacobian`."""
+        def step(name, given):
+            """A value and its Jacobian."""
+            y, saved = self.layers[name].forward(_part(given, 0))
+            return y, self.layers[name].forward_derivative(_part(given, 1), saved)
+
         value = self.as_input(x)
-        jacobian = Jacobian.identity(self.image, value.dtype)
-        for name, layer in self.layers.items():
-            value, saved = layer.forward(value)
-            jacobian = layer.forward_derivative(jacobian, saved)
-            yield name, value.transpose(0, 3, 1, 2), jacobian
+        start = {IMAGE: (value, Jacobian.identity(self.image, value.dtype))}
+        for name, (y, jacobian) in flow(list(self.layers), self.inputs, start, step):
+            yield name, y.transpose(0, 3, 1, 2), jacobian
 
     def forward(self, x):
         """The logits and all that `gradients` needs of them: x → ((B, N), saved). Not split into batches."""
@@ -143,15 +161,17 @@ class Network:
 
     def gradients(self, grad_logits, saved):
         """{"layer.weight": ∂/∂parameter, …} summed over the batch, from ∂/∂logits (B, N)."""
-        grad = np.moveaxis(grad_logits.reshape(-1, *self._last_shape), 1, -1)
-        named = list(zip(self.layers, self._chain, saved))
-        learning = [n for n, (_, layer, _) in enumerate(named) if layer.parameters]
+        needed = set()  # layers in front of which some layer learns
+        for name in self._names:
+            if any(taken in needed or taken != IMAGE and self.layers[taken].parameters for taken in self.inputs[name]):
+                needed.add(name)
         found = {}
-        for number in range(len(named) - 1, (learning or [len(named)])[0] - 1, -1):
-            name, layer, kept = named[number]
-            found.update({f"{name}.{key}": array for key, array in layer.gradients(grad, kept).items()})
-            if number > learning[0]:
-                grad = layer.backward(grad, kept)
+        grad = np.moveaxis(grad_logits.reshape(-1, *self._last_shape), 1, -1)
+        for name, grad in back(self._names, self.inputs, grad, lambda name, grad: (
+                self.layers[name].backward(grad, saved[name]) if name in needed else None)):
+            if name != IMAGE and self.layers[name].parameters:
+                found.update({f"{name}.{key}": array
+                              for key, array in self.layers[name].gradients(grad, saved[name]).items()})
         return found
 
     def as_input(self, x):
@@ -174,27 +194,50 @@ class Network:
         return np.moveaxis(x.reshape(len(x), *self.image), 1, -1)
 
     def _run(self, value, keep=False):
-        kept = []
-        for layer in self._chain:
-            value, saved = layer.forward(value)
-            if keep:
-                kept.append(saved)
-        return value, kept
+        kept = {}
+        for _, value in flow(self._names, self.inputs, {IMAGE: value}, self._kept_in(kept if keep else None)):
+            pass
+        return value, {name: saved for name, (_, saved) in kept.items()}
+
+    def _kept_in(self, kept):
+        """The step of a layer's value; what it took and what its derivatives need is noted in `kept`, if not None."""
+        def step(name, given):
+            y, saved = self.layers[name].forward(given)
+            if kept is not None:
+                kept[name] = given, saved
+            return y
+
+        return step
 
     def _forward_derivative(self, value, of):
         batch = len(value)
         logits, kept = self._run(value, keep=True)
-        steps = list(zip(self._chain, kept))
-        if of == "probabilities":
-            steps.append((self._output, self._output.forward(logits)[1]))
-        border = next((n for n, (layer, _) in enumerate(steps) if isinstance(layer, Flatten)), 0)
-        jacobian = _through(steps[:border], Jacobian.identity(self.image, value.dtype))
+        names = self._names
+        border = next((n for n, name in enumerate(names) if isinstance(self.layers[name], Flatten)
+                       and cut(names, self.inputs, n)), 0)
+        jacobian = self._through(names[:border], Jacobian.identity(self.image, value.dtype), kept)
         table = np.empty((batch, self.classes, *self.image), value.dtype)
         for p0, p1, band in jacobian.bands() if border else [(0, self.image[1], jacobian)]:
-            part = _through(steps[border:], band).dense(batch)
-            table[:, :, :, p0:p1] = part.reshape(batch, self.classes, *band.image)
+            part = self._through(names[border:], band, kept)
+            if of == "probabilities":
+                part = self._output.forward_derivative(part, self._output.forward(logits)[1])
+            table[:, :, :, p0:p1] = part.dense(batch).reshape(batch, self.classes, *band.image)
         table = table.reshape(batch, self.classes, self.features)
         return table - table.mean(axis=1, keepdims=True) if of == "centred" else table
+
+    def _through(self, names, jacobian, kept):
+        """Eq. 5 from `jacobian`, which the first of `names` takes, to the last; a layer may write over a Jacobian that
+        no other takes."""
+        def step(name, given):
+            found = self.layers[name].forward_derivative(given, kept[name])
+            own = found is not given and found.spatial is not given  # and not its input's under a new name
+            found.spare = self._taken[name] == 1 and (own or given.spare)
+            return found
+
+        start = {taken: jacobian for name in names[:1] for taken in self.inputs[name]}
+        for _, jacobian in flow(names, self.inputs, start, step):
+            pass
+        return jacobian
 
     def _vjp(self, value, of="logits"):
         batch = len(value)
@@ -207,19 +250,17 @@ class Network:
             grad = np.moveaxis(grad.reshape(*v.shape[:2], *self._last_shape), 2, -1)
             if of == "probabilities":
                 grad = self._output.backward(grad, self._output.forward(value)[1])
-            for layer, saved in zip(reversed(self._chain), reversed(kept)):
-                grad = layer.backward(grad, saved)
+            for _, grad in back(self._names, self.inputs, grad,
+                                lambda name, grad: self.layers[name].backward(grad, kept[name])):
+                pass
             return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), self.features)
 
         return _rows(value), pull
 
 
-def _through(steps, jacobian):
-    """Eq. 5, one layer after the other; each may write over the Jacobian of the one before."""
-    for layer, saved in steps:
-        jacobian = layer.forward_derivative(jacobian, saved)
-        jacobian.spare = True
-    return jacobian
+def _part(given, number):
+    """What a layer takes, from results that have several parts: entry `number` of the one, or of each."""
+    return tuple(one[number] for one in given) if isinstance(given[0], tuple) else given[number]
 
 
 def _rows(value):

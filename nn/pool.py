@@ -1,4 +1,4 @@
-"""Max and average pooling: value, forward derivative, backward step. No padding; what does not fill a window is left.
+"""Max, average and global average pooling: value, forward derivative, backward step. No padding; what does not fill a window is left.
 
 Ties: the first maximum in row-major order wins (PyTorch's rule on the CPU), in the value, the forward derivative and
 the backward step alike; complex input is compared by its real part. In and out: (b, y, x, c). Read on in `activation`.
@@ -118,3 +118,39 @@ class AvgPool2d(_Pool2d):
     def _share(self, x):
         return x.real.dtype.type(1 / (self.kernel[0] * self.kernel[1]))
 
+
+class AdaptiveAvgPool2d(Layer):
+    """PyTorch's `AdaptiveAvgPool2d(1)`: the mean of each channel over all positions, whatever the size of the input."""
+
+    def __init__(self, output_size=1):
+        super().__init__()
+        if pair(output_size, "output_size", 1) != (1, 1):
+            raise ValueError(f"output_size must be 1, the mean over all positions; got {output_size!r}")
+
+    def output_shape(self, shape):
+        """(c, y, x) → (c, 1, 1)."""
+        return (shape[0], 1, 1)
+
+    def forward(self, x):
+        """y = the mean over all positions; `saved` = (Y, X)."""
+        return x.mean(axis=(1, 2), keepdims=True), x.shape[1:3]
+
+    def forward_derivative(self, jacobian, saved):
+        """Eq. 5 with weight 1/(Y·X) on every unit: their windows, each at its place, in one that holds them all."""
+        values, (sy, sx), (rows, columns) = jacobian.values, jacobian.stride, saved
+        height, width = values.shape[:2]
+        values = np.broadcast_to(values, (*values.shape[:3], rows, columns, *values.shape[5:]))
+        total = np.zeros((height + sy * (rows - 1), width + sx * (columns - 1), values.shape[2], 1, 1,
+                          *values.shape[5:]), values.dtype)
+        for y, x in np.ndindex(rows, columns):
+            total[sy * y:sy * y + height, sx * x:sx * x + width, :, 0, 0] += values[:, :, :, y, x]
+        total *= values.real.dtype.type(1 / (rows * columns))
+        return Jacobian(total, jacobian.stride, jacobian.start, (1, 1), jacobian.image)
+
+    def backward(self, grad_y, saved):
+        """Every unit gets its share of the gradient."""
+        share = grad_y * grad_y.real.dtype.type(1 / (saved[0] * saved[1]))
+        return np.broadcast_to(share, (*share.shape[:-3], *saved, share.shape[-1]))
+
+    def __repr__(self):
+        return "AdaptiveAvgPool2d(1)"

@@ -7,9 +7,8 @@ counted by `checking`, and judged only by referees that follow the same rule. Re
 import numpy as np
 
 from nn import dense
-from nn.activation import ReLU, Softmax
-from nn.conv import Conv2d
-from nn.linear import Linear
+from nn.activation import ELU, LeakyReLU, ReLU, Softmax
+from nn.layer import Merge
 from nn.pool import MaxPool2d
 
 
@@ -17,9 +16,11 @@ def ties(layer, value, before, undecided):
     """One layer at one sample.
 
     value: (1, y, x, c), its input; before: ∂H/∂x of that (units, M); undecided: (units, M) boolean, the entries of
-    `before` that hang on ties. Returns (ties of this layer, the same table for its output, (units', M)).
+    `before` that hang on ties; tuples of these for a `Merge`. Returns (ties of this layer, the same table for its
+    output, (units', M)).
     """
-    if isinstance(layer, ReLU):
+    if isinstance(layer, ReLU) or isinstance(layer, LeakyReLU) and layer.negative_slope != 1 or (
+            isinstance(layer, ELU) and layer.alpha != 1):
         at_zero = _flat(value) == 0
         return int(at_zero.sum()), undecided | (at_zero[:, None] & (before != 0))
     if isinstance(layer, MaxPool2d):
@@ -54,14 +55,18 @@ def _tied_windows(layer, value, before, undecided):
 
 def _reached(layer, value, undecided):
     """The entries that undecided ones of the input flow into."""
-    units = int(np.prod(layer.output_shape((value.shape[3], *value.shape[1:3]))))
-    everywhere = np.broadcast_to(undecided.any(axis=0), (units, undecided.shape[1]))
-    if not undecided.any() or isinstance(layer, Softmax):
+    several = isinstance(layer, Merge)
+    values, tables = (value, undecided) if several else ((value,), (undecided,))
+    h, jacobian, shape = zip(*((_flat(one), table.astype(np.float32), (one.shape[3], *one.shape[1:3]))
+                               for one, table in zip(values, tables)))
+    given = (h, jacobian, shape) if several else (h[0], jacobian[0], shape[0])
+    units = int(np.prod(layer.output_shape(given[2])))
+    everywhere = np.broadcast_to(np.any([table.any(axis=0) for table in tables], axis=0), (units, tables[0].shape[1]))
+    if not everywhere.any() or isinstance(layer, Softmax):
         return everywhere
-    size = {key: np.abs(array) for key, array in layer.parameters.items()} if isinstance(layer, (Conv2d, Linear)) else {}
+    size = {key: np.abs(array) for key, array in layer.parameters.items()}
     try:
-        return dense.step(layer, size, _flat(value), undecided.astype(np.float32),
-                          (value.shape[3], *value.shape[1:3]))[1] != 0
+        return dense.step(layer, size, *given)[1] != 0
     except TypeError:  # a layer of the user's own: any unit may flow into any other
         return everywhere
 

@@ -37,12 +37,14 @@ class SGD:
 
     def __init__(self, network, lr, momentum=0.0):
         self.network, self.lr, self.momentum = network, lr, momentum
-        self.velocity = {name: np.zeros_like(array) for name, array in network.parameters().items()}
+        self.velocity = {name: np.zeros_like(array) for name, array in network.parameters().items()
+                         if name.rsplit(".", 1)[1] not in network.layers[name.rsplit(".", 1)[0]].fixed}
 
     def step(self, gradients):
         """Change the network's parameters in place by {name: gradient}."""
-        for name, array in self.network.parameters().items():
-            velocity = self.velocity[name]
+        parameters = self.network.parameters()
+        for name, velocity in self.velocity.items():
+            array = parameters[name]
             velocity *= self.momentum
             velocity += gradients[name]
             array -= array.dtype.type(self.lr) * velocity

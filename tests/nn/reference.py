@@ -41,5 +41,6 @@ def with_random_weights(network, rng):
     for layer in network.layers.values():
         for key, array in layer.parameters.items():
             scale = 1 if key == "bias" else (2 / np.prod(array.shape[1:])) ** 0.5
-            layer.parameters[key] = scale * rng.normal(size=array.shape)
+            drawn = scale * rng.normal(size=array.shape)
+            layer.parameters[key] = 0.2 + np.abs(drawn) if key == "running_var" else drawn
     return network

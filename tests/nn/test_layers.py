@@ -7,24 +7,30 @@ import numpy as np
 import pytest
 from reference import STEP, chain, close, complex_step, logits_and_jacobian, with_random_weights
 
-from nn import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Network, ReLU, Sigmoid, Softmax, Tanh
+from nn import (ELU, AdaptiveAvgPool2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, LeakyReLU, Linear,
+                MaxPool2d, Network, ReLU, Sigmoid, Softmax, Softplus, Tanh)
 
 FAMILIES = ("mixed", "convolutions", "pooling", "no flatten", "dense")
 SEEDS = 45
 
 
 def random_activation(rng):
-    return (Tanh, Sigmoid, ReLU)[rng.integers(3)]()
+    kind = (Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus)[rng.integers(6)]
+    return kind(rng.uniform(0.2, 2)) if kind in (LeakyReLU, ELU, Softplus) else kind()
 
 
 def random_layer(rng, family, channels):
-    kinds = {"convolutions": ["conv"], "pooling": ["max", "avg"]}.get(family, ["conv", "conv", "max", "avg", "f", "f"])
+    kinds = {"convolutions": ["conv"], "pooling": ["max", "avg"]}.get(family, ["conv", "conv", "max", "avg", "f", "f", "norm"])
     kind, pairs = rng.choice(kinds), [tuple(int(n) for n in rng.integers(1, top, 2)) for top in (4, 5)]
     if kind == "f":
         return random_activation(rng)
+    if kind == "norm":
+        return (BatchNorm2d(channels), Dropout())[rng.integers(2)]
     if kind == "conv":
         padding = tuple(int(n) for n in rng.integers(0, 5, 2) * (rng.random() < 0.5))
-        return Conv2d(channels, int(rng.integers(1, 5)), *pairs, padding, bias=rng.random() < 0.8)
+        out = int(rng.integers(1, 5))
+        connections = rng.random((out, channels)) < 0.6 if rng.random() < 0.3 else None
+        return Conv2d(channels, out, *pairs, padding, bias=rng.random() < 0.8, connections=connections)
     return (MaxPool2d if kind == "max" else AvgPool2d)(pairs[0], pairs[1] if rng.random() < 0.7 else None)
 
 
@@ -46,10 +52,14 @@ def random_network(family, seed):
                 continue
             if np.prod(shape) > 300:
                 break
+        if rng.random() < 0.2 and family == "mixed":
+            layers.append(AdaptiveAvgPool2d(1))
+            shape = (shape[0], 1, 1)
     if family != "no flatten":
         if family != "dense":
             layers.append(Flatten())
             layers += [random_activation(rng)] if rng.random() < 0.2 else []
+            layers += [BatchNorm1d(int(np.prod(shape)))] if rng.random() < 0.2 else []
         size = int(np.prod(shape))
         for _ in range(rng.integers(1, 4 if family == "dense" else 3)):
             out = int(rng.integers(1, 7))
@@ -172,8 +182,9 @@ def test_gradients_of_the_parameters(family, seed):
     logits, saved = network.forward(x)
     v, parameters = rng.normal(size=logits.shape), network.parameters()
     found = network.gradients(v, saved)
-    assert set(found) == set(parameters)
-    for name, array in parameters.items():
+    assert set(found) == {name for name in parameters if not name.endswith(("running_mean", "running_var"))}
+    for name in found:
+        array = parameters[name]
         assert found[name].shape == array.shape
         for direction in rng.normal(size=(2, *array.shape)):
             moved = {**parameters, name: array + 1j * STEP * direction}

@@ -1,0 +1,188 @@
+"""Acyclic graphs: branches, sums and concatenations, windows of different size and stride, against both referees."""
+import numpy as np
+import pytest
+from reference import STEP, chain, close, logits_and_jacobian, with_random_weights
+from test_layers import check, random_activation, random_layer
+
+from nn import (AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, Linear, MaxPool2d,
+                Network, ReLU, Softmax, Tanh)
+
+SEEDS = 60
+
+
+def random_graph(seed):
+    """Layers that take any layer before them; what is left over is flattened, joined and read by a Linear."""
+    rng = np.random.default_rng(seed)
+    image = (int(rng.integers(1, 3)), *(int(n) for n in rng.integers(3, 8, 2)))
+    shapes, layers, inputs = {"input": image}, {}, {}
+
+    def put(name, layer, taken):
+        shapes[name] = layer.output_shape(*([shapes[t] for t in taken] if len(taken) == 1 else
+                                            [tuple(shapes[t] for t in taken)]))
+        layers[name], inputs[name] = layer, taken
+
+    for number in range(int(rng.integers(3, 8))):
+        names = list(shapes)
+        one, other = (str(name) for name in rng.choice(names, 2))
+        try:
+            if rng.random() < 0.4:
+                same = [n for n in names if shapes[n] == shapes[one]]
+                if rng.random() < 0.5:
+                    put(f"add{number}", Add(), (one, str(rng.choice(same)), *same[:1]))
+                else:
+                    put(f"cat{number}", Concat(), (one, other))
+            elif rng.random() < 0.4:
+                kernel = tuple(int(2 * k + 1) for k in rng.integers(0, 3, 2))
+                put(f"same{number}", Conv2d(shapes[one][0], image[0], kernel, 1, (kernel[0] // 2, kernel[1] // 2)), (one,))
+            else:
+                put(f"l{number}", random_layer(rng, "mixed", shapes[one][0]), (one,))
+        except ValueError:  # does not fit: another try
+            continue
+    idle = [n for n in shapes if n not in {t for taken in inputs.values() for t in taken}]
+    if rng.random() < 0.3:
+        put("gap", AdaptiveAvgPool2d(1), (idle[0],))
+        idle[0] = "gap"
+    for name in idle:
+        put(f"flat_{name}", Flatten(), (name,))
+    last = f"flat_{idle[0]}"
+    if len(idle) > 1:
+        put("join", Concat(), tuple(f"flat_{name}" for name in idle))
+        last = "join"
+    size = shapes[last][0]
+    put("skip", Linear(size, 4), (last,))
+    put("act", random_activation(rng), ("skip",))
+    put("fc", Linear(4, 4), ("act",))
+    put("sum", Add(), ("fc", "skip"))
+    if rng.random() < 0.5:
+        put("softmax", Softmax(), ("sum",))
+    network = Network(layers, image, inputs)
+    return with_random_weights(network, rng), rng.normal(size=(2, *image))
+
+
+def branches(image, inputs, **layers):
+    """A network of named layers, its weights drawn, and two samples."""
+    rng = np.random.default_rng(0)
+    return with_random_weights(Network(layers, image, inputs), rng), rng.normal(size=(2, *image))
+
+
+HAND_PICKED = {
+    "a residual block with a shortcut": lambda: branches(
+        (2, 8, 8), {"short": "input", "add": ("norm2", "norms")}, conv1=Conv2d(2, 4, 3, 2, 1), norm1=BatchNorm2d(4),
+        relu1=ReLU(), conv2=Conv2d(4, 4, 3, 1, 1), norm2=BatchNorm2d(4), short=Conv2d(2, 4, 1, 2), norms=BatchNorm2d(4),
+        add=Add(), relu=ReLU(), pool=AdaptiveAvgPool2d(1), flatten=Flatten(), fc=Linear(4, 3), softmax=Softmax()),
+    "the image itself as a branch": lambda: branches(
+        (1, 5, 6), {"add": ("conv", "input")}, conv=Conv2d(1, 1, 3, 1, 1), add=Add(), tanh=Tanh(), flatten=Flatten(),
+        fc=Linear(30, 3)),
+    "the same branch twice": lambda: branches(
+        (1, 4, 4), {"add": ("conv", "conv", "conv")}, conv=Conv2d(1, 2, 2), add=Add(), tanh=Tanh(), f=Flatten(),
+        fc=Linear(18, 2)),
+    "branches of different stride": lambda: branches(
+        (1, 9, 8), {"slow": "input", "join": ("fast", "slow", "first")}, first=Conv2d(1, 2, (5, 3), (1, 2)),
+        fast=Tanh(), slow=Conv2d(1, 3, (1, 6), (2, 1)), join=Concat(), conv=Conv2d(7, 2, 2), act=Tanh(), f=Flatten(),
+        fc=Linear(16, 2)),
+    "branches of different stride and padding": lambda: branches(
+        (2, 8, 8), {"two": "input", "add": ("one", "two"), "last": ("conv", "add")}, one=Conv2d(2, 2, 5, 1), two=Conv2d(
+            2, 2, 2, 2), add=Add(), conv=Conv2d(2, 2, 3, 1, 1), last=Add(), tanh=Tanh(), f=Flatten(), fc=Linear(32, 2)),
+    "an activation that two layers read": lambda: branches(
+        (1, 6, 6), {"b": "tanh", "add": ("a", "b")}, conv=Conv2d(1, 2, 3), tanh=Tanh(), a=Tanh(), b=Tanh(), add=Add(),
+        f=Flatten(), act=Tanh(), fc=Linear(32, 2)),
+    "dropout and flatten hand on what two layers read": lambda: branches(
+        (1, 3, 3), {"drop": "conv", "a": "drop", "b": "conv", "c": "flat", "join": ("fa", "c", "fb"), "fa": "a",
+                    "fb": "b", "flat": "conv"},
+        conv=Conv2d(1, 4, 3), drop=Dropout(), a=Tanh(), b=Tanh(), flat=Flatten(), c=Tanh(), fa=Flatten(), fb=Flatten(),
+        join=Concat(), fc=Linear(12, 2)),
+    "branches around the flatten": lambda: branches(
+        (1, 6, 6), {"pool": "conv", "join": ("fa", "fb"), "fa": "conv", "fb": "pool"}, conv=Conv2d(1, 2, 3),
+        pool=MaxPool2d(2), fa=Flatten(), fb=Flatten(), join=Concat(), fc1=Linear(40, 5), act=Tanh(), fc2=Linear(5, 2)),
+    "inception": lambda: branches(
+        (2, 7, 7), {"b": "stem", "c": "stem", "join": ("a", "b2", "c")}, stem=Conv2d(2, 3, 3, 1, 1), a=Conv2d(3, 2, 1),
+        b=Conv2d(3, 2, 3, 1, 1), b2=Conv2d(2, 2, 5, 1, 2), c=Conv2d(3, 2, (1, 3), 1, (0, 1)), join=Concat(),
+        pool=AvgPool2d(2), f=Flatten(), fc=Linear(54, 3)),
+    "flat branches": lambda: branches(
+        (5,), {"add": ("fc1", "input"), "join": ("add", "fc1")}, fc1=Linear(5, 5), add=Add(), join=Concat(), act=Tanh(),
+        fc=Linear(10, 2)),
+}
+
+
+def check_layers(network, x):
+    """Value and Jacobian of every layer at the first sample, and the backward step of the whole."""
+    check(network, x)
+    before = 0
+    for (name, value, jacobian), (expected, h, table) in zip(network.trace(x[:1]), chain(network, x[0]), strict=True):
+        assert name == expected
+        close(value[0], h)
+        size = np.abs(table).max() if name != "softmax" else before  # p·(z' − Σ p z') cancels
+        np.testing.assert_allclose(jacobian.dense(1).reshape(table.shape), table, rtol=0, atol=1e-10 * max(size, 1e-9))
+        before = np.abs(table).max()
+
+
+@pytest.mark.parametrize("name", HAND_PICKED)
+def test_hand_picked_graphs(name):
+    check_layers(*HAND_PICKED[name]())
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_random_graphs(seed):
+    check_layers(*random_graph(seed))
+
+
+def test_the_random_graphs_reach_the_corners():
+    """Sums and concatenations of windows that differ in size and start occur, and values read twice."""
+    seen = dict.fromkeys(("Add", "Concat", "size", "start", "twice"), 0)
+    for seed in range(SEEDS):
+        network, x = random_graph(seed)
+        jacobians = {name: jacobian for name, _, jacobian in network.trace(x[:1])}
+        taken = [name for names in network.inputs.values() for name in names]
+        seen["twice"] += len(taken) > len(set(taken))
+        for name, layer in network.layers.items():
+            if name == "join" or not isinstance(layer, (Add, Concat)):
+                continue
+            seen[type(layer).__name__] += 1
+            parts = [jacobians[taken] for taken in network.inputs[name] if taken in jacobians]
+            seen["size"] += len({part.values.shape[:2] for part in parts}) > 1
+            seen["start"] += len({part.start for part in parts}) > 1
+    assert all(count >= 2 for count in seen.values()), seen
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gradients_of_the_parameters_in_a_graph(seed):
+    network, x = random_graph(seed)
+    rng = np.random.default_rng(seed)
+    logits, saved = network.forward(x)
+    v, parameters = rng.normal(size=logits.shape), network.parameters()
+    for name, found in network.gradients(v, saved).items():
+        direction = rng.normal(size=found.shape)
+        moved = {**parameters, name: parameters[name] + 1j * STEP * direction}
+        expected = (v * [logits_and_jacobian(network, sample, moved)[0] for sample in x]).imag.sum() / STEP
+        assert (found * direction).sum() == pytest.approx(expected, rel=1e-10, abs=1e-10 * np.abs(found * direction).sum())
+
+
+def test_what_is_read_twice_is_not_written_over():
+    """The same derivative in batches of any size, and again: no layer may write into a Jacobian that another reads."""
+    for name in HAND_PICKED:
+        network, x = HAND_PICKED[name]()
+        first = network.forward_derivative(x)
+        assert np.array_equal(network.forward_derivative(x), first)
+        close(np.concatenate([network.forward_derivative(x[:1]), network.forward_derivative(x[1:])]), first, 1e-13)
+
+
+@pytest.mark.parametrize(("layers", "inputs", "message"), [
+    ({"a": Tanh(), "b": Add()}, None, "layer 'b': Add() takes two inputs or more; name them in inputs"),
+    ({"a": Tanh(), "b": Tanh()}, {"b": ("a", "input")}, "layer 'b': Tanh() takes one input; got 2"),
+    ({"a": Tanh(), "b": Tanh()}, {"a": "b"}, "layer 'a' takes 'b', which is no layer before it"),
+    ({"a": Tanh()}, {"a": "a"}, "layer 'a' takes 'a', which is no layer before it"),
+    ({"a": Tanh()}, {"b": "a"}, "inputs names layers that are not there: b"),
+    ({"a": Tanh(), "b": Tanh()}, {"b": "input"}, "the output of layer 'a' is taken by no other"),
+    ({"input": Tanh()}, None, "a layer cannot be named 'input': that is what goes into the network"),
+    ({"a": Linear(3, 2), "b": Add()}, {"b": ("a", "input")},
+     "layer 'b': Add() takes inputs of one shape; got 2×1×1, 3×1×1"),
+])
+def test_bad_graphs_are_refused_in_one_line(layers, inputs, message):
+    with pytest.raises(ValueError) as caught:
+        Network(layers, (3,), inputs)
+    assert str(caught.value) == message
+
+
+def test_concat_takes_one_height_and_width():
+    with pytest.raises(ValueError, match="^layer 'b': Concat\\(\\) takes inputs of one height and width; got 1×3×3, 1×4×4"):
+        Network({"a": Conv2d(1, 1, 2), "b": Concat()}, (4, 4), {"b": ("a", "input")})
