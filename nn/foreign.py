@@ -12,15 +12,20 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.conv import Conv2d
+from nn.graph import IMAGE, given_to
 from nn.interop import to_torch
+from nn.layer import Merge
 from nn.linear import Flatten, Linear
-from nn.pool import AvgPool2d, MaxPool2d
+from nn.merge import Add, Concat
+from nn.normal import BatchNorm2d, Dropout
+from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 CHUNK_BYTES = 2 ** 26
-LAYERS = (Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, Tanh, Sigmoid, ReLU, Softmax)
-_Step = namedtuple("_Step", "name kind kernel stride padding")
+LAYERS = (Conv2d, Linear, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, Flatten, Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus,
+          Softmax, BatchNorm2d, Dropout, Add, Concat)
+_Step = namedtuple("_Step", "name kind inputs kernel stride padding negative_slope alpha beta eps")
 
 
 class MissingReferee(ImportError):
@@ -148,17 +153,21 @@ def _described(network, names, x):
         kind = next((kind for kind in LAYERS if isinstance(layer, kind)), None)
         if kind is None:
             raise TypeError(f"layer {name!r}: {type(layer).__name__} is none of the layers the referees know")
-        steps.append(_Step(name, kind, *(getattr(layer, option, None) for option in _Step._fields[2:])))
+        steps.append(_Step(name, kind, network.inputs[name],
+                           *(getattr(layer, option, None) for option in _Step._fields[3:])))
         weights[name] = {key: array.astype(sample.dtype)
                          for key, array in ({"bias": np.zeros(1)} | layer.parameters).items()}
+        if getattr(layer, "connections", None) is not None:
+            weights[name]["weight"][~layer.connections] = 0
     return sample, tuple(steps), weights
 
 
 def _chain(steps, weights, operations, h):
     """Yields H_k of each step; `operations` has a function (step, its weights, h) for each type of layer."""
+    found = {IMAGE: h}
     for step in steps:
-        h = operations[step.kind](step, weights[step.name], h)
-        yield h
+        found[step.name] = operations[step.kind](step, weights[step.name], given_to(step.inputs, found))
+        yield found[step.name]
 
 
 def _torch(network, names, x):
@@ -171,11 +180,14 @@ def _torch(network, names, x):
 
     def layers(h):
         """H_k of every layer, each flat."""
-        found = []
+        found = {IMAGE: h}
         for name in names:
-            h = model.get_submodule(name)(h)
-            found.append(h.reshape(-1))
-        return tuple(found)
+            given = given_to(network.inputs[name], found)
+            if isinstance(network.layers[name], Merge):
+                found[name] = sum(given) if isinstance(network.layers[name], Add) else torch.cat(given, dim=1)
+            else:
+                found[name] = model.get_submodule(name)(given)
+        return tuple(found[name].reshape(-1) for name in names)
 
     return torch, layers, sample
 
@@ -223,7 +235,20 @@ def _jax_operations():
         AvgPool2d: lambda step, _, h: pool(step, h, 0.0, lax.add) / (step.kernel[0] * step.kernel[1]),
         Sigmoid: lambda step, _, h: jax.nn.sigmoid(h), ReLU: lambda step, _, h: jax.nn.relu(h),
         Softmax: lambda step, _, h: jax.nn.softmax(h, axis=0),
+        LeakyReLU: lambda step, _, h: jax.nn.leaky_relu(h, step.negative_slope),
+        ELU: lambda step, _, h: jax.nn.elu(h, step.alpha),
+        Softplus: lambda step, _, h: jax.nn.softplus(step.beta * h) / step.beta,
+        BatchNorm2d: lambda step, weights, h: jax.nn.standardize(
+            h, axis=(1, 2), mean=_column(weights, "running_mean"), variance=_column(weights, "running_var"),
+            epsilon=step.eps) * _column(weights, "weight") + _column(weights, "bias"),
+        Dropout: lambda step, _, h: h,
+        AdaptiveAvgPool2d: lambda step, _, h: jax.numpy.mean(h, axis=(1, 2), keepdims=True),
+        Add: lambda step, _, h: sum(h), Concat: lambda step, _, h: lax.concatenate(h, 0),
     }
+
+
+def _column(weights, key):
+    return weights[key][:, None, None]
 
 
 def _autograd_operations():
@@ -248,4 +273,12 @@ def _autograd_operations():
         AvgPool2d: lambda step, _, h: anp.mean(windows(step, h), axis=(3, 4)),
         Sigmoid: lambda step, _, h: expit(h), ReLU: lambda step, _, h: anp.maximum(h, 0),
         Softmax: lambda step, _, h: anp.exp(h - logsumexp(h, axis=0, keepdims=True)),
+        LeakyReLU: lambda step, _, h: anp.where(h > 0, h, step.negative_slope * h),
+        ELU: lambda step, _, h: anp.where(h > 0, h, step.alpha * (anp.exp(anp.minimum(h, 0)) - 1)),
+        Softplus: lambda step, _, h: anp.logaddexp(0, step.beta * h) / step.beta,
+        BatchNorm2d: lambda step, weights, h: _column(weights, "bias") + _column(weights, "weight") * (
+            h - _column(weights, "running_mean")) / anp.sqrt(_column(weights, "running_var") + step.eps),
+        Dropout: lambda step, _, h: h,
+        AdaptiveAvgPool2d: lambda step, _, h: anp.mean(h, axis=(1, 2), keepdims=True),
+        Add: lambda step, _, h: sum(h), Concat: lambda step, _, h: anp.concatenate(h, axis=0),
     }

@@ -6,14 +6,20 @@ out. PyTorch is imported only when one of the two is called. Read on in `attack.
 """
 import numpy as np
 
-from nn.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.conv import Conv2d
+from nn.graph import IMAGE, given_to
+from nn.layer import Merge
 from nn.linear import Flatten, Linear
+from nn.merge import Add
 from nn.network import Network
-from nn.pool import AvgPool2d, MaxPool2d
+from nn.normal import BatchNorm1d, BatchNorm2d, Dropout
+from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
-KNOWN = "Conv2d, MaxPool2d, AvgPool2d, Linear, Flatten, Tanh, Sigmoid, ReLU, Softmax, Identity, Dropout"
+KNOWN = ("Conv2d, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Linear, Flatten, Tanh, Sigmoid, ReLU, LeakyReLU, ELU, "
+         "Softplus, Softmax, BatchNorm1d, BatchNorm2d, Identity, Dropout")
 AGREEMENT = 1e-9
+SMOOTH = 40  # beyond this Softplus is the identity in torch: below float64's precision
 
 
 def from_torch(module, input_shape):
@@ -21,8 +27,8 @@ def from_torch(module, input_shape):
 
     Args:
         module: a `torch.nn.Sequential`, nested or not, or a module that runs its children in the order of
-            `named_children()`, each once, and does nothing else. Layers: Conv2d, MaxPool2d, AvgPool2d, Linear, Flatten,
-            Tanh, Sigmoid, ReLU, Softmax; Identity and, after `module.eval()`, Dropout are left out.
+            `named_children()`, each once, and does nothing else. Layers: those of `KNOWN`; batch normalisation and
+            Dropout after `module.eval()`; Identity is left out.
         input_shape: (M,), (height, width) or (channels, height, width), of one sample.
 
     Returns:
@@ -57,13 +63,14 @@ def from_torch(module, input_shape):
 
 
 def to_torch(network):
-    """The `torch.nn.Sequential` of a `Network`, its final softmax or sigmoid included.
+    """The `torch.nn.Sequential` of a `Network`, its final softmax or sigmoid included; of a network with branches a
+    `torch.fx.GraphModule`, in which sums and concatenations are functions.
 
     Args:
         network: a `Network` of our layers; a subclass of one counts as that layer. Dotted names are nested.
 
     Returns:
-        A Sequential that takes (B, M) where `network.input_shape` is (M,), else (B, channels, height, width), with the
+        A module in evaluation mode that takes (B, M) where `network.input_shape` is (M,), else (B, channels, height, width), with the
         network's names and with copies of its weights in their own type.
 
     Raises:
@@ -71,17 +78,43 @@ def to_torch(network):
         ValueError: a layer that PyTorch cannot place there (a Linear without a Flatten before it), or name so.
     """
     import torch
-    model, flat = torch.nn.Sequential(), len(network.input_shape) == 1
+    model, flat = torch.nn.Sequential(), {IMAGE: len(network.input_shape) == 1}
+    merges = {name for name, layer in network.layers.items() if isinstance(layer, Merge)}
     for name, layer in network.layers.items():
-        if isinstance(layer, Linear) and not flat:
+        given = given_to(network.inputs[name], flat)
+        flat[name] = isinstance(layer, Flatten) or given is True or name in merges and all(given)
+        if name in merges:
+            if len(set(given)) > 1:
+                raise ValueError(f"layer {name!r}: torch cannot join a flat input and an image")
+            continue
+        if isinstance(layer, Linear) and not given:
             raise ValueError(f"layer {name!r}: torch needs a Flatten before Linear")
-        if isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d)) and flat:
+        if isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d)) and given:
             raise ValueError(f"layer {name!r}: in torch {type(layer).__name__} takes images; its input is flat")
-        _add(model, name, _to_torch(name, layer))
-        flat = flat or isinstance(layer, Flatten)
+        _add(model, name, _to_torch(name, layer, given))
+    model.eval()
+    if not network.is_chain:
+        return _joined(model, network)
     if [path for path, _ in _leaves(model)] != list(network.layers):
         raise ValueError(f"layer names must nest in their own order; got {', '.join(network.layers)}")
     return model
+
+
+def _joined(model, network):
+    """The modules of `model`, each called with what `network.inputs` says, as a `torch.fx.GraphModule`."""
+    import torch
+    graph = torch.fx.Graph()
+    found = {IMAGE: graph.placeholder("x")}
+    for name, layer in network.layers.items():
+        given = given_to(network.inputs[name], found)
+        if isinstance(layer, Add):
+            found[name] = graph.call_function(sum, (given,))
+        elif isinstance(layer, Merge):
+            found[name] = graph.call_function(torch.cat, (given, 1))
+        else:
+            found[name] = graph.call_module(name, (given,))
+    graph.output(found[name])
+    return torch.fx.GraphModule(model, graph).eval()
 
 
 def _leaves(module):
@@ -101,13 +134,25 @@ def _from_torch(module, flat):
     """Our layer for one of torch's, None for one that does nothing; `flat` says whether its input is (B, M)."""
     from torch import nn
     kind = type(module)
-    simple = {nn.Tanh: Tanh, nn.Sigmoid: Sigmoid, nn.ReLU: ReLU}
+    simple = {nn.Tanh: (Tanh,), nn.Sigmoid: (Sigmoid,), nn.ReLU: (ReLU,), nn.LeakyReLU: (LeakyReLU, "negative_slope"),
+              nn.ELU: (ELU, "alpha"), nn.Softplus: (Softplus, "beta")}
     if kind in simple:
-        return simple[kind]()
-    if kind in (nn.Identity, nn.Dropout, nn.Dropout2d):
-        if kind is not nn.Identity and module.training and module.p > 0:
-            raise ValueError(f"{kind.__name__} is random while training; call module.eval() first")
+        ours, *options = simple[kind]
+        return ours(*(getattr(module, option) for option in options))
+    if kind is nn.Identity:
         return None
+    if kind in (nn.Dropout, nn.Dropout2d):
+        if module.training and module.p > 0:
+            raise ValueError(f"{kind.__name__} is random while training; call module.eval() first")
+        return Dropout(module.p)
+    if kind in (nn.BatchNorm1d, nn.BatchNorm2d):
+        if module.training or module.running_mean is None:
+            raise ValueError(f"{kind.__name__} depends on the batch while training or without running statistics; "
+                             "call module.eval() first")
+        return _weighted((BatchNorm1d if flat else BatchNorm2d)(module.num_features, module.eps), module)
+    if kind is nn.AdaptiveAvgPool2d:
+        _only(module, output_size=[1, (1, 1)])
+        return AdaptiveAvgPool2d()
     if kind is nn.Conv2d:
         _only(module, dilation=[(1, 1)], groups=[1], padding_mode=["zeros"])
         return _weighted(Conv2d(module.in_channels, module.out_channels, module.kernel_size, module.stride,
@@ -152,8 +197,9 @@ def _padding(module):
 def _weighted(layer, module):
     """`layer` with copies of the module's weights."""
     import torch
-    for key in layer.parameters:
-        tensor = getattr(module, key).detach().cpu()
+    given = {key: getattr(module, key) for key in layer.parameters}
+    for key in (key for key, tensor in given.items() if tensor is not None):
+        tensor = given[key].detach().cpu()
         if tensor.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"{key} must be float32 or float64; got {tensor.dtype}")
         layer.parameters[key] = np.array(tensor.numpy(), order="C")
@@ -181,17 +227,17 @@ def _compare(module, network):
         raise ValueError(f"module does not run on float64 input of shape {x.shape}: {reason}") from error
     if not isinstance(expected, torch.Tensor):
         raise TypeError(f"module must return a tensor; got {type(expected).__name__}")
-    value, expected = network.as_input(x), expected.numpy()
-    for layer in network.layers.values():
-        value = layer.forward(value)[0]
+    expected = expected.numpy()
+    for _, _, value, _ in network.steps(network.as_input(x)):
+        pass
     got = value.transpose(0, 3, 1, 2).reshape(expected.shape if expected.size == value.size else -1)
     off = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
     if not off <= AGREEMENT * np.abs(expected).max():
         raise ValueError(f"module(x) and its layers run in order disagree, by up to {off:.2g}: {_order(module)}")
 
 
-def _to_torch(name, layer):
-    """Torch's module for one of our layers."""
+def _to_torch(name, layer, flat):
+    """Torch's module for one of our layers; `flat` says whether its input is (B, M)."""
     from torch import nn
     for ours, theirs in ((Tanh, nn.Tanh), (Sigmoid, nn.Sigmoid), (ReLU, nn.ReLU), (Flatten, nn.Flatten)):
         if isinstance(layer, ours):
@@ -202,6 +248,19 @@ def _to_torch(name, layer):
         return nn.MaxPool2d(layer.kernel, layer.stride)
     if isinstance(layer, AvgPool2d):
         return nn.AvgPool2d(layer.kernel, layer.stride)
+    if isinstance(layer, LeakyReLU):
+        return nn.LeakyReLU(layer.negative_slope)
+    if isinstance(layer, ELU):
+        return nn.ELU(layer.alpha)
+    if isinstance(layer, Softplus):
+        return nn.Softplus(layer.beta, threshold=SMOOTH)
+    if isinstance(layer, AdaptiveAvgPool2d):
+        return nn.AdaptiveAvgPool2d(1)
+    if isinstance(layer, Dropout):
+        return nn.Dropout(layer.p)
+    if isinstance(layer, BatchNorm2d):
+        kind = nn.BatchNorm1d if flat else nn.BatchNorm2d
+        return _filled(kind(len(layer.parameters["weight"]), layer.eps), layer)
     if not isinstance(layer, (Conv2d, Linear)):
         raise TypeError(f"layer {name!r}: {type(layer).__name__} is none of the layers we know ({KNOWN})")
     out, into = layer.parameters["weight"].shape[:2]
@@ -215,7 +274,10 @@ def _to_torch(name, layer):
 def _filled(module, layer):
     import torch
     for key, array in layer.parameters.items():
-        setattr(module, key, torch.nn.Parameter(torch.from_numpy(np.array(array, order="C"))))
+        tensor = torch.from_numpy(np.array(array, order="C"))
+        if getattr(layer, "connections", None) is not None and key == "weight":
+            tensor[torch.from_numpy(~layer.connections)] = 0
+        setattr(module, key, tensor if key in layer.fixed else torch.nn.Parameter(tensor))
     return module
 
 

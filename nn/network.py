@@ -64,6 +64,12 @@ class Network:
         """M, the number of input features."""
         return int(np.prod(self.image))
 
+    @property
+    def is_chain(self):
+        """True where each layer takes the one before it."""
+        before = [IMAGE, *self.layers]
+        return all(taken == (one,) for one, taken in zip(before, self.inputs.values()))
+
     def parameters(self):
         """{"layer.weight": array, …}: the arrays themselves, named and shaped as in a PyTorch `state_dict`."""
         return {f"{name}.{key}": array for name, layer in self.layers.items()

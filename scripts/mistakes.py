@@ -31,7 +31,7 @@ def seeded(network, wrong, preferred):
         raise ValueError(f"network has no {kind.__name__} to make a mistake in; it has {', '.join(network.layers)}")
     layers = deepcopy(network.layers)
     layers[preferred if preferred in names else names[0]].__class__ = wrong
-    return Network(layers, network.input_shape)
+    return Network(layers, network.input_shape, network.inputs)
 
 
 # Convolution

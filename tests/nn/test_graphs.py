@@ -4,8 +4,9 @@ import pytest
 from reference import STEP, chain, close, logits_and_jacobian, with_random_weights
 from test_layers import check, random_activation, random_layer
 
-from nn import (AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, Linear, MaxPool2d,
-                Network, ReLU, Softmax, Tanh)
+from nn import (AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, LeakyReLU, Linear,
+                MaxPool2d, Network, ReLU, Softmax, Tanh, check_network, to_torch)
+from nn.foreign import FOREIGN
 
 SEEDS = 60
 
@@ -186,3 +187,100 @@ def test_bad_graphs_are_refused_in_one_line(layers, inputs, message):
 def test_concat_takes_one_height_and_width():
     with pytest.raises(ValueError, match="^layer 'b': Concat\\(\\) takes inputs of one height and width; got 1×3×3, 1×4×4"):
         Network({"a": Conv2d(1, 1, 2), "b": Concat()}, (4, 4), {"b": ("a", "input")})
+
+
+@pytest.mark.parametrize("referee", FOREIGN)
+@pytest.mark.parametrize("name", HAND_PICKED)
+def test_other_programs_agree_layer_by_layer(name, referee):
+    """Every hand-picked graph against torch, jax and autograd, wired by each in its own way."""
+    package = referee.split()[0]
+    pytest.importorskip(package, reason=f"{package} is not installed (pip install 'jsma[referees]')")
+    network, x = HAND_PICKED[name]()
+    ours = {name: jacobian.dense(1).reshape(-1, network.features) for name, _, jacobian in network.trace(x[:1])}
+    found = FOREIGN[referee](network, x[0])
+    assert len(found) == (len(ours) if referee.endswith("jacfwd") else 1)
+    for layer, table in found.items():
+        close(ours[layer], table, 1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_graphs_to_torch(seed):
+    """The same values and names of weights; what torch cannot have is refused in one line."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[referees]')")
+    network, x = random_graph(seed)
+    try:
+        module = to_torch(network)
+    except ValueError as error:
+        assert "flat" in str(error).lower()
+        return
+    with torch.no_grad():
+        got = module(torch.from_numpy(x)).numpy()
+    has_softmax = isinstance(list(network.layers.values())[-1], Softmax)
+    close(got, network.probabilities(x) if has_softmax else network.logits(x), 1e-12)
+    assert set(network.parameters()) == {name for name in module.state_dict() if not name.endswith("tracked")}
+    if has_softmax:
+        close(got.sum(axis=1), np.ones(2), 1e-12)
+
+
+@pytest.mark.parametrize("name", HAND_PICKED)
+def test_graphs_are_right_by_every_referee_of_ours(name):
+    network, x = HAND_PICKED[name]()
+    report = check_network(network, x, against=["complex step", "dense", "differences"])
+    assert report.verdict == "right", str(report)
+    assert [row.layer for row in report.rows] == list(network.layers)
+
+
+class ForgetsABranch(Add):
+    """The sum of all branches, the derivative of the first alone."""
+
+    def forward_derivative(self, jacobian, saved):
+        return jacobian[0]
+
+
+class SwapsGradients(Concat):
+    """Backward hands the branches each other's gradients."""
+
+    def backward(self, grad_y, saved):
+        return super().backward(grad_y, saved)[::-1]
+
+
+@pytest.mark.parametrize(("kind", "part"), [(ForgetsABranch, "forward derivative"), (SwapsGradients, "backward")])
+def test_a_wrong_merge_is_named(kind, part):
+    rng = np.random.default_rng(1)
+    network = with_random_weights(Network(
+        {"a": Conv2d(1, 2, 3, 1, 1), "b": Conv2d(1, 2, 1), "m": kind(), "t": Tanh(), "f": Flatten(),
+         "fc": Linear(50 * (1 + (kind is SwapsGradients)), 2)}, (5, 5), {"b": "input", "m": ("a", "b")}), rng)
+    report = check_network(network, rng.normal(size=(2, 5, 5)))
+    assert (report.verdict, report.layer, report.part) == ("wrong", "m", part)
+
+
+class NegativeSlope(LeakyReLU):
+    """Forgets the slope below 0."""
+
+    def forward(self, x):
+        y, slope = super().forward(x)
+        return y, np.where(slope == 1, slope, 0)
+
+
+class NoScale(BatchNorm2d):
+    """The factor of each channel is forgotten."""
+
+    def forward_derivative(self, jacobian, saved):
+        return jacobian
+
+
+class WrongShare(AdaptiveAvgPool2d):
+    """The share of one row too many."""
+
+    def forward_derivative(self, jacobian, saved):
+        return super().forward_derivative(jacobian, (saved[0] - 1, saved[1]))
+
+
+@pytest.mark.parametrize("wrong", [NegativeSlope(0.3), NoScale(3), WrongShare()], ids=lambda layer: type(layer).__name__)
+def test_a_wrong_new_layer_is_named(wrong):
+    rng = np.random.default_rng(2)
+    layers = {"conv": Conv2d(1, 3, 2), "wrong": wrong, "flat": Flatten()}
+    layers["fc"] = Linear(Network(layers, (5, 5)).classes, 2)
+    network = with_random_weights(Network(layers, (5, 5)), rng)
+    report = check_network(network, rng.normal(size=(2, 5, 5)))
+    assert (report.verdict, report.layer, report.part) == ("wrong", "wrong", "forward derivative")

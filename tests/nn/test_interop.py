@@ -59,8 +59,8 @@ def test_the_lenet5_of_the_tutorials(pool, activation, dtype):
     close(network.logits(x), run(module, x[:, None]), TIGHT[dtype])
     close(run(to_torch(network), x[:, None]), run(module, x[:, None]), TIGHT[dtype])
     assert list(network.layers) == ["features.0", "features.1", "features.2", "features.3", "features.4", "features.5",
-                                    "classifier.0", "classifier.1", "classifier.2", "classifier.4", "classifier.5",
-                                    "classifier.6"]
+                                    "classifier.0", "classifier.1", "classifier.2", "classifier.3", "classifier.4",
+                                    "classifier.5", "classifier.6"]
     state = module.state_dict()
     assert list(network.parameters()) == list(state)
     for name, array in network.parameters().items():
@@ -167,7 +167,10 @@ SINGLE = {
     "flatten": (tnn.Flatten(2), "start_dim=2"),
     "flatten to": (tnn.Flatten(1, 2), "end_dim=2"),
     "dropout": (tnn.Dropout(), "call module.eval() first"),
-    "batch norm": (tnn.BatchNorm2d(2), "BatchNorm2d is none of the layers we know"),
+    "batch norm": (tnn.BatchNorm2d(2), "call module.eval() first"),
+    "batch statistics": (tnn.BatchNorm2d(2, track_running_stats=False).eval(), "without running statistics"),
+    "group norm": (tnn.GroupNorm(1, 2), "GroupNorm is none of the layers we know"),
+    "pool to 2": (tnn.AdaptiveAvgPool2d(2), "output_size=2"),
     "subclass": (type("Mine", (tnn.Conv2d,), {})(2, 2, 3), "Mine is none of the layers we know"),
     "half": (tnn.Conv2d(2, 2, 3).half(), "weight must be float32 or float64; got torch.float16"),
     "kernel": (tnn.MaxPool2d((2,)), "kernel_size must be a whole number"),
