@@ -1,7 +1,7 @@
 """Networks whose forward derivative is propagated by hand, layer by layer (Eq. 3 to 6 of Papernot et al. 2016).
 
 Reading order: `layer` (what a layer is), `jacobian` (∂H_k/∂x and its window), `conv`, `pool`, `activation`, `linear`
-(Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`. Branches: `merge` and `graph`.
+(Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`. Branches: `merge`, `graph`, `residual`.
 """
 from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.checking import Report, check_network
@@ -16,9 +16,10 @@ from nn.merge import Add, Concat
 from nn.network import Network
 from nn.normal import BatchNorm1d, BatchNorm2d, Dropout
 from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.residual import ResNet
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = ["ELU", "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat", "Conv2d",
            "Dropout", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network",
-           "ReLU", "Report", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
+           "ReLU", "Report", "ResNet", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
            "from_torch", "load_weights", "save_weights", "to_torch"]

@@ -7,6 +7,8 @@ Read on in `weights`.
 import numpy as np
 from scipy.special import expit, log_softmax
 
+from nn.normal import BatchNorm2d
+
 
 def cross_entropy(logits, labels):
     """The mean of −log softmax(logits)[label] over the batch: logits (B, N), labels (B,) → (loss, ∂loss/∂logits).
@@ -67,6 +69,18 @@ def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, pro
         if progress is not None:
             progress(start + len(chosen), len(images), total / (start + len(chosen)))
     return total / max(len(images), 1)
+
+
+def calibrate(network, images):
+    """Set the statistics of every batch normalisation to mean and variance of what reaches it from `images` (n, …), in
+    the order of the layers, and return the network. Training then leaves them as they are."""
+    value = network.as_input(images)
+    for name, layer in network.layers.items():
+        if isinstance(layer, BatchNorm2d):
+            given = next(given for found, given, _, _ in network.steps(value) if found == name)
+            for key, statistic in (("running_mean", given.mean), ("running_var", given.var)):
+                layer.parameters[key] = statistic(axis=(0, 1, 2)).astype(layer.parameters[key].dtype)
+    return network
 
 
 def accuracy(network, images, labels):

@@ -14,7 +14,8 @@ from attack import craft, mean_distortion, success_rate
 from attack.goals import GOALS, UNTARGETED, reached
 from data import load_mnist, write_idx
 from data.idx import replacing
-from scripts.options import add_data, add_model, distortion, indices, load_network, output_folder, whole
+from scripts.networks import load_network
+from scripts.options import add_data, add_model, distortion, indices, output_folder, whole
 from scripts.progress import Progress
 
 SHOWN = 30
@@ -46,7 +47,7 @@ def arguments(parser):
 
 def run(args):
     """Craft, write the files and print what came of it."""
-    network = load_network(args.weights)
+    network = load_network("lenet", args.weights)
     images, labels = load_mnist(args.split, args.data)
     index = np.arange(min(args.count, len(images))) if args.index is None else np.array(args.index)
     if index.max() >= len(images):

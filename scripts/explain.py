@@ -17,7 +17,8 @@ from data import load_mnist, read_idx
 from data.idx import replacing
 from nn import AndNetwork
 from scripts.explain_page import Story, and_page, page
-from scripts.options import add_data, distortion, load_network, output_file, weights_option, whole
+from scripts.networks import load_network
+from scripts.options import add_data, distortion, output_file, weights_option, whole
 
 SIDE = 28
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, zipfile.BadZipFile)
@@ -54,7 +55,7 @@ def story(args):
     """What the page tells, as a `Story`: the network, the image and every iteration of its crafting, in float64."""
     if args.target is None:
         raise ValueError("--target is missing: the class the attack drives the digit to, 0 to 9")
-    network = load_network(args.weights)
+    network = load_network("lenet", args.weights)
     network.load({name: array.astype(np.float32) for name, array in network.parameters().items()})
     name, image = _digit(args.digit, args.data) if args.image is None else _file(args.image)
     image = image.astype(np.float32).astype(np.float64)  # the page keeps images and weights in float32

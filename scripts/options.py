@@ -6,8 +6,6 @@ import argparse
 import os
 from pathlib import Path
 
-from nn import LeNet, load_weights
-
 
 def cores():
     """How many cores this process may use."""
@@ -58,11 +56,6 @@ def add_model(parser):
     weights_option(parser)
     parser.add_argument("--derivative", choices=["forward", "backward"], default="forward",
                         help="the paper's forward derivative (default), or the faster transposed chain")
-
-
-def load_network(weights):
-    """The LeNet with the weights of the file `weights`, or the shipped one for None."""
-    return LeNet.pretrained() if weights is None else load_weights(weights, LeNet())
 
 
 def output_file(path, option="--out"):

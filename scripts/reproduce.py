@@ -14,7 +14,8 @@ import numpy as np
 from data.idx import replacing
 from scripts.experiment import Setup
 from scripts.experiments import EXPERIMENTS
-from scripts.options import add_data, add_model, cores, load_network, output_folder, whole
+from scripts.networks import load_network
+from scripts.options import add_data, add_model, cores, output_folder, whole
 from scripts.progress import duration
 
 
@@ -38,7 +39,7 @@ def run(args):
     """Run the experiments, write the files and say where they are."""
     begun = time.monotonic()
     folder = output_folder(args.out)
-    setup = Setup(load_network(args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
+    setup = Setup(load_network("lenet", args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
                   tuple(args.answers))
     outcomes, pictures = {}, {}
     try:

@@ -14,7 +14,8 @@ import numpy as np
 
 from data import load_mnist
 from data.idx import replacing
-from scripts.options import add_data, add_model, load_network, output_file, output_folder, whole
+from scripts.networks import load_network
+from scripts.options import add_data, add_model, output_file, output_folder, whole
 from scripts.progress import Progress
 from scripts.survey_figures import FIGURES, over_distortion, over_intensity
 from scripts.survey_page import HEADER, PARTS, draw, page
@@ -78,7 +79,7 @@ def _make(args):
     output_file(args.out)
     images, labels = load_mnist("test", args.data)
     progress = Progress("survey", "pictures")
-    samples = draw(load_network(args.weights), images, labels, args.epsilon, args.theta, args.count, args.seed,
+    samples = draw(load_network("lenet", args.weights), images, labels, args.epsilon, args.theta, args.count, args.seed,
                    args.derivative, progress)
     progress.close()
     survey, html = page(samples)

@@ -1,8 +1,9 @@
-"""Train the paper's LeNet on MNIST and write its weights: `jsma train --out lenet.npz`.
+"""Train a network, the paper's LeNet on MNIST, and write its weights: `jsma train --out lenet.npz`.
 
-In: the IDX files, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss and errors
+In: images, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss and errors
 of every epoch, the weights' SHA-256) and FILE.state.npz, from which --resume goes on after the last finished epoch.
-Recipes: `momentum` (the default), and `paper`, that of the time: plain SGD 0.1, batches of 500, 50,000 + 10,000 digits.
+Recipes: `momentum` (the default), `paper`, that of the time: plain SGD 0.1, batches of 500, 50,000 + 10,000 digits, and
+`residual` for the networks with batch normalisation, whose statistics are taken once, from the first images.
 """
 import hashlib
 import json
@@ -12,31 +13,34 @@ from pathlib import Path
 
 import numpy as np
 
-from data import load_mnist
 from data.idx import replacing
 from nn import LeNet
-from nn.training import SGD, accuracy, train_epoch
+from nn.training import SGD, accuracy, calibrate, train_epoch
 from nn.weights import load_arrays, save_arrays, save_weights
+from scripts.networks import NETWORKS, network_option
 from scripts.options import add_data, whole
 from scripts.progress import Progress, duration
 
+CALIBRATION = 500
 RECIPES = {
     "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 10},
     "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
+    "residual": {"lr": 0.01, "momentum": 0.9, "decay": 0.85, "batch": 64, "epochs": 12},
 }
 
 
 def arguments(parser):
     """Describe the words of `jsma train`."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="where the weights go")
-    parser.add_argument("--recipe", choices=RECIPES, default="momentum", help="default: %(default)s")
-    parser.add_argument("--epochs", type=whole(1), help="default: 10 (paper: 60)")
+    network_option(parser)
+    parser.add_argument("--recipe", choices=RECIPES, help="default: momentum; residual for --network resnet or colour")
+    parser.add_argument("--epochs", type=whole(1), help="default: 10 (paper: 60, residual: 12)")
     parser.add_argument("--seed", type=whole(0), default=0, help="start weights and order of the digits (default: 0)")
     parser.add_argument("--holdout", type=whole(0), default=10_000, metavar="N",
                         help="keep the last N digits of the training file for validation (default: 10,000; 0: train "
                              "on all)")
     parser.add_argument("--output-weights", choices=["random", "zero"], default="random",
-                        help="how the last layer starts (default: random)")
+                        help="how the last layer of the LeNet starts (default: random)")
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
     add_data(parser)
 
@@ -46,11 +50,14 @@ def run(args):
     if args.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz; got {args.out}")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"recipe": args.recipe, **RECIPES[args.recipe], "seed": args.seed, "holdout": args.holdout,
+    recipe = args.recipe or ("momentum" if args.network == "lenet" else "residual")
+    settings = {"recipe": recipe, **RECIPES[recipe], "seed": args.seed, "holdout": args.holdout,
                 "output_weights": args.output_weights}
+    if args.network != "lenet":
+        settings["network"] = args.network
     settings["epochs"] = args.epochs or settings["epochs"]
-    sets = _load(args.data, args.holdout)
-    network = LeNet(args.seed, args.output_weights)
+    sets = _load(NETWORKS[args.network].images, args.data, args.holdout)
+    network = _new(args, sets["train"][0][:CALIBRATION])
     optimizer = SGD(network, settings["lr"], settings["momentum"])
     record = {"command": _command(settings), "settings": settings, "epochs": []}
     state = args.out.with_suffix(".state.npz")
@@ -65,11 +72,11 @@ def run(args):
             _save(args.out, state, record, network, optimizer)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{len(record['epochs'])} epochs are kept; go on with --resume") from None
-    print(f"{args.out}: {100 - record['epochs'][-1]['test_error']:.2f} % of the test digits are read correctly")
+    print(f"{args.out}: {100 - record['epochs'][-1]['test_error']:.2f} % of the test images are read correctly")
 
 
 def _epoch(network, optimizer, sets, settings, epoch):
-    begun, progress = time.monotonic(), Progress(f"epoch {epoch + 1}", "digits")
+    begun, progress = time.monotonic(), Progress(f"epoch {epoch + 1}", "images")
     optimizer.lr = settings["lr"] * settings["decay"] ** epoch
     loss = train_epoch(network, *sets["train"], optimizer, settings["batch"], settings["seed"], epoch,
                        lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"))
@@ -83,13 +90,20 @@ def _epoch(network, optimizer, sets, settings, epoch):
     return {"loss": loss, **errors}
 
 
-def _load(directory, holdout):
-    images, labels = (np.concatenate(parts) for parts in zip(load_mnist("train", directory),
-                                                             load_mnist("validation", directory)))
+def _new(args, images):
+    if args.network == "lenet":
+        return LeNet(args.seed, args.output_weights)
+    if args.output_weights != "random":
+        raise ValueError("--output-weights is for the LeNet")
+    return calibrate(NETWORKS[args.network].new(args.seed), images)
+
+
+def _load(load, directory, holdout):
+    images, labels = (np.concatenate(parts) for parts in zip(load("train", directory), load("validation", directory)))
     if holdout >= len(images):
-        raise ValueError(f"--holdout must be below the {len(images)} training digits; got {holdout}")
+        raise ValueError(f"--holdout must be below the {len(images)} training images; got {holdout}")
     border = len(images) - holdout
-    sets = {"train": (images[:border], labels[:border]), "test": load_mnist("test", directory)}
+    sets = {"train": (images[:border], labels[:border]), "test": load("test", directory)}
     return {**sets, "validation": (images[border:], labels[border:])} if holdout else sets
 
 
@@ -117,13 +131,16 @@ def _restore(record, state, settings, network, optimizer):
         key = different[0]
         raise ValueError(f"--resume: {record} was begun with {key} = {old.get(key)}, not {settings[key]}")
     shapes = {name: array.shape for name, array in network.parameters().items()}
-    arrays = load_arrays(state, {**shapes, "epoch": (), **{f"velocity.{name}": shapes[name] for name in shapes}})
+    moving = optimizer.velocity
+    arrays = load_arrays(state, {**shapes, "epoch": (), **{f"velocity.{name}": shapes[name] for name in moving}})
     network.load({name: arrays[name] for name in shapes})
-    optimizer.velocity = {name: arrays[f"velocity.{name}"] for name in shapes}
+    optimizer.velocity = {name: arrays[f"velocity.{name}"] for name in moving}
     return history[:int(arrays["epoch"])]
 
 
 def _command(settings):
-    return shlex.join(["jsma", "train", "--recipe", settings["recipe"], "--epochs", str(settings["epochs"]),
+    network = ["--network", settings["network"]] if "network" in settings else []
+    return shlex.join(["jsma", "train", *network, "--recipe", settings["recipe"], "--epochs", str(settings["epochs"]),
                        "--seed", str(settings["seed"]), "--holdout", str(settings["holdout"]),
-                       "--output-weights", settings["output_weights"], "--out", "lenet.npz"])
+                       "--output-weights", settings["output_weights"], "--out",
+                       f"{settings.get('network', 'lenet')}.npz"])

@@ -1,6 +1,6 @@
 """Is every derivative of the network right? `jsma verify` checks it layer by layer on real digits.
 
-In: weights (default: the shipped LeNet), digits, referees. Out: a verdict, a row a layer, for a mistake the
+In: a network and weights (default: the shipped LeNet), digits, referees. Out: a verdict, a row a layer, for a mistake the
 worst entry and its likely cause. Exit status 0 right, 1 wrong, 2 could not check.
 """
 import json
@@ -8,19 +8,20 @@ import sys
 
 import numpy as np
 
-from data import load_mnist
 from nn import check_network
 from nn.checking import OWN
 from nn.foreign import FOREIGN
-from scripts.options import add_data, indices, load_network, weights_option
+from scripts.networks import NETWORKS, load_network, network_option
+from scripts.options import add_data, indices, weights_option
 
 
 def arguments(parser):
     """Describe the words of `jsma verify`."""
+    network_option(parser)
     weights_option(parser)
     parser.add_argument("--against", default="complex step,dense", metavar="A,B,…",
                         help=f"referees: {', '.join((*OWN, *FOREIGN))}, or 'all' (default: complex step,dense)")
-    parser.add_argument("--digits", type=indices, default=[0], metavar="I,J,…", help="test digits, from 0 (default: 0)")
+    parser.add_argument("--digits", type=indices, default=[0], metavar="I,J,…", help="test images, from 0 (default: 0)")
     parser.add_argument("--dtype", choices=["float64", "float32"], default="float64", help="default: float64")
     parser.add_argument("--nudge", action="store_true", help="move the digits off their ties first")
     parser.add_argument("--json", action="store_true", help="print the reports as JSON")
@@ -29,9 +30,9 @@ def arguments(parser):
 
 def run(args):
     """Check each digit; print the reports and return the exit status of the worst."""
-    network = load_network(args.weights)
+    network = load_network(args.network, args.weights)
     network.load({name: array.astype(args.dtype) for name, array in network.parameters().items()})
-    images, _ = load_mnist("test", args.data)
+    images, _ = NETWORKS[args.network].images("test", args.data)
     if max(args.digits) >= len(images):
         raise ValueError(f"--digits must lie in 0..{len(images) - 1}; got {max(args.digits)}")
     against = [*OWN, *FOREIGN] if args.against == "all" else [name.strip() for name in args.against.split(",")]
@@ -40,7 +41,7 @@ def run(args):
         chosen = images[[digit, *(n for n in args.digits if n != digit)][:4]].astype(np.dtype(args.dtype))
         reports.append(check_network(network, chosen, against=against, nudge=args.nudge))
         if not args.json:
-            print(f"test digit {digit}: {reports[-1]}")
+            print(f"test {'picture' if args.network == 'colour' else 'digit'} {digit}: {reports[-1]}")
     if args.json:
         json.dump([{"digit": digit, **report.to_dict()} for digit, report in zip(args.digits, reports)], sys.stdout,
                   indent=1, ensure_ascii=False)

@@ -1,0 +1,46 @@
+"""The networks that commands know by name (--network), each with the images it is for.
+
+In: a name, a weights file or none, a split. Out: a `Network`, images and labels. `lenet` is the paper's; `resnet` reads the
+same digits with residual blocks; `colour` is the same architecture for 32×32 pictures of coloured shapes, which are drawn
+from a seed (`data.shapes`).
+"""
+from functools import partial
+from typing import Callable, NamedTuple
+
+from data import load_mnist, shapes
+from nn import LeNet, ResNet, load_weights
+
+COLOUR = (3, 32, 32)
+SPLITS = {"train": (30_000, 0), "validation": (2_000, 1), "test": (2_000, 2)}  # pictures and seed of each
+
+
+class Known(NamedTuple):
+    """`new(seed)` makes the network, `pretrained()` the shipped one, `images(split, directory)` → (images, labels)."""
+    new: Callable
+    pretrained: Callable
+    images: Callable
+
+
+def _coloured(split, directory=None):
+    if directory is not None:
+        raise ValueError(f"--data is for MNIST; the pictures of --network colour are drawn from a seed; got {directory}")
+    return shapes(*SPLITS[split])
+
+
+NETWORKS = {
+    "lenet": Known(LeNet, LeNet.pretrained, load_mnist),
+    "resnet": Known(ResNet, ResNet.pretrained, load_mnist),
+    "colour": Known(partial(ResNet, image=COLOUR), partial(ResNet.pretrained, COLOUR), _coloured),
+}
+
+
+def network_option(parser):
+    """The option --network."""
+    parser.add_argument("--network", choices=NETWORKS, default="lenet",
+                        help="lenet (default), resnet (the same digits) or colour (32×32 pictures of coloured shapes)")
+
+
+def load_network(name, weights):
+    """The network `name` with the weights of the file `weights`, or the shipped one for None."""
+    known = NETWORKS[name]
+    return known.pretrained() if weights is None else load_weights(weights, known.new())
