@@ -97,20 +97,21 @@ def _agreement(rows, referees):
 
 def _table(rows, referees):
     """A line a layer; under each referee the largest error, absolute and relative to the largest entry."""
+    wide = max(10, *(len(row.layer) for row in rows))
     for begun in range(0, max(len(referees), 1), ACROSS):
         some = referees[begun:begun + ACROSS]
-        yield _line("layer", f"{'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6}", some, begun)
+        yield _line("layer".ljust(wide), f"{'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6}", some, begun)
         if some:
-            yield _line("", " " * 38, [f"{'abs':>7}  {'rel':>7}"] * len(some), begun)
+            yield _line(" " * wide, " " * 38, [f"{'abs':>7}  {'rel':>7}"] * len(some), begun)
         for row in rows:
             errors = (row.errors.get(name) for name in some)
-            yield _line(row.layer, f"{'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} "
+            yield _line(row.layer.ljust(wide), f"{'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} "
                         f"{row.ties:6}", [f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else "–"
                                           for error in errors], begun)
 
 
 def _line(layer, about, cells, begun):
-    return " ".join([f"{layer:10}", *([] if begun else [about]), *(f"{cell:>17}" for cell in cells)]).rstrip()
+    return " ".join([layer, *([] if begun else [about]), *(f"{cell:>17}" for cell in cells)]).rstrip()
 
 
 def _ties(rows):
