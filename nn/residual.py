@@ -28,6 +28,8 @@ class ResNet(Network):
     """
 
     def __init__(self, seed=0, image=(1, 28, 28), classes=10, width=16):
+        if len(image) != 3:
+            raise ValueError(f"image must be (channels, height, width); got {image}")
         rng = np.random.default_rng(seed)
         width = count(width, "width")
         layers = {**_conv("", 1, image[0], width, 2, rng), "relu1": ReLU()}
