@@ -1,9 +1,11 @@
 """Networks to and from PyTorch, weights included, so that other people's networks can be verified and attacked.
 
-In: a `torch.nn.Sequential`, or a module whose layers run in order, and the shape of its input. Out: a `Network` that
-has been held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names
-out. PyTorch is imported only when one of the two is called. Read on in `attack.model`.
+In: a `torch.nn.Module` of the layers we know, branches included, and the shape of its input. Out: a `Network` that has been
+held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names out. PyTorch is imported only when one of the two is called. Read on in `attack.model`.
 """
+import functools
+import operator
+
 import numpy as np
 
 from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
@@ -13,22 +15,21 @@ from nn.layer import Merge
 from nn.linear import Flatten, Linear
 from nn.merge import Add
 from nn.network import Network
-from nn.normal import BatchNorm1d, BatchNorm2d, Dropout
+from nn.normal import BatchNorm2d, Dropout
 from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.tracing import KNOWN, traced
 
-KNOWN = ("Conv2d, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Linear, Flatten, Tanh, Sigmoid, ReLU, LeakyReLU, ELU, "
-         "Softplus, Softmax, BatchNorm1d, BatchNorm2d, Identity, Dropout")
 AGREEMENT = 1e-9
 SMOOTH = 40  # beyond this Softplus is the identity in torch: below float64's precision
 
 
 def from_torch(module, input_shape):
-    """The `Network` of a `torch.nn.Module` whose layers run one after the other.
+    """The `Network` of a `torch.nn.Module` that is made of layers we know.
 
     Args:
-        module: a `torch.nn.Sequential`, nested or not, or a module that runs its children in the order of
-            `named_children()`, each once, and does nothing else. Layers: those of `KNOWN`; batch normalisation and
-            Dropout after `module.eval()`; Identity is left out.
+        module: a `torch.nn.Sequential`, or any module that `torch.fx` can follow: its layers and functions are those of
+            `nn.tracing.KNOWN`, sums and concatenations of branches. Batch normalisation and Dropout after
+            `module.eval()`; Identity is left out.
         input_shape: (M,), (height, width) or (channels, height, width), of one sample.
 
     Returns:
@@ -38,26 +39,13 @@ def from_torch(module, input_shape):
     Raises:
         TypeError: a layer of another type, weights of another type.
         ValueError: an option that our layers do not have; an input that does not fit; or the module, run on random
-            input in float64, gives other values than the network (say, for a functional call in its `forward`).
-            Each is one line and names the layer.
+            input in float64, gives other values than the network. Each is one line and names the layer.
     """
     import torch
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}")
-    layers, flat = {}, np.size(input_shape) == 1
-    for path, child in _leaves(module):
-        try:
-            layer = _from_torch(child, flat)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"layer {path!r}: {error}") from None
-        if layer is not None:
-            layers[path] = layer
-        flat = flat or isinstance(layer, Flatten)
-    try:
-        network = Network(layers, input_shape)
-    except ValueError as error:
-        hint = "" if type(module) is torch.nn.Sequential else f" ({_order(module)})"
-        raise ValueError(f"{error}{hint}") from None
+    layers, inputs = traced(module, np.size(input_shape) == 1)
+    network = Network(layers, input_shape, inputs)
     _compare(module, network)
     return network
 
@@ -95,7 +83,8 @@ def to_torch(network):
     model.eval()
     if not network.is_chain:
         return _joined(model, network)
-    if [path for path, _ in _leaves(model)] != list(network.layers):
+    leaves = [path for path, child in model.named_modules() if not list(child.children()) and path]
+    if leaves != list(network.layers):
         raise ValueError(f"layer names must nest in their own order; got {', '.join(network.layers)}")
     return model
 
@@ -108,104 +97,13 @@ def _joined(model, network):
     for name, layer in network.layers.items():
         given = given_to(network.inputs[name], found)
         if isinstance(layer, Add):
-            found[name] = graph.call_function(sum, (given,))
+            found[name] = functools.reduce(lambda a, b: graph.call_function(operator.add, (a, b)), given)
         elif isinstance(layer, Merge):
             found[name] = graph.call_function(torch.cat, (given, 1))
         else:
             found[name] = graph.call_module(name, (given,))
     graph.output(found[name])
     return torch.fx.GraphModule(model, graph).eval()
-
-
-def _leaves(module):
-    """(dotted path, layer) of all modules without children, in order; one that stands twice comes twice."""
-    import torch
-    for path, child in module.named_modules(remove_duplicate=False):
-        if path and not list(child.children()) and type(child) is not torch.nn.Sequential:
-            yield path, child
-
-
-def _order(module):
-    return (f"the layers of {type(module).__name__} are taken once each, in the order of named_children(); what "
-            "forward() does beside them, as F.relu, is not seen")
-
-
-def _from_torch(module, flat):
-    """Our layer for one of torch's, None for one that does nothing; `flat` says whether its input is (B, M)."""
-    from torch import nn
-    kind = type(module)
-    simple = {nn.Tanh: (Tanh,), nn.Sigmoid: (Sigmoid,), nn.ReLU: (ReLU,), nn.LeakyReLU: (LeakyReLU, "negative_slope"),
-              nn.ELU: (ELU, "alpha"), nn.Softplus: (Softplus, "beta")}
-    if kind in simple:
-        ours, *options = simple[kind]
-        return ours(*(getattr(module, option) for option in options))
-    if kind is nn.Identity:
-        return None
-    if kind in (nn.Dropout, nn.Dropout2d):
-        if module.training and module.p > 0:
-            raise ValueError(f"{kind.__name__} is random while training; call module.eval() first")
-        return Dropout(module.p)
-    if kind in (nn.BatchNorm1d, nn.BatchNorm2d):
-        if module.training or module.running_mean is None:
-            raise ValueError(f"{kind.__name__} depends on the batch while training or without running statistics; "
-                             "call module.eval() first")
-        return _weighted((BatchNorm1d if flat else BatchNorm2d)(module.num_features, module.eps), module)
-    if kind is nn.AdaptiveAvgPool2d:
-        _only(module, output_size=[1, (1, 1)])
-        return AdaptiveAvgPool2d()
-    if kind is nn.Conv2d:
-        _only(module, dilation=[(1, 1)], groups=[1], padding_mode=["zeros"])
-        return _weighted(Conv2d(module.in_channels, module.out_channels, module.kernel_size, module.stride,
-                                _padding(module), bias=module.bias is not None), module)
-    if kind is nn.Linear:
-        return _weighted(Linear(module.in_features, module.out_features, bias=module.bias is not None), module)
-    if kind is nn.MaxPool2d:
-        _only(module, padding=[0, (0, 0)], dilation=[1, (1, 1)], ceil_mode=[False], return_indices=[False])
-        return MaxPool2d(module.kernel_size, module.stride)
-    if kind is nn.AvgPool2d:
-        _only(module, padding=[0, (0, 0)], ceil_mode=[False], divisor_override=[None])
-        return AvgPool2d(module.kernel_size, module.stride)
-    if kind is nn.Flatten:
-        _only(module, start_dim=[1], end_dim=[-1])
-        return Flatten()
-    if kind is nn.Softmax:
-        _only(module, dim=[1, -1] if flat else [1])
-        return Softmax()
-    raise TypeError(f"{kind.__name__} is none of the layers we know ({KNOWN})")
-
-
-def _only(module, **allowed):
-    """ValueError unless each option of `module` has one of the values allowed for it."""
-    for option, values in allowed.items():
-        found = getattr(module, option)
-        if found not in values:
-            wanted = " or ".join(map(repr, values))
-            raise ValueError(f"{type(module).__name__} with {option}={found!r} is not supported, only {wanted}")
-
-
-def _padding(module):
-    """A Conv2d's padding in numbers; "same" is the same on both sides for odd kernels only."""
-    if module.padding == "valid":
-        return 0
-    if module.padding != "same":
-        return module.padding
-    if any(k % 2 == 0 for k in module.kernel_size):
-        raise ValueError(f"Conv2d with padding='same' is supported for odd kernels only; got {module.kernel_size}")
-    return tuple(k // 2 for k in module.kernel_size)
-
-
-def _weighted(layer, module):
-    """`layer` with copies of the module's weights."""
-    import torch
-    given = {key: getattr(module, key) for key in layer.parameters}
-    for key in (key for key, tensor in given.items() if tensor is not None):
-        tensor = given[key].detach().cpu()
-        if tensor.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{key} must be float32 or float64; got {tensor.dtype}")
-        layer.parameters[key] = np.array(tensor.numpy(), order="C")
-        if not np.isfinite(layer.parameters[key]).all():
-            raise ValueError(f"{key} has NaN or infinite values")
-    return layer
 
 
 def _compare(module, network):
@@ -233,7 +131,7 @@ def _compare(module, network):
     got = value.transpose(0, 3, 1, 2).reshape(expected.shape if expected.size == value.size else -1)
     off = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
     if not off <= AGREEMENT * np.abs(expected).max():
-        raise ValueError(f"module(x) and its layers run in order disagree, by up to {off:.2g}: {_order(module)}")
+        raise ValueError(f"module(x) and the layers found in it disagree, by up to {off:.2g}")
 
 
 def _to_torch(name, layer, flat):

@@ -18,7 +18,7 @@ from nn.normal import BatchNorm2d
 from nn.pool import AdaptiveAvgPool2d
 from nn.weights import load_weights
 
-SHIPPED = {(1, 28, 28): "resnet.npz", (3, 32, 32): "colour.npz"}
+SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}  # image: (weights, width)
 
 
 class ResNet(Network):
@@ -45,7 +45,8 @@ class ResNet(Network):
         """The shipped weights for MNIST, or for the coloured shapes of `data.shapes` with `image` = (3, 32, 32)."""
         if tuple(image) not in SHIPPED:
             raise ValueError(f"image must be one of {', '.join(map(str, SHIPPED))}; got {image}")
-        return load_weights(Path(__file__).parent / "pretrained" / SHIPPED[tuple(image)], cls(image=tuple(image)))
+        file, width = SHIPPED[tuple(image)]
+        return load_weights(Path(__file__).parent / "pretrained" / file, cls(image=tuple(image), width=width))
 
 
 def _conv(prefix, number, into, out, stride, rng):

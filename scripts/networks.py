@@ -7,7 +7,7 @@ from a seed (`data.shapes`).
 from functools import partial
 from typing import Callable, NamedTuple
 
-from data import load_mnist, shapes
+from data import draw_shapes, load_mnist
 from nn import LeNet, ResNet, load_weights
 
 COLOUR = (3, 32, 32)
@@ -24,13 +24,13 @@ class Known(NamedTuple):
 def _coloured(split, directory=None):
     if directory is not None:
         raise ValueError(f"--data is for MNIST; the pictures of --network colour are drawn from a seed; got {directory}")
-    return shapes(*SPLITS[split])
+    return draw_shapes(*SPLITS[split])
 
 
 NETWORKS = {
     "lenet": Known(LeNet, LeNet.pretrained, load_mnist),
     "resnet": Known(ResNet, ResNet.pretrained, load_mnist),
-    "colour": Known(partial(ResNet, image=COLOUR), partial(ResNet.pretrained, COLOUR), _coloured),
+    "colour": Known(partial(ResNet, image=COLOUR, width=8), partial(ResNet.pretrained, COLOUR), _coloured),
 }
 
 
