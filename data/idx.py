@@ -45,18 +45,14 @@ def read_idx(path):
 
     Raises FileNotFoundError for a missing file and `IdxError` for everything that is no sound IDX file.
     """
-    path = Path(path)
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise IdxError(f"{path}: expected a file, found a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}")
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        zipped = file.read(2) == GZIP
-        file.seek(0)
-        try:
-            return _read(path, gzip.GzipFile(fileobj=file) if zipped else file, size, zipped)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise IdxError(f"{path}: damaged or truncated gzip stream: expected it whole, found: {error}") from error
+    with _opened(path) as (path, stream, size, zipped):
+        return _read(path, stream, size, zipped)
+
+
+def read_header(path):
+    """What the IDX file `path` claims to hold, as (type, shape), without reading its numbers; errors as in `read_idx`."""
+    with _opened(path) as (path, stream, size, zipped):
+        return _read_header(path, stream)
 
 
 def write_idx(path, array):
@@ -92,6 +88,23 @@ def encode(array):
     header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
     big_endian = array.astype(array.dtype.newbyteorder(">"), copy=False)
     return header, memoryview(big_endian.reshape(-1).view(np.uint8))
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """The file `path` as (path, stream of its uncompressed bytes, its size on disk, is it zipped)."""
+    path = Path(path)
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise IdxError(f"{path}: expected a file, found a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}")
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        zipped = file.read(2) == GZIP
+        file.seek(0)
+        try:
+            yield path, gzip.GzipFile(fileobj=file) if zipped else file, size, zipped
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise IdxError(f"{path}: damaged or truncated gzip stream: expected it whole, found: {error}") from error
 
 
 def _read(path, stream, size, zipped):

@@ -4,7 +4,6 @@ In: the network (the shipped LeNet), the shipped MNIST. Out, in FOLDER: `report.
 `results.json` (every number), `figN.png` and `figN.npz` (the figures and the arrays they show). With `--scale full` the
 samples are crafted in shards below FOLDER/runs: started again after whatever stopped it, it goes on from there.
 """
-import json
 import platform
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from scripts.experiment import Setup
 from scripts.experiments import EXPERIMENTS
 from scripts.options import add_data, add_model, cores, load_network, output_folder, whole
 from scripts.progress import duration
+from scripts.words import as_json, visible
 
 
 def arguments(parser):
@@ -76,23 +76,14 @@ def _write(folder, outcomes, about, pictures):
         name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}
         for name, outcome in outcomes.items()}}
     with replacing(folder / "results.json") as file:
-        file.write((json.dumps(_finite(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write(as_json(results).encode())
     with replacing(folder / "report.html") as file:
         file.write(page(outcomes, about, pictures, EXPERIMENTS).encode())
-
-
-def _finite(value):
-    """The same with None for NaN and infinities, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _about(args, seconds):
     size = ("the paper's" if args.scale == "full" else f"small, {args.digits} digits of each set, nine samples each: the "
             "paper has up to 10,000; the intervals say what that leaves open")
-    return {"network": str(args.weights or "the shipped LeNet"), "digits": str(args.data or "the shipped MNIST"),
+    return {"network": visible(args.weights or "the shipped LeNet"), "digits": visible(args.data or "the shipped MNIST"),
             "derivative": args.derivative, "size": size, "time": duration(seconds), "python": platform.python_version(),
             "numpy": np.__version__}

@@ -5,7 +5,6 @@ In: the network and digits (make), or the answer files that the page wrote (anal
 `fig16.png`, `fig17.png` and `results.json` with the paper's values beside ours. Only what the files hold is counted.
 """
 import argparse
-import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from scripts.options import add_data, add_model, load_network, output_file, outp
 from scripts.progress import Progress
 from scripts.survey_figures import FIGURES, over_distortion, over_intensity
 from scripts.survey_page import HEADER, PARTS, draw, page
+from scripts.words import as_json, visible
 
 LINE = 400  # bytes, several times the longest answer
 FORMS = (  # of the columns: what is expected, its form and how it is read
@@ -93,7 +93,7 @@ def _analyse(args):
     folder = output_folder(args.out)
     from scripts.figures import save_png  # matplotlib starts slowly: only where something is drawn
 
-    results = {"files": [_visible(path) for path in args.files]}
+    results = {"files": [visible(path) for path in args.files]}
     for name, outcome in outcomes.items():
         save_png(FIGURES[name](outcome.arrays), folder / f"{name}.png")
         results[name] = {**outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}
@@ -101,7 +101,7 @@ def _analyse(args):
             why = f" ({row.why})" if row.why else ""
             print(f"{name}: {row.claim}: paper {row.paper}, ours {row.ours}, {row.verdict}{why}")
     with replacing(folder / "results.json") as file:
-        file.write((json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write(as_json(results).encode())
     none = "" if args.files else "; no answers: the paper's values only"
     print(f"fig16.png, fig17.png and results.json are in {folder}{none}")
 
@@ -131,7 +131,7 @@ def read_answers(files):
     answers, given, shown = [], {}, {}
     for path in files:
         lines = _lines(Path(path))
-        place, header = next(lines, (f"{_visible(path)}: line 1", None))
+        place, header = next(lines, (f"{visible(path)}: line 1", None))
         if header != HEADER:
             _refuse(place, f"the header {HEADER!r}", "an empty file" if header is None else _short(header))
         before = len(answers)
@@ -139,7 +139,7 @@ def read_answers(files):
             answer = _answer(place, line)
             answers.append(answer)
             if answer.survey != answers[0].survey:
-                _refuse(place, f"the survey {answers[0].survey}, as in {_visible(files[0])}", answer.survey)
+                _refuse(place, f"the survey {answers[0].survey}, as in {visible(files[0])}", answer.survey)
             known, first = shown.setdefault(answer.sample, (answer[3:9], place))
             if known != answer[3:9]:
                 _refuse(place, f"sample {answer.sample} as it is in {first}", _short(line))
@@ -156,10 +156,10 @@ def read_answers(files):
 def _lines(path):
     """Yields (file and line number as text, the line), without empty lines."""
     if path.exists() and not path.is_file():
-        raise ValueError(f"{_visible(path)}: expected a file of answers, found a folder or device")
+        raise ValueError(f"{visible(path)}: expected a file of answers, found a folder or device")
     with open(path, "rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(LINE + 1), b""), 1):
-            place = f"{_visible(path)}: line {number}"
+            place = f"{visible(path)}: line {number}"
             if len(line) > LINE:
                 _refuse(place, f"{LINE} bytes at most", f"more, beginning with {line[:20]!r}")
             try:
@@ -214,8 +214,3 @@ def _refuse(place, expected, found):
 
 def _short(text):
     return ascii(text if len(text) <= 60 else f"{text[:57]}...")
-
-
-def _visible(path):
-    """A path as text that a terminal and a JSON file can take."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))

@@ -98,7 +98,7 @@ def _save(out, state, record, network, optimizer):
     save_weights(out.with_suffix(".tmp.npz"), network)
     digest = hashlib.sha256(out.with_suffix(".tmp.npz").read_bytes()).hexdigest()
     with replacing(out.with_suffix(".json")) as file:
-        file.write((json.dumps({**record, "sha256": digest}, indent=1) + "\n").encode())
+        file.write(as_json({**record, "sha256": digest}).encode())
     save_arrays(state, {**network.parameters(), "epoch": np.float64(len(record["epochs"])),
                         **{f"velocity.{name}": array for name, array in optimizer.velocity.items()}})
     out.with_suffix(".tmp.npz").replace(out)
