@@ -37,16 +37,18 @@ class IdxError(ValueError):
     """An unsound file: one line with the file, the offset, what was expected and what was found."""
 
 
-def read_idx(path):
+def read_idx(path, most=None):
     """Read the IDX file `path`, plain or gzipped (told by its first two bytes, not by its name).
 
-    Returns a new array of the file's shape (rank 0 to 32) in native byte order: uint8, int8, int16, int32, float32
-    or float64. Memory beside the result is about one MiB.
+    most: read only so many numbers, the file's first, and leave the rest of a gzip stream alone.
+
+    Returns a new array of the file's shape (rank 0 to 32; with `most`, flat) in native byte order: uint8, int8, int16,
+    int32, float32 or float64. Memory beside the result is about one MiB.
 
     Raises FileNotFoundError for a missing file and `IdxError` for everything that is no sound IDX file.
     """
     with _opened(path) as (path, stream, size, zipped):
-        return _read(path, stream, size, zipped)
+        return _read(path, stream, size, zipped, most)
 
 
 def read_header(path):
@@ -107,7 +109,7 @@ def _opened(path):
             raise IdxError(f"{path}: damaged or truncated gzip stream: expected it whole, found: {error}") from error
 
 
-def _read(path, stream, size, zipped):
+def _read(path, stream, size, zipped, most):
     dtype, shape = _read_header(path, stream)
     start = 4 + 4 * len(shape)
     end = start + math.prod(shape) * dtype.itemsize
@@ -119,7 +121,7 @@ def _read(path, stream, size, zipped):
         raise IdxError(f"{path}: body too {'short' if size < end else 'long'}: expected {claim}, "
                        f"found a file of {size} bytes")
     try:
-        array = np.empty(shape, dtype)
+        array = np.empty(shape if most is None else min(most, math.prod(shape)), dtype)
     except (MemoryError, ValueError) as error:
         raise IdxError(f"{path}: expected {claim}, found no memory for it ({error})") from error
     left = memoryview(array.reshape(-1).view(np.uint8))
@@ -128,7 +130,7 @@ def _read(path, stream, size, zipped):
         if not count:
             raise IdxError(f"{path}: body too short: expected {claim}, found the end at {end - len(left)}")
         left = left[count:]
-    if stream.read(1):
+    if most is None and stream.read(1):
         raise IdxError(f"{path}: body too long: expected {claim}, found more bytes")
     return array.byteswap(inplace=True) if sys.byteorder == "little" else array
 

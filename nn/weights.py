@@ -9,15 +9,16 @@ import os
 import warnings
 import zipfile
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
 HEADER = 1 << 14  # bytes: NumPy's own headers have 128
-CHUNK = 1 << 20
-SPARE = 1 << 28  # bytes that a file may have beside its numbers
-SPARE_MEMBERS = 64  # names beyond the network's that are still told
+CHUNK = 1 << 20  # bytes
+LARGE = 1 << 28  # bytes that a file may have beside the numbers that are wanted
+SPARE = 64  # members beyond those that are wanted, whose names are still told
 
 
 class WeightsError(ValueError):
@@ -67,18 +68,36 @@ def load_arrays(path, shapes):
     Each array's header is held against `shapes` before its values are read, so a file cannot ask for memory.
     """
     path = Path(path)
+    with open_npz(path, len(shapes) + SPARE, sum(8 * math.prod(shape) for shape in shapes.values())) as archive:
+        _check_names(path, archive.namelist(), [f"{name}.npy" for name in shapes])
+        return {name: _read(path, archive, name, shape) for name, shape in shapes.items()}
+
+
+@contextmanager
+def open_npz(path, members, size=0):
+    """The zip archive `path`, for reading, after all checks that keep it from asking for memory or a hang.
+
+    members: how many it may have; size: how many bytes beside `LARGE`. Stored and deflated members only, as NumPy
+    writes them. `WeightsError` for anything else, and for what goes wrong while it is read.
+    """
     if path.exists() and not path.is_file():
         raise WeightsError(f"{path}: expected a .npz file, found a folder, device or pipe")
     with open(path, "rb") as file:
-        _check_size(path, file, shapes)
+        found = os.fstat(file.fileno()).st_size
+        if found > LARGE + size:
+            raise WeightsError(f"{path}: expected {LARGE + size:,} bytes at most; found {found:,}")
+        if sum(part.count(b"PK\1\2") for part in iter(lambda: file.read(CHUNK), b"")) > members:
+            raise WeightsError(f"{path}: expected {members} members at most; found more")  # a table takes ten times itself
         try:
-            with zipfile.ZipFile(file) as archive, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy's, of headers that need a second look
-                _check_members(path, archive.infolist(), [f"{name}.npy" for name in shapes])
-                return {name: _read(path, archive, name, shape) for name, shape in shapes.items()}
+            with zipfile.ZipFile(file) as archive:
+                for member in archive.infolist():
+                    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                        raise WeightsError(f"{path}: {member.filename!r} must be stored or deflated, as NumPy writes it; "
+                                           f"got the method {member.compress_type}")
+                yield archive
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError,
                 UnicodeDecodeError) as error:
-            raise WeightsError(f"{path}: not a readable .npz file ({error})") from None
+            raise WeightsError(f"{path}: not a readable .npz file of NumPy ({error})") from None
 
 
 def array_header(stream):
@@ -87,31 +106,19 @@ def array_header(stream):
     try:
         version = npy.read_magic(start)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        return (*read(start), start.tell())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that need a second look
+            return (*read(start), start.tell())
     except Exception as error:  # NumPy evaluates the header as Python text, which fails in many ways
         raise ValueError(f"not a NumPy array ({' '.join(str(error).split())})") from None
 
 
-def _check_size(path, file, shapes):
-    """Before the archive's table is read, which takes ten times the memory of its bytes."""
-    size, most = os.fstat(file.fileno()).st_size, SPARE + sum(8 * math.prod(shape) for shape in shapes.values())
-    if size > most:
-        raise WeightsError(f"{path}: expected {most:,} bytes at most; found {size:,}")
-    if sum(part.count(b"PK\1\2") for part in iter(lambda: file.read(CHUNK), b"")) > len(shapes) + SPARE_MEMBERS:
-        raise WeightsError(f"{path}: expected the {len(shapes)} arrays of the network; found a zip archive of many more")
-
-
-def _check_members(path, members, wanted):
-    names = [member.filename for member in members]
+def _check_names(path, names, wanted):
     missing, unknown = sorted(set(wanted) - set(names)), sorted(set(names) - set(wanted))
     if missing or unknown or len(names) != len(set(names)):
         said = [f"{word} {', '.join(map(repr, some[:5]))}"
                 for word, some in (("missing", missing), ("unknown", unknown)) if some] or ["a name stands twice"]
         raise WeightsError(f"{path}: expected the members {', '.join(wanted)}; {'; '.join(said)}")
-    for member in members:
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise WeightsError(f"{path}: {member.filename} must be stored or deflated, as NumPy writes it; "
-                               f"got the method {member.compress_type}")
 
 
 def _read(path, archive, name, shape):
@@ -126,7 +133,8 @@ def _read(path, archive, name, shape):
         raise WeightsError(f"{path}: {name} must be float32 or float64; got {dtype}")
     if found != tuple(shape):
         raise WeightsError(f"{path}: {name} must have the shape {tuple(shape)}; got {found}")
-    with archive.open(f"{name}.npy") as member:
+    with archive.open(f"{name}.npy") as member, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             array = npy.read_array(member, allow_pickle=False)
         except ValueError as error:

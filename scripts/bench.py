@@ -34,17 +34,24 @@ def arguments(parser):
 
 def run(args):
     """Measure, print the table."""
-    if args.checks:
-        print(checks.text(checks.table(load_mnist("test")[0][:4])))
-        return
     if args.json:
         output_file(args.json, "--json")
     about = machine(PACKAGES)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers, about[SPEED]))
+    if args.checks:
+        rows = list(_checks())
+    else:
+        rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers, about[SPEED]))
     if args.json:
         with replacing(args.json) as file:
             file.write(as_json({"machine": about, "rows": rows}).encode())
+
+
+def _checks():
+    rows = checks.table(load_mnist("test")[0][:4])
+    print(checks.text(rows))
+    for row in rows:
+        yield {"what": row.what, "layer": row.layer, "cells": {name: cell._asdict() for name, cell in row.cells.items()}}
 
 
 def _table(repeat, with_peers, speed):

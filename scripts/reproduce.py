@@ -15,6 +15,7 @@ from scripts.experiment import Setup
 from scripts.experiments import EXPERIMENTS
 from scripts.options import add_data, add_model, cores, load_network, output_folder, whole
 from scripts.progress import duration
+from scripts.survey import read_answers
 from scripts.words import as_json, visible
 
 
@@ -25,7 +26,7 @@ def arguments(parser):
                         help="digits of each set, nine samples each, at the small scale (default: 10)")
     parser.add_argument("--scale", choices=["small", "full"], default="small",
                         help="full: the paper's sizes, hours of work that can be stopped and goes on (default: small)")
-    parser.add_argument("--jobs", type=whole(1), default=cores(), metavar="N",
+    parser.add_argument("--jobs", type=whole(1, 4 * cores()), default=cores(), metavar="N",
                         help="processes that craft at once, one BLAS thread each (default: a core each, the fastest)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this one (may be repeated)")
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
@@ -37,6 +38,7 @@ def arguments(parser):
 def run(args):
     """Run the experiments, write the files and say where they are."""
     begun = time.monotonic()
+    read_answers(args.answers)  # mistakes in them are told now, not after the work
     folder = output_folder(args.out)
     setup = Setup(load_network(args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
                   tuple(args.answers))
@@ -51,7 +53,10 @@ def run(args):
                 for row in outcome.rows:
                     print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}", flush=True)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on with what is crafted" if setup.full else "") from None
+        kept = ("the same command goes on with what is crafted" if setup.full else
+                f"the figures of {', '.join(outcomes) or 'no experiment'} are in {folder}, without a report; --only makes "
+                "others")
+        raise KeyboardInterrupt(kept) from None
     about = _about(args, time.monotonic() - begun)
     _write(folder, outcomes, about, pictures)
     print(f"{folder / 'report.html'}: {duration(time.monotonic() - begun)}")
