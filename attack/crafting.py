@@ -180,10 +180,11 @@ class _Work:
         return np.where(score > 0, first, -1), np.full(len(first), -1), score
 
     def _change(self, active, feature):
-        """Add θ, clip, and take the feature out of Γ if it is now 0 or 1."""
-        value = np.clip(self.current[active, feature] + self.current.dtype.type(self.theta), 0, 1)
+        """Add θ, clip, and take the feature out of Γ if it is now 0 or 1 (or did not move: θ is lost in rounding)."""
+        before = self.current[active, feature]
+        value = np.clip(before + self.current.dtype.type(self.theta), 0, 1)
         self.current[active, feature] = value
-        self.gamma[active, feature] = (value != 0) & (value != 1)
+        self.gamma[active, feature] = (value != 0) & (value != 1) & (value != before)
 
     def _finished(self, active, logits):
         """Note prediction and reason of those that stop here; returns which do."""

@@ -37,26 +37,24 @@ class IdxError(ValueError):
     """An unsound file: one line with the file, the offset, what was expected and what was found."""
 
 
-def read_idx(path):
+def read_idx(path, most=None):
     """Read the IDX file `path`, plain or gzipped (told by its first two bytes, not by its name).
 
-    Returns a new array of the file's shape (rank 0 to 32) in native byte order: uint8, int8, int16, int32, float32
-    or float64. Memory beside the result is about one MiB.
+    most: read only so many numbers, the file's first, and leave the rest of a gzip stream alone.
+
+    Returns a new array of the file's shape (rank 0 to 32; with `most`, flat) in native byte order: uint8, int8, int16,
+    int32, float32 or float64. Memory beside the result is about one MiB.
 
     Raises FileNotFoundError for a missing file and `IdxError` for everything that is no sound IDX file.
     """
-    path = Path(path)
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise IdxError(f"{path}: expected a file, found a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}")
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        zipped = file.read(2) == GZIP
-        file.seek(0)
-        try:
-            return _read(path, gzip.GzipFile(fileobj=file) if zipped else file, size, zipped)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise IdxError(f"{path}: damaged or truncated gzip stream: expected it whole, found: {error}") from error
+    with _opened(path) as (path, stream, size, zipped):
+        return _read(path, stream, size, zipped, most)
+
+
+def read_header(path):
+    """What the IDX file `path` claims to hold, as (type, shape), without reading its numbers; errors as in `read_idx`."""
+    with _opened(path) as (path, stream, size, zipped):
+        return _read_header(path, stream)
 
 
 def write_idx(path, array):
@@ -94,7 +92,24 @@ def encode(array):
     return header, memoryview(big_endian.reshape(-1).view(np.uint8))
 
 
-def _read(path, stream, size, zipped):
+@contextlib.contextmanager
+def _opened(path):
+    """The file `path` as (path, stream of its uncompressed bytes, its size on disk, is it zipped)."""
+    path = Path(path)
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise IdxError(f"{path}: expected a file, found a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}")
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        zipped = file.read(2) == GZIP
+        file.seek(0)
+        try:
+            yield path, gzip.GzipFile(fileobj=file) if zipped else file, size, zipped
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise IdxError(f"{path}: damaged or truncated gzip stream: expected it whole, found: {error}") from error
+
+
+def _read(path, stream, size, zipped, most):
     dtype, shape = _read_header(path, stream)
     start = 4 + 4 * len(shape)
     end = start + math.prod(shape) * dtype.itemsize
@@ -106,7 +121,7 @@ def _read(path, stream, size, zipped):
         raise IdxError(f"{path}: body too {'short' if size < end else 'long'}: expected {claim}, "
                        f"found a file of {size} bytes")
     try:
-        array = np.empty(shape, dtype)
+        array = np.empty(shape if most is None else min(most, math.prod(shape)), dtype)
     except (MemoryError, ValueError) as error:
         raise IdxError(f"{path}: expected {claim}, found no memory for it ({error})") from error
     left = memoryview(array.reshape(-1).view(np.uint8))
@@ -115,7 +130,7 @@ def _read(path, stream, size, zipped):
         if not count:
             raise IdxError(f"{path}: body too short: expected {claim}, found the end at {end - len(left)}")
         left = left[count:]
-    if stream.read(1):
+    if most is None and stream.read(1):
         raise IdxError(f"{path}: body too long: expected {claim}, found more bytes")
     return array.byteswap(inplace=True) if sys.byteorder == "little" else array
 

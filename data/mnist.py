@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.idx import IdxError, encode, read_idx
+from data.idx import IdxError, encode, read_header, read_idx
 
 SHIPPED = Path(__file__).parent / "mnist"
 FILE_OF_SPLIT = {"train": "train", "validation": "train", "test": "t10k"}
@@ -86,12 +86,12 @@ def _find_pair(directory, part):
 
 
 def _read_pair(images_path, labels_path):
-    """Images (n, height, width) and labels (n,), both uint8, after all checks."""
-    images = _read_bytes(images_path, "images", "(n, height, width)", 3)
-    labels = _read_bytes(labels_path, "labels", "(n,)", 1)
-    if len(images) != len(labels):
+    """Images (n, height, width) and labels (n,), both uint8, after all checks; what the headers claim comes first."""
+    images, labels = (_count(images_path, "images", "(n, height, width)", 3), _count(labels_path, "labels", "(n,)", 1))
+    if images != labels:
         raise IdxError(f"{images_path}: expected as many images as labels, "
-                       f"found {len(images)} images and {len(labels)} labels in {labels_path}")
+                       f"found {images} images and {labels} labels in {labels_path}")
+    images, labels = read_idx(images_path), read_idx(labels_path)
     beyond = np.flatnonzero(labels >= CLASSES)
     if beyond.size:
         raise IdxError(f"{labels_path}: expected labels in 0..{CLASSES - 1}, found {labels[beyond[0]]} "
@@ -99,9 +99,9 @@ def _read_pair(images_path, labels_path):
     return images, labels
 
 
-def _read_bytes(path, kind, form, rank):
-    array = read_idx(path)
-    if array.dtype == np.uint8 and array.ndim == rank:
-        return array
-    likely = {(np.uint8, 1): ", a label file", (np.uint8, 3): ", an image file"}.get((array.dtype.type, array.ndim), "")
-    raise IdxError(f"{path}: expected {kind}, uint8 {form}, found {array.dtype.name} {array.shape}{likely}")
+def _count(path, kind, form, rank):
+    dtype, shape = read_header(path)
+    if dtype == np.uint8 and len(shape) == rank:
+        return shape[0]
+    likely = {(np.uint8, 1): ", a label file", (np.uint8, 3): ", an image file"}.get((dtype.type, len(shape)), "")
+    raise IdxError(f"{path}: expected {kind}, uint8 {form}, found {dtype.name} {shape}{likely}")

@@ -189,6 +189,6 @@ class Conv2d(Layer):
 
     def __repr__(self):
         out, into = self.parameters["weight"].shape[:2]
-        sparse = "" if self.connections is None else f", {self.connections.sum()} of {out * into} connections"
+        sparse = "" if self.connections is None else f", connections={np.packbits(self.connections).tobytes().hex()}"
         return f"Conv2d({into}, {out}, {self.kernel}, stride={self.stride}, padding={self.padding}{sparse})"
 

@@ -1,14 +1,19 @@
 """The command `jsma` (= `python -m scripts`): finds the command's file, runs it, turns a user's error into one line.
 
-In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted,
-141 nobody reads the output any more). A command `jsma NAME` is the file `scripts/NAME.py` with `arguments(parser)` and
+In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted, 143
+terminated, 141 nobody reads the output any more). A command `jsma NAME` is the file `scripts/NAME.py` with `arguments(parser)` and
 `run(args) -> int | None`; only the file that is asked for is imported, so that `jsma --help` starts at once.
 """
 import argparse
 import ctypes
 import importlib
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
+
+from scripts.words import one_line
 
 COMMANDS = {
     "train": "train a network on MNIST",
@@ -26,6 +31,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         raise ValueError(f"{message} (see: {self.prog} --help)")
 
+    def exit(self, status=0, message=None):
+        sys.stdout.flush()
+        super().exit(status, message)
+
 
 def _keep_memory():
     """Ask glibc to keep freed memory for the next batch: mapping 40 MB anew each time costs a third of a derivative."""
@@ -39,19 +48,60 @@ def main(argv=None):
     """Run `jsma` with the words `argv` (default: the command line's) and return its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     _keep_memory()
+    _mend_streams()
+    with _terminable() as terminated:
+        try:
+            status = _command(argv) or 0
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:  # whoever read the output has seen enough (jsma verify | head)
+            _drop_output()
+            return 141
+        except (ValueError, TypeError, OSError, MemoryError) as error:
+            print(f"jsma: error: {one_line(error)}", file=sys.stderr)
+            _drop_output()
+            return 2
+        except KeyboardInterrupt as error:
+            said = f": {one_line(error)}" if error.args else ""
+            print(f"jsma: {'terminated' if terminated else 'interrupted'}{said}", file=sys.stderr)
+            return 143 if terminated else 130
+
+
+@contextmanager
+def _terminable():
+    """SIGTERM ends the work as Ctrl-C does, tidily; yields a list that is no longer empty then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield []
+        return
+    terminated = []
+
+    def stop(number, _):
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        status = _command(argv) or 0
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _mend_streams():
+    """Closed streams swallow what is written; characters that an encoding lacks are escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output():
+    """Output that nobody takes (a closed pipe, a full disk) must not fail a second time when Python ends."""
+    try:
         sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # whoever read the output has seen enough (jsma verify | head)
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except (ValueError, TypeError, OSError, MemoryError) as error:
-        print(f"jsma: error: {_one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print("jsma: interrupted" + (f": {_one_line(error)}" if error.args else ""), file=sys.stderr)
-        return 130
 
 
 def _command(argv):
@@ -66,12 +116,6 @@ def _command(argv):
         if command == name:
             module.arguments(sub)
     return module.run(parser.parse_args(argv)) if module else parser.parse_args(argv)
-
-
-def _one_line(error):
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 if __name__ == "__main__":

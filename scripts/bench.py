@@ -5,7 +5,6 @@ arithmetic alone would take as one large matrix product, target), below it each 
 times as long it takes, the BLAS kernel and the number of threads; --scale instead how time and memory grow; --json FILE
 writes the same with every single timing. Peers that are not installed are named.
 """
-import json
 from pathlib import Path
 
 from data import load_mnist
@@ -15,6 +14,7 @@ from scripts.benchmarks import measurements
 from scripts.growth import growth
 from scripts.options import output_file, whole
 from scripts.timing import SCALES, SPEED, machine, peak_memory, timed
+from scripts.words import as_json
 
 PACKAGES = ("scipy", "torch", "adversarial-robustness-toolbox", "torchattacks")
 
@@ -34,17 +34,24 @@ def arguments(parser):
 
 def run(args):
     """Measure, print the table."""
-    if args.checks:
-        print(checks.text(checks.table(load_mnist("test")[0][:4])))
-        return
     if args.json:
         output_file(args.json, "--json")
     about = machine(PACKAGES)
     print(", ".join(f"{key} {value}" for key, value in about.items()))
-    rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers, about[SPEED]))
+    if args.checks:
+        rows = list(_checks())
+    else:
+        rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers, about[SPEED]))
     if args.json:
         with replacing(args.json) as file:
-            file.write((json.dumps({"machine": about, "rows": rows}, indent=1, ensure_ascii=False) + "\n").encode())
+            file.write(as_json({"machine": about, "rows": rows}).encode())
+
+
+def _checks():
+    rows = checks.table(load_mnist("test")[0][:4])
+    print(checks.text(rows))
+    for row in rows:
+        yield {"what": row.what, "layer": row.layer, "cells": {name: cell._asdict() for name, cell in row.cells.items()}}
 
 
 def _table(repeat, with_peers, speed):

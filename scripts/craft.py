@@ -6,11 +6,13 @@ true labels as IDX files (8 bits a pixel), and `grid.png`.
 """
 import csv
 import io
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from attack import craft, mean_distortion, success_rate
+from attack import Crafted, craft, mean_distortion, success_rate
 from attack.goals import GOALS, UNTARGETED, reached
 from data import load_mnist, write_idx
 from data.idx import replacing
@@ -19,6 +21,7 @@ from scripts.options import add_data, add_model, distortion, indices, output_fol
 from scripts.progress import Progress
 
 SHOWN = 30
+PIECE = 256  # samples that are crafted together: what an interruption costs at most
 
 
 def arguments(parser):
@@ -49,19 +52,23 @@ def run(args):
     """Craft, write the files and print what came of it."""
     network = load_network("lenet", args.weights)
     images, labels = load_mnist(args.split, args.data)
+    if not len(images):
+        raise ValueError(f"{args.data}: there are no {args.split} digits")
     index = np.arange(min(args.count, len(images))) if args.index is None else np.array(args.index)
     if index.max() >= len(images):
         raise ValueError(f"--index must lie in 0..{len(images) - 1}; got {index.max()}")
     targets = args.target
     if args.goal not in UNTARGETED:
         index, targets = pair_up(index, labels[index], "all" if targets is None else targets)
-    progress = Progress("crafting")
-    crafted = craft(network, images[index], targets, goal=args.goal, confidence=args.confidence, theta=args.theta,
-                    max_distortion=args.max_distortion, saliency=args.saliency, derivative=args.derivative, of=args.of,
-                    progress=progress)
-    progress.close()
+    crafted = _in_pieces(network, images[index], targets, goal=args.goal, confidence=args.confidence, theta=args.theta,
+                         max_distortion=args.max_distortion, saliency=args.saliency, derivative=args.derivative,
+                         of=args.of)
+    index, left = np.split(index, [len(crafted.success)])
     folder = output_folder(args.out)
     _write(folder, images[index], index, labels[index], crafted)
+    if len(left):
+        raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit {left[0]} with --index and "
+                                f"another --out for the {len(left):,} that are left")
     print(f"{crafted.success.sum()} of {len(index)} samples reach their goal "
           f"(τ = {success_rate(crafted.success):.1f} %), mean distortion of these "
           f"{mean_distortion(crafted.distortion, crafted.success):.2f} %; files in {folder}")
@@ -70,6 +77,38 @@ def run(args):
                                       args.confidence)
     if lost.any():
         print(f"{lost.sum()} of them no longer are once rounded to the 8 bits of the IDX file (crafted.npz is exact)")
+
+
+def _in_pieces(network, images, targets, **options):
+    """`craft`, `PIECE` samples at a time; where it is interrupted, those of the finished pieces."""
+    progress, parts = Progress("crafting"), []
+    for start in range(0, len(images), PIECE):
+        rows = slice(start, start + PIECE)
+        some = images[rows]
+
+        def show(done, count, start=start, size=len(some)):
+            """Of all samples, with every class that is tried for each."""
+            progress(start * count // size + done, len(images) * count // size)
+
+        try:
+            parts.append(craft(network, some, targets[rows] if isinstance(targets, np.ndarray) else targets,
+                               progress=show, **options))
+        except KeyboardInterrupt:
+            if not parts:
+                raise KeyboardInterrupt(f"nothing is kept yet, that begins with {PIECE} samples") from None
+            print("jsma: stopping; what is finished is written", file=sys.stderr, flush=True)
+            break
+    progress.close()
+    return _joined(parts)
+
+
+def _joined(parts):
+    """Several `Crafted` as one."""
+    width = max(part.pairs.shape[1] for part in parts)
+    for part in parts:
+        part.pairs = np.pad(part.pairs, [(0, 0), (0, width - part.pairs.shape[1]), (0, 0)], constant_values=-1)
+    columns = [field.name for field in fields(Crafted) if field.name != "trace"]
+    return Crafted(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
 
 
 def pair_up(index, labels, target):

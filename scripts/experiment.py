@@ -104,7 +104,7 @@ class Setup:
         if self.scale == "full":
             self._runs = Path(self.folder) / "runs"
         else:
-            self._runs = Path(self._open.enter_context(TemporaryDirectory()))
+            self._runs = Path(self._open.enter_context(TemporaryDirectory(prefix=".runs-", dir=self.folder)))
         return self
 
     def __exit__(self, *error):
@@ -121,6 +121,8 @@ class Setup:
     def load(self, split, count):
         """The first `count` digits of a split, at the small scale the first of each class in turn: images, labels."""
         images, labels = load_mnist(split, self.directory)
+        if not len(images):
+            raise ValueError(f"{self.directory}: there are no {split} digits")
         if self.full:
             return images[:count], labels[:count]
         turn = np.empty(len(labels), int)

@@ -12,8 +12,8 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def whole(least):
-    """A reader of whole numbers ≥ `least` for argparse."""
+def whole(least, most=None):
+    """A reader of whole numbers ≥ `least` and ≤ `most` for argparse."""
     def read(text):
         """The number in `text`; commas and underscores may stand between its digits."""
         try:
@@ -22,6 +22,8 @@ def whole(least):
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if number < least:
             raise argparse.ArgumentTypeError(f"{number} is below {least}")
+        if most is not None and number > most:
+            raise argparse.ArgumentTypeError(f"{number} is above {most}")
         return number
     return read
 

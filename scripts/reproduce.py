@@ -4,7 +4,6 @@ In: the network (the shipped LeNet), the shipped MNIST. Out, in FOLDER: `report.
 `results.json` (every number), `figN.png` and `figN.npz` (the figures and the arrays they show). With `--scale full` the
 samples are crafted in shards below FOLDER/runs: started again after whatever stopped it, it goes on from there.
 """
-import json
 import platform
 import time
 from pathlib import Path
@@ -17,6 +16,8 @@ from scripts.experiments import EXPERIMENTS
 from scripts.networks import load_network
 from scripts.options import add_data, add_model, cores, output_folder, whole
 from scripts.progress import duration
+from scripts.survey import read_answers
+from scripts.words import as_json, visible
 
 
 def arguments(parser):
@@ -26,7 +27,7 @@ def arguments(parser):
                         help="digits of each set, nine samples each, at the small scale (default: 10)")
     parser.add_argument("--scale", choices=["small", "full"], default="small",
                         help="full: the paper's sizes, hours of work that can be stopped and goes on (default: small)")
-    parser.add_argument("--jobs", type=whole(1), default=cores(), metavar="N",
+    parser.add_argument("--jobs", type=whole(1, 4 * cores()), default=cores(), metavar="N",
                         help="processes that craft at once, one BLAS thread each (default: a core each, the fastest)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this one (may be repeated)")
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
@@ -38,6 +39,7 @@ def arguments(parser):
 def run(args):
     """Run the experiments, write the files and say where they are."""
     begun = time.monotonic()
+    read_answers(args.answers)  # mistakes in them are told now, not after the work
     folder = output_folder(args.out)
     setup = Setup(load_network("lenet", args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
                   tuple(args.answers))
@@ -52,7 +54,10 @@ def run(args):
                 for row in outcome.rows:
                     print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}", flush=True)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on with what is crafted" if setup.full else "") from None
+        kept = ("the same command goes on with what is crafted" if setup.full else
+                f"the figures of {', '.join(outcomes) or 'no experiment'} are in {folder}, without a report; --only makes "
+                "others")
+        raise KeyboardInterrupt(kept) from None
     about = _about(args, time.monotonic() - begun)
     _write(folder, outcomes, about, pictures)
     print(f"{folder / 'report.html'}: {duration(time.monotonic() - begun)}")
@@ -77,23 +82,14 @@ def _write(folder, outcomes, about, pictures):
         name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}
         for name, outcome in outcomes.items()}}
     with replacing(folder / "results.json") as file:
-        file.write((json.dumps(_finite(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write(as_json(results).encode())
     with replacing(folder / "report.html") as file:
         file.write(page(outcomes, about, pictures, EXPERIMENTS).encode())
-
-
-def _finite(value):
-    """The same with None for NaN and infinities, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _about(args, seconds):
     size = ("the paper's" if args.scale == "full" else f"small, {args.digits} digits of each set, nine samples each: the "
             "paper has up to 10,000; the intervals say what that leaves open")
-    return {"network": str(args.weights or "the shipped LeNet"), "digits": str(args.data or "the shipped MNIST"),
+    return {"network": visible(args.weights or "the shipped LeNet"), "digits": visible(args.data or "the shipped MNIST"),
             "derivative": args.derivative, "size": size, "time": duration(seconds), "python": platform.python_version(),
             "numpy": np.__version__}

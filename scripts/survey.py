@@ -5,8 +5,8 @@ In: the network and digits (make), or the answer files that the page wrote (anal
 `fig16.png`, `fig17.png` and `results.json` with the paper's values beside ours. Only what the files hold is counted.
 """
 import argparse
-import json
 import re
+from array import array
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,10 @@ from scripts.options import add_data, add_model, output_file, output_folder, who
 from scripts.progress import Progress
 from scripts.survey_figures import FIGURES, over_distortion, over_intensity
 from scripts.survey_page import HEADER, PARTS, draw, page
+from scripts.words import as_json, visible
 
 LINE = 400  # bytes, several times the longest answer
+COLUMNS = [("participant", int), ("part", "U10"), ("theta", float), ("distortion", float), ("digit", bool), ("right", bool)]
 FORMS = (  # of the columns: what is expected, its form and how it is read
     ("the id of a survey", "s[0-9a-f]{12}", str), ("a whole number from 1 to 999999999", "[1-9][0-9]{0,8}", int),
     ("a whole number from 1 to 9999", "[1-9][0-9]{0,3}", int), ("a whole number below 1e9", "[0-9]{1,9}", int),
@@ -94,7 +96,7 @@ def _analyse(args):
     folder = output_folder(args.out)
     from scripts.figures import save_png  # matplotlib starts slowly: only where something is drawn
 
-    results = {"files": [_visible(path) for path in args.files]}
+    results = {"files": [visible(path) for path in args.files]}
     for name, outcome in outcomes.items():
         save_png(FIGURES[name](outcome.arrays), folder / f"{name}.png")
         results[name] = {**outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}
@@ -102,7 +104,7 @@ def _analyse(args):
             why = f" ({row.why})" if row.why else ""
             print(f"{name}: {row.claim}: paper {row.paper}, ours {row.ours}, {row.verdict}{why}")
     with replacing(folder / "results.json") as file:
-        file.write((json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        file.write(as_json(results).encode())
     none = "" if args.files else "; no answers: the paper's values only"
     print(f"fig16.png, fig17.png and results.json are in {folder}{none}")
 
@@ -113,11 +115,8 @@ def human_study(files):
     "Right" is the share, of all answers, that name the digit's own class. The 95 % intervals treat a participant as
     one draw. Raises ValueError or OSError as `read_answers` does.
     """
-    answers = read_answers(files)
-    table = {name: np.array([getattr(answer, name) for answer in answers], kind) for name, kind in
-             (("participant", int), ("part", "U10"), ("theta", float), ("distortion", float))}
-    table["digit"] = np.array([answer.is_digit for answer in answers], bool)
-    table["right"] = np.array([answer.digit == answer.label for answer in answers], bool)
+    table = np.fromiter(((one.participant, one.part, np.nan if one.theta is None else one.theta, one.distortion,
+                          one.is_digit, one.digit == one.label) for one in _answers(files)), COLUMNS)
     return {"fig16": over_distortion(table), "fig17": over_intensity(table)}
 
 
@@ -129,38 +128,59 @@ def read_answers(files):
     Raises ValueError for anything that the survey's page does not write, an answer given twice, or two surveys: one
     line with the file, the line's number, what was expected and what was found. OSError where a file is missing.
     """
-    answers, given, shown = [], {}, {}
+    return list(_answers(files))
+
+
+def _answers(files):
+    """Yields the answers one by one: of those before it keeps 16 bytes each, since a file may hold millions."""
+    survey, shown, keys, lines, starts = None, {}, array("q"), array("q"), []
     for path in files:
-        lines = _lines(Path(path))
-        place, header = next(lines, (f"{_visible(path)}: line 1", None))
-        if header != HEADER:
-            _refuse(place, f"the header {HEADER!r}", "an empty file" if header is None else _short(header))
-        before = len(answers)
-        for place, line in lines:
+        starts.append(len(keys))
+        number = 1
+        for number, place, line in _lines(Path(path)):
             answer = _answer(place, line)
-            answers.append(answer)
-            if answer.survey != answers[0].survey:
-                _refuse(place, f"the survey {answers[0].survey}, as in {_visible(files[0])}", answer.survey)
+            survey = survey or answer.survey
+            if answer.survey != survey:
+                _refuse(place, f"the survey {survey}, as in {visible(files[0])}", answer.survey)
             known, first = shown.setdefault(answer.sample, (answer[3:9], place))
             if known != answer[3:9]:
                 _refuse(place, f"sample {answer.sample} as it is in {first}", _short(line))
-            key = answer.participant, answer.sample
-            if key in given:
-                _refuse(place, f"one answer of participant {key[0]} for sample {key[1]}",
-                        f"a second, the first is {given[key]}")
-            given[key] = place
-        if len(answers) == before:
-            _refuse(place, "answers below the header", "none")
-    return answers
+            keys.append(answer.participant * 10_000 + answer.sample)
+            lines.append(number)
+            yield answer
+        if len(keys) == starts[-1]:
+            _refuse(f"{visible(path)}: line {number}", "answers below the header", "none")
+    _check_given_once(files, np.frombuffer(keys, np.int64) if keys else np.zeros(0, int), lines, starts)
+
+
+def _check_given_once(files, keys, lines, starts):
+    """keys (n,): who answered what; lines (n,): where, in the file that holds the answers from starts on."""
+    order = np.argsort(keys, kind="stable")
+    again = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    if not again.size:
+        return
+    at = again[order[again + 1].argmin()]  # the second answer that comes first
+    first, second = (f"{visible(files[max(n for n, start in enumerate(starts) if start <= answer)])}: line {lines[answer]}"
+                     for answer in order[at:at + 2])
+    participant, sample = divmod(int(keys[order[at]]), 10_000)
+    _refuse(second, f"one answer of participant {participant} for sample {sample}", f"a second, the first is {first}")
 
 
 def _lines(path):
-    """Yields (file and line number as text, the line), without empty lines."""
+    """Yields (number, file and line number as text, the line) of the lines below the header, without empty ones."""
+    numbered = _numbered(path)
+    _, place, header = next(numbered, (1, f"{visible(path)}: line 1", None))
+    if header != HEADER:
+        _refuse(place, f"the header {HEADER!r}", "an empty file" if header is None else _short(header))
+    yield from numbered
+
+
+def _numbered(path):
     if path.exists() and not path.is_file():
-        raise ValueError(f"{_visible(path)}: expected a file of answers, found a folder or device")
+        raise ValueError(f"{visible(path)}: expected a file of answers, found a folder or device")
     with open(path, "rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(LINE + 1), b""), 1):
-            place = f"{_visible(path)}: line {number}"
+            place = f"{visible(path)}: line {number}"
             if len(line) > LINE:
                 _refuse(place, f"{LINE} bytes at most", f"more, beginning with {line[:20]!r}")
             try:
@@ -168,7 +188,7 @@ def _lines(path):
             except UnicodeDecodeError:
                 _refuse(place, "text in UTF-8", f"the bytes {line[:20]!r}")
             if text:
-                yield place, text
+                yield number, place, text
 
 
 def _answer(place, line):
@@ -215,8 +235,3 @@ def _refuse(place, expected, found):
 
 def _short(text):
     return ascii(text if len(text) <= 60 else f"{text[:57]}...")
-
-
-def _visible(path):
-    """A path as text that a terminal and a JSON file can take."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))

@@ -16,10 +16,11 @@ import numpy as np
 from data.idx import replacing
 from nn import LeNet
 from nn.training import SGD, accuracy, calibrate, train_epoch
-from nn.weights import load_arrays, save_arrays, save_weights
+from nn.weights import load_arrays, npz_bytes, save_arrays
 from scripts.networks import NETWORKS, network_option
 from scripts.options import add_data, whole
 from scripts.progress import Progress, duration
+from scripts.words import as_json
 
 CALIBRATION = 500
 RECIPES = {
@@ -27,6 +28,8 @@ RECIPES = {
     "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
     "residual": {"lr": 0.01, "momentum": 0.9, "decay": 0.85, "batch": 64, "epochs": 12},
 }
+
+RECORD = 1 << 20  # bytes, some 10,000 epochs
 
 
 def arguments(parser):
@@ -64,14 +67,18 @@ def run(args):
     if args.resume:
         record["epochs"] = _restore(args.out.with_suffix(".json"), state, settings, network, optimizer)
         print(f"going on after epoch {len(record['epochs'])}")
+        _write(args.out, npz_bytes(network.parameters()))  # a kill may have come between the state and these
     elif state.exists():
         raise ValueError(f"{state} is there from an earlier run: go on with --resume, or remove it")
+    kept = len(record["epochs"])
     try:
-        for epoch in range(len(record["epochs"]), settings["epochs"]):
+        for epoch in range(kept, settings["epochs"]):
             record["epochs"].append(_epoch(network, optimizer, sets, settings, epoch))
             _save(args.out, state, record, network, optimizer)
+            kept = epoch + 1
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{len(record['epochs'])} epochs are kept; go on with --resume") from None
+        raise KeyboardInterrupt(f"{kept} epochs are kept; go on with --resume" if kept else
+                                "no epoch is finished, nothing is kept") from None
     print(f"{args.out}: {100 - record['epochs'][-1]['test_error']:.2f} % of the test images are read correctly")
 
 
@@ -104,28 +111,28 @@ def _load(load, directory, holdout):
         raise ValueError(f"--holdout must be below the {len(images)} training images; got {holdout}")
     border = len(images) - holdout
     sets = {"train": (images[:border], labels[:border]), "test": load("test", directory)}
+    if not len(sets["test"][0]):
+        raise ValueError(f"{directory}: there are no test images to measure the error on")
     return {**sets, "validation": (images[border:], labels[border:])} if holdout else sets
 
 
 def _save(out, state, record, network, optimizer):
     """The record first, then the state, then the weights: whatever interrupts this, --resume finds a whole epoch."""
-    save_weights(out.with_suffix(".tmp.npz"), network)
-    digest = hashlib.sha256(out.with_suffix(".tmp.npz").read_bytes()).hexdigest()
-    with replacing(out.with_suffix(".json")) as file:
-        file.write((json.dumps({**record, "sha256": digest}, indent=1) + "\n").encode())
+    weights = npz_bytes(network.parameters())
+    _write(out.with_suffix(".json"), as_json({**record, "sha256": hashlib.sha256(weights).hexdigest()}).encode())
     save_arrays(state, {**network.parameters(), "epoch": np.float64(len(record["epochs"])),
                         **{f"velocity.{name}": array for name, array in optimizer.velocity.items()}})
-    out.with_suffix(".tmp.npz").replace(out)
+    _write(out, weights)
+
+
+def _write(path, content):
+    with replacing(path) as file:
+        file.write(content)
 
 
 def _restore(record, state, settings, network, optimizer):
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-        old, history = found["settings"], list(found["epochs"])
-    except FileNotFoundError:
-        raise FileNotFoundError(f"nothing to resume: {record} is not there") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{record}: not a record of jsma train ({error})") from None
+    """Take over the state that was saved last; returns the epochs that led to it. A file may hold anything."""
+    old, history = _read_record(record)
     different = [key for key in settings if key != "epochs" and old.get(key) != settings[key]]
     if different:
         key = different[0]
@@ -133,9 +140,33 @@ def _restore(record, state, settings, network, optimizer):
     shapes = {name: array.shape for name, array in network.parameters().items()}
     moving = optimizer.velocity
     arrays = load_arrays(state, {**shapes, "epoch": (), **{f"velocity.{name}": shapes[name] for name in moving}})
+    done = float(arrays["epoch"])
+    if not (done.is_integer() and 1 <= done <= len(history)):
+        raise ValueError(f"{state}: expected the state after one of the {len(history)} epochs of {record}; found {done:g}")
     network.load({name: arrays[name] for name in shapes})
     optimizer.velocity = {name: arrays[f"velocity.{name}"] for name in moving}
-    return history[:int(arrays["epoch"])]
+    return history[:int(done)]
+
+
+def _read_record(record):
+    """The settings and the epochs {what: number} of a training's record."""
+    try:
+        if record.exists() and not (record.is_file() and record.stat().st_size <= RECORD):
+            raise ValueError(f"not a file of {RECORD:,} bytes at most")
+        found = json.loads(record.read_text(encoding="utf-8"))
+        old, history = found["settings"], found["epochs"]
+        if not (isinstance(old, dict) and isinstance(history, list) and all(map(_is_epoch, history))):
+            raise ValueError("settings and a list of epochs are not there")
+        return old, history
+    except FileNotFoundError:
+        raise FileNotFoundError(f"nothing to resume: {record} is not there") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{record}: not a record of jsma train ({error})") from None
+
+
+def _is_epoch(found):
+    return isinstance(found, dict) and {"loss", "test_error"} <= set(found) <= {"loss", "validation_error", "test_error"} \
+        and all(isinstance(value, (int, float)) and abs(value) < 1e9 for value in found.values())
 
 
 def _command(settings):

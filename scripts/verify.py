@@ -3,9 +3,6 @@
 In: a network and weights (default: the shipped LeNet), digits, referees. Out: a verdict, a row a layer, for a mistake the
 worst entry and its likely cause. Exit status 0 right, 1 wrong, 2 could not check.
 """
-import json
-import sys
-
 import numpy as np
 
 from nn import check_network
@@ -13,6 +10,7 @@ from nn.checking import OWN
 from nn.foreign import FOREIGN
 from scripts.networks import NETWORKS, load_network, network_option
 from scripts.options import add_data, indices, weights_option
+from scripts.words import as_json
 
 
 def arguments(parser):
@@ -43,7 +41,5 @@ def run(args):
         if not args.json:
             print(f"test {'picture' if args.network == 'colour' else 'digit'} {digit}: {reports[-1]}")
     if args.json:
-        json.dump([{"digit": digit, **report.to_dict()} for digit, report in zip(args.digits, reports)], sys.stdout,
-                  indent=1, ensure_ascii=False)
-        print()
+        print(as_json([{"digit": digit, **report.to_dict()} for digit, report in zip(args.digits, reports)]), end="")
     return max({"right": 0, "wrong": 1, "unchecked": 2}[report.verdict] for report in reports)

@@ -1,4 +1,32 @@
-"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine may be shared."""
+"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine may be shared; and a
+small image set in MNIST's form, its bytes put together by hand."""
+import gzip
 import os
+import struct
+
+import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.fixture
+def small_set():
+    """A function that writes 13 training and 4 test images of 3 x 2 pixels, and their labels, into a folder.
+
+    Pixel (y, x) of image i is 10 i + 2 y + x; label i is i % 10, in both parts.
+    """
+    def write(folder, dot="-", end=""):
+        for part, count in (("train", 13), ("t10k", 4)):
+            pixels = bytes(10 * i + k for i in range(count) for k in range(6))
+            labels = bytes(i % 10 for i in range(count))
+            images_header = struct.pack(">4B3I", 0, 0, 8, 3, count, 3, 2)
+            labels_header = struct.pack(">4BI", 0, 0, 8, 1, count)
+            _write(folder / f"{part}-images{dot}idx3-ubyte{end}", images_header + pixels)
+            _write(folder / f"{part}-labels{dot}idx1-ubyte{end}", labels_header + labels)
+        return folder
+    return write

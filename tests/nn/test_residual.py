@@ -4,7 +4,7 @@ import pytest
 from reference import close, with_random_weights
 
 from data import load_mnist
-from nn import BatchNorm2d, ResNet, check_network, to_torch
+from nn import BatchNorm2d, ResNet, WeightsError, check_network, load_weights, to_torch
 from nn.residual import SHIPPED
 from nn.training import SGD, accuracy, calibrate, train_epoch
 
@@ -82,3 +82,18 @@ def test_training_learns_and_leaves_the_statistics():
 def test_shipped_for_these_images_only():
     with pytest.raises(ValueError, match=r"image must be one of \(1, 28, 28\), \(3, 32, 32\); got \(1, 8, 8\)"):
         ResNet.pretrained((1, 8, 8))
+
+
+def test_a_torch_state_dict_loads_with_its_counters(tmp_path):
+    """`numpy.savez` of a module's state_dict, num_batches_tracked included; another unknown name is still refused."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[referees]')")
+    network, other = small(), ResNet(9, (2, 12, 11), classes=3, width=4)
+    state = {name: tensor.numpy() for name, tensor in to_torch(network).state_dict().items()}
+    assert any(name.endswith("num_batches_tracked") for name in state)
+    np.savez(tmp_path / "w.npz", **state)
+    x = np.random.default_rng(0).normal(size=(2, 2, 12, 11))
+    close(load_weights(tmp_path / "w.npz", other).logits(x), network.logits(x), 1e-15)
+    np.savez(tmp_path / "w.npz", **state, **{"fc.num_batches_tracked": np.array(0)})
+    with pytest.raises(WeightsError, match="unknown 'fc.num_batches_tracked.npy'"):
+        load_weights(tmp_path / "w.npz", other)
+    assert torch.is_tensor(to_torch(network).state_dict()["bn1.running_var"])

@@ -202,10 +202,10 @@ def test_the_last_array_is_checked_before_the_first_is_taken_over(tmp_path):
 
 
 @pytest.mark.parametrize(("members", "message"), [
-    ({"fc.bias.npy": None}, "missing 'fc.bias'"), ({"fc.extra.npy": member(WEIGHT)}, "unknown 'fc.extra'"),
-    ({"fc.bias.npy": None, "fc.Bias.npy": member(WEIGHT[0, :3])}, "missing 'fc.bias'; unknown 'fc.Bias'"),
-    ({"a\nb.npy": b""}, r"unknown 'a\nb'"), ({"fc.weight": member(WEIGHT)}, "fc.weight"),
-    ({"fc.weight.npy": None, "fc.weight": member(WEIGHT)}, "fc.weight"),
+    ({"fc.bias.npy": None}, "missing 'fc.bias.npy'"), ({"fc.extra.npy": member(WEIGHT)}, "unknown 'fc.extra.npy'"),
+    ({"fc.bias.npy": None, "fc.Bias.npy": member(WEIGHT[0, :3])}, "missing 'fc.bias.npy'; unknown 'fc.Bias.npy'"),
+    ({"a\nb.npy": b""}, r"unknown 'a\nb.npy'"), ({"fc.weight": member(WEIGHT)}, "unknown 'fc.weight'"),
+    ({"fc.weight.npy": None, "fc.weight": member(WEIGHT)}, "missing 'fc.weight.npy'; unknown 'fc.weight'"),
 ], ids=["missing", "unknown", "both", "line break", "twice, once without .npy", "without .npy"])
 def test_wrong_names_are_named(tmp_path, members, message):
     assert message in refused(write(tmp_path / "w.npz", members))
