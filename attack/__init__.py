@@ -1,19 +1,22 @@
 """The attack of Papernot et al. 2016: from a forward derivative to a sample that the model takes for another class.
 
 Reading order: `model` (what is needed of a model), `saliency` (Eq. 8 and 9), `pairs` (Eq. 10, Algorithm 3), `crafting`
-(Algorithms 1 and 2), `metrics` (success rate, distortion, hardness); then `goals` (Fig. 2), `oracle` (a model of which
+(Algorithms 1 and 2), `metrics` (success rate, distortion, hardness); then `rules` (the paper's, other libraries'),
+`arguments` (of `craft`), `goals` (Fig. 2), `oracle` (a model of which
 only the answers are seen), `vectors` (Algorithm 1 for any output vector), `runs` and `shards` (very many samples).
 """
 from attack.crafting import REASONS, Crafted, Step, craft, replay, truncate
-from attack.metrics import class_matrix, distortion_interval, hardness, mean_distortion, success_interval, success_rate
+from attack.metrics import (DISTORTIONS, class_matrix, distortion_interval, distortions, hardness, mean_distortion,
+                            success_interval, success_rate)
 from attack.model import Model
 from attack.oracle import Oracle
 from attack.pairs import best_pair, pair_share
+from attack.rules import RULES
 from attack.runs import craft_run, processes
 from attack.saliency import saliency_map
 from attack.shards import Run
 from attack.vectors import Reached, craft_output
 
-__all__ = ["Crafted", "Model", "Oracle", "REASONS", "Reached", "Run", "Step", "best_pair", "class_matrix", "craft",
-           "craft_output", "craft_run", "distortion_interval", "hardness", "mean_distortion", "pair_share", "processes",
+__all__ = ["Crafted", "DISTORTIONS", "Model", "Oracle", "REASONS", "RULES", "Reached", "Run", "Step", "best_pair", "class_matrix", "craft",
+           "craft_output", "craft_run", "distortion_interval", "distortions", "hardness", "mean_distortion", "pair_share", "processes",
            "replay", "saliency_map", "success_interval", "success_rate", "truncate"]

@@ -24,6 +24,17 @@ def reached(goal, logits, sources, targets, confidence):
     return predicted != sources if goal == "misclassification" else predicted == targets
 
 
+def lead(goal, logits, sources, targets):
+    """By how much the logit of the class that is to be read leads the largest other one, (B,): the target, or for
+    "misclassification" any class but the source."""
+    rows = np.arange(len(logits))
+    others = np.array(logits)
+    chosen = sources if goal == "misclassification" else targets
+    others[rows, chosen] = -np.inf
+    ahead = others.max(axis=1) - logits[rows, chosen]
+    return ahead if goal == "misclassification" else -ahead
+
+
 def every_other(sources, classes):
     """Each sample with every class but its own: (index, targets), both (n·(classes − 1),)."""
     others = np.tile(np.arange(classes), (len(sources), 1))

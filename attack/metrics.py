@@ -19,6 +19,26 @@ def mean_distortion(distortion, success=None):
     return float(chosen.mean()) if chosen.size else float("nan")
 
 
+DISTORTIONS = ("touched", "L0", "L1", "L2", "Linf")
+
+
+def distortions(images, crafted, channels="separate"):
+    """How far each sample was moved: {"touched": features that were chosen, "L0": features whose value changed, both in
+    percent; "L1", "L2", "Linf": norms of the change}, each (n,). Images (n, …) as they were, `crafted` from `craft` with
+    the same `channels`: where these are tied, touched and L0 count pixels.
+
+    A feature that is touched twice, or was at its bound, is touched but not (or not once more) changed.
+    """
+    count = len(images)
+    images = np.asarray(images)
+    change = np.abs(np.asarray(crafted.adversarial, float) - images).reshape(count, -1)
+    cells = change.reshape(count, images.shape[1] if channels == "tied" else 1, -1) if count else change[:, None]
+    touched = [len(np.unique(row[row >= 0])) for row in crafted.pairs.reshape(count, -1)]
+    return {"touched": 100 * np.array(touched, float) / max(cells.shape[2], 1),
+            "L0": 100 * (cells > 0).any(axis=1).sum(axis=1) / max(cells.shape[2], 1),
+            "L1": change.sum(axis=1), "L2": np.sqrt((change**2).sum(axis=1)), "Linf": change.max(axis=1, initial=0)}
+
+
 def success_interval(success, groups):
     """The 95 % interval of τ in percent: Wilson's, with the number of samples divided by the design effect.
 

@@ -52,14 +52,15 @@ def look(model, x, derivative="forward"):
     return logits, summed
 
 
-def output_weights(logits, targets, of="logits"):
+def output_weights(logits, targets, of="logits", others=None):
     """The two rows v (B, 2, N) with α = v₀·∂logits/∂x and β = v₁·∂logits/∂x, for target classes (B,).
 
     `of`: which outputs are differentiated: "logits", "centred" (logits less their mean) or "probabilities" (softmax).
+    `others` (B, N): how much each class counts in β (default: 1).
     """
     target = np.zeros_like(logits)
     target[np.arange(len(logits)), targets] = 1
-    weights = np.stack([target, 1 - target], axis=1)
+    weights = np.stack([target, (1 - target) * (1 if others is None else others)], axis=1)
     if of == "centred":
         weights -= weights.mean(axis=2, keepdims=True)
     elif of == "probabilities":

@@ -1,0 +1,96 @@
+"""The arguments of `craft`, held against what is allowed before anything is crafted.
+
+In: what a caller gave. Out: arrays ready for work, or a ValueError or TypeError in one line that names the argument, its
+value and what is allowed. Read on in `crafting`.
+"""
+import numpy as np
+
+from attack.goals import GOALS, UNTARGETED
+from attack.model import DERIVATIVES, OUTPUTS
+from attack.rules import RULES
+
+SALIENCIES = ("pairs", "single")
+CHANNELS = ("separate", "tied")
+
+
+def check_images(images, channels="separate"):
+    """`images` as an array (n, …) of float32 or float64 in [0, 1]; (n, C, …) where channels are tied."""
+    images = np.asarray(images)
+    if images.dtype.kind not in "biuf":
+        raise TypeError(f"images must hold real numbers; got {images.dtype}")
+    if images.ndim < 2:
+        raise ValueError(f"images must have the shape (n, …), one sample a row; got {images.shape}")
+    if images.dtype not in (np.float32, np.float64):
+        images = images.astype(np.float32)
+    if np.isnan(images).any():
+        raise ValueError("images must lie in [0, 1]; got NaN")
+    if images.size and not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(f"images must lie in [0, 1]; got values from {images.min():g} to {images.max():g}")
+    if channels == "tied" and images.ndim < 3:
+        raise ValueError(f"channels='tied' needs images of the shape (n, channels, …); got {images.shape}")
+    return images
+
+
+def classes_of(model, images):
+    """N, the number of classes of `model`, from its answer to the first image."""
+    try:
+        return np.shape(model.logits(images[:1]))[1]
+    except ValueError as error:
+        raise ValueError(f"images do not fit the model: {error}") from None
+
+
+def check_domain(domain, count, features):
+    """Γ at the start, (count, features) booleans."""
+    if isinstance(domain, str):
+        if domain != "paper":
+            raise ValueError(f"domain must be 'paper' or an array of booleans; got {domain!r}")
+        return np.ones((count, features), bool)
+    domain = np.asarray(domain)
+    if domain.dtype != bool or domain.shape not in ((features,), (count, features)):
+        raise ValueError(f"domain must be 'paper' or booleans of the shape ({features},) or ({count}, {features}); "
+                         f"got {domain.dtype} {domain.shape}")
+    return np.broadcast_to(domain, (count, features)).copy()
+
+
+def check_choices(theta, max_distortion, saliency, derivative, of, batch_size, model, rule, channels, margin, trace):
+    """The `Rule` that is meant, after all other choices are found to be allowed."""
+    if not _is_number(theta) or theta == 0:
+        raise ValueError(f"theta must be a finite number other than 0; got {theta!r}")
+    if max_distortion is not None and not (_is_number(max_distortion) and 0 < max_distortion <= 100):
+        raise ValueError(f"max_distortion must lie in (0, 100] percent or be None; got {max_distortion!r}")
+    for name, value, allowed in (("saliency", saliency, SALIENCIES), ("derivative", derivative, DERIVATIVES),
+                                 ("of", of, OUTPUTS), ("rule", rule, tuple(RULES)), ("channels", channels, CHANNELS)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    if saliency == "single" and rule not in ("paper", "single"):
+        raise ValueError(f"saliency='single' is rule='single'; got rule={rule!r}")
+    if not (_is_number(margin) and margin >= 0):
+        raise ValueError(f"margin must be a number of at least 0; got {margin!r}")
+    if trace and RULES[rule].untargeted:
+        raise ValueError(f"trace keeps α and β of one target; rule={rule!r} has none")
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1; got {batch_size!r}")
+    method = f"{derivative}_derivative"
+    if not callable(getattr(model, method, None)):
+        raise TypeError(f"derivative={derivative!r} needs a model with {method}(); {type(model).__name__} has none")
+    return RULES["single" if saliency == "single" else rule]
+
+
+def check_goal(goal, targets, confidence, rule, margin):
+    """Nothing, if goal, targets and rule fit together."""
+    if goal not in GOALS:
+        raise ValueError(f"goal must be one of {', '.join(GOALS)}; got {goal!r}")
+    if goal in UNTARGETED and targets is not None:
+        raise ValueError(f"goal {goal!r} tries every other class and takes no targets; got {targets!r}")
+    if goal not in UNTARGETED and targets is None:
+        raise ValueError(f"goal {goal!r} needs targets: a class or one for each image; got None")
+    if rule.untargeted and goal not in UNTARGETED:
+        raise ValueError(f"rule={rule.name!r} takes no targets: goal must be one of {', '.join(UNTARGETED)}; got {goal!r}")
+    if margin and goal == "confidence":
+        raise ValueError(f"margin is how far a class must lead; goal='confidence' has none; got {margin!r}")
+    if not (_is_number(confidence) and 0 < confidence < 1):
+        raise ValueError(f"confidence must lie between 0 and 1; got {confidence!r}")
+
+
+def _is_number(value):
+    return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
