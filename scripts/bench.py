@@ -2,14 +2,15 @@
 
 In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest, the time that its
 arithmetic alone would take as one large matrix product, target), below it each peer at its best batch size with how many
-times as long it takes, the BLAS kernel and the number of threads; --scale instead how time and memory grow; --json FILE
+times as long it takes, the BLAS kernel and the number of threads; --scale instead how time and memory grow, --rules what
+other rules than the paper's make of the same digits; --json FILE
 writes the same with every single timing. Peers that are not installed are named.
 """
 from pathlib import Path
 
 from data import load_mnist
 from data.idx import replacing
-from scripts import checks
+from scripts import checks, rules
 from scripts.benchmarks import measurements
 from scripts.growth import growth
 from scripts.options import output_file, whole
@@ -29,6 +30,10 @@ def arguments(parser):
                       help="instead: which wrong derivatives our check and those of torch, jax and autograd find")
     what.add_argument("--scale", action="store_true",
                       help="instead: how time and memory grow with features, classes, batch and samples")
+    what.add_argument("--rules", action="store_true",
+                      help="instead: the same digits crafted by the rules of the paper, other libraries and variants")
+    parser.add_argument("--count", type=whole(1), default=100, metavar="N",
+                        help="digits for --rules, each driven to its nine other classes (default: 100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
 
 
@@ -40,6 +45,8 @@ def run(args):
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     if args.checks:
         rows = list(_checks())
+    elif args.rules:
+        rows = _rules(args.count, not args.no_peers)
     else:
         rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers, about[SPEED]))
     if args.json:
@@ -52,6 +59,20 @@ def _checks():
     print(checks.text(rows))
     for row in rows:
         yield {"what": row.what, "layer": row.layer, "cells": {name: cell._asdict() for name, cell in row.cells.items()}}
+
+
+def _rules(count, with_peers):
+    kept = []
+
+    def noted():
+        """The rows as they come, each kept."""
+        for row in rules.rules(count, with_peers):
+            kept.append(row)
+            yield row
+
+    for line in rules.table(noted()):
+        print(line, flush=True)
+    return kept
 
 
 def _table(repeat, with_peers, speed):
