@@ -48,7 +48,6 @@ def run(args):
     """Train, print a line an epoch and write the files."""
     if args.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz; got {args.out}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     settings = {"recipe": args.recipe, **RECIPES[args.recipe], "seed": args.seed, "holdout": args.holdout,
                 "output_weights": args.output_weights}
     settings["epochs"] = args.epochs or settings["epochs"]
@@ -63,6 +62,7 @@ def run(args):
         _write(args.out, npz_bytes(network.parameters()))  # a kill may have come between the state and these
     elif state.exists():
         raise ValueError(f"{state} is there from an earlier run: go on with --resume, or remove it")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     kept = len(record["epochs"])
     try:
         for epoch in range(kept, settings["epochs"]):
