@@ -29,13 +29,12 @@ def distortions(images, crafted, channels="separate"):
 
     A feature that is touched twice, or was at its bound, is touched but not (or not once more) changed.
     """
-    count = len(images)
     images = np.asarray(images)
-    change = np.abs(np.asarray(crafted.adversarial, float) - images).reshape(count, -1)
-    cells = change.reshape(count, images.shape[1] if channels == "tied" else 1, -1) if count else change[:, None]
-    touched = [len(np.unique(row[row >= 0])) for row in crafted.pairs.reshape(count, -1)]
-    return {"touched": 100 * np.array(touched, float) / max(cells.shape[2], 1),
-            "L0": 100 * (cells > 0).any(axis=1).sum(axis=1) / max(cells.shape[2], 1),
+    width, size = (images.shape[1] if channels == "tied" else 1), int(np.prod(images.shape[1:]))
+    change = np.abs(np.asarray(crafted.adversarial, float) - images).reshape(len(images), size)
+    changed = change.reshape(len(images), width, size // width).any(axis=1)
+    touched = [len(np.unique(row[row >= 0])) for row in crafted.pairs]
+    return {"touched": 100 * np.array(touched, float) / changed.shape[1], "L0": 100 * changed.mean(axis=1),
             "L1": change.sum(axis=1), "L2": np.sqrt((change**2).sum(axis=1)), "Linf": change.max(axis=1, initial=0)}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attack import Crafted, craft, mean_distortion, success_rate
+from attack import RULES, Crafted, craft, distortions, mean_distortion, success_rate
 from attack.goals import GOALS, UNTARGETED, reached
 from data import load_mnist, write_idx
 from data.idx import replacing
@@ -21,6 +21,7 @@ from scripts.options import add_data, add_model, distortion, indices, output_fol
 from scripts.progress import Progress
 
 SHOWN = 30
+PERCENT = ("touched", "L0")
 PIECE = 256  # samples that are crafted together: what an interruption costs at most
 
 
@@ -42,6 +43,10 @@ def arguments(parser):
     parser.add_argument("--max-distortion", type=distortion, default=14.5, metavar="PERCENT",
                         help="Υ, the largest share of pixels to change, or 'none' (default: 14.5)")
     parser.add_argument("--saliency", choices=["pairs", "single"], default="pairs", help="Eq. 10 (default) or Eq. 8/9")
+    parser.add_argument("--rule", choices=RULES, default="paper",
+                        help="whose rules are followed (default: the paper's; maximal needs --goal misclassification)")
+    parser.add_argument("--margin", type=float, default=0.0, metavar="LOGITS",
+                        help="by how much the class that is to be read must lead all others (default: 0)")
     parser.add_argument("--of", choices=["logits", "centred", "probabilities"], default="logits",
                         help="which outputs are differentiated (default: logits, as in the paper)")
     add_model(parser)
@@ -61,17 +66,19 @@ def run(args):
     if args.goal not in UNTARGETED:
         index, targets = pair_up(index, labels[index], "all" if targets is None else targets)
     crafted = _in_pieces(network, images[index], targets, goal=args.goal, confidence=args.confidence, theta=args.theta,
-                         max_distortion=args.max_distortion, saliency=args.saliency, derivative=args.derivative,
-                         of=args.of)
+                         max_distortion=args.max_distortion, saliency=args.saliency, rule=args.rule, margin=args.margin,
+                         derivative=args.derivative, of=args.of)
     index, left = np.split(index, [len(crafted.success)])
     folder = output_folder(args.out)
-    _write(folder, images[index], index, labels[index], crafted)
+    moved = distortions(images[index], crafted)
+    _write(folder, images[index], index, labels[index], crafted, moved)
     if len(left):
         raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit {left[0]} with --index and "
                                 f"another --out for the {len(left):,} that are left")
     print(f"{crafted.success.sum()} of {len(index)} samples reach their goal "
           f"(τ = {success_rate(crafted.success):.1f} %), mean distortion of these "
           f"{mean_distortion(crafted.distortion, crafted.success):.2f} %; files in {folder}")
+    print("\n".join(_moved(moved, crafted.success)))
     rounded = network.logits(np.round(crafted.adversarial * 255) / np.float32(255))
     lost = crafted.success & ~reached(args.goal, rounded, network.predict(images[index]), crafted.target,
                                       args.confidence)
@@ -119,7 +126,15 @@ def pair_up(index, labels, target):
     return np.repeat(index, 9), others.reshape(-1)
 
 
-def _write(folder, images, index, labels, crafted):
+def _moved(moved, success):
+    """The mean of each measure of distortion over all samples, the successful and the failed ones."""
+    yield f"{'mean of':12}" + "".join(f"{name + (' %' if name in PERCENT else ''):>11}" for name in moved)
+    for who, some in (("all", np.ones(len(success), bool)), ("successful", success), ("failed", ~success)):
+        means = [f"{values[some].mean():11.3f}" if some.any() else f"{'–':>11}" for values in moved.values()]
+        yield f"{who:12}" + "".join(means) + f"   {some.sum():,} samples"
+
+
+def _write(folder, images, index, labels, crafted, moved):
     from scripts.figures import craft_grid, save_png
 
     with replacing(folder / "crafted.npz") as file:
@@ -128,9 +143,11 @@ def _write(folder, images, index, labels, crafted):
                             iterations=crafted.iterations, distortion=crafted.distortion)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations", "distortion_percent"])
+    table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations", "distortion_percent",
+                    *(f"{name}_percent" if name in PERCENT else name for name in moved)])
     table.writerows(zip(index, labels, crafted.target, crafted.predicted, crafted.success.astype(int), crafted.reason,
-                        crafted.iterations, np.round(crafted.distortion, 4)))
+                        crafted.iterations, np.round(crafted.distortion, 4),
+                        *(np.round(values, 4) for values in moved.values())))
     with replacing(folder / "crafted.csv") as file:
         file.write(text.getvalue().encode())
     write_idx(folder / "adversarial-images-idx3-ubyte", np.round(crafted.adversarial * 255).astype(np.uint8))

@@ -40,8 +40,8 @@ def run(args):
     """Run the experiments, write the files and say where they are."""
     begun = time.monotonic()
     read_answers(args.answers)  # mistakes in them are told now, not after the work
-    folder = output_folder(args.out)
-    setup = Setup(load_network("lenet", args.weights), args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
+    network, folder = load_network("lenet", args.weights), output_folder(args.out)
+    setup = Setup(network, args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
                   tuple(args.answers))
     outcomes, pictures = {}, {}
     try:

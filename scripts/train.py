@@ -52,7 +52,6 @@ def run(args):
     """Train, print a line an epoch and write the files."""
     if args.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz; got {args.out}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     recipe = args.recipe or ("momentum" if args.network == "lenet" else "residual")
     settings = {"recipe": recipe, **RECIPES[recipe], "seed": args.seed, "holdout": args.holdout,
                 "output_weights": args.output_weights}
@@ -70,6 +69,7 @@ def run(args):
         _write(args.out, npz_bytes(network.parameters()))  # a kill may have come between the state and these
     elif state.exists():
         raise ValueError(f"{state} is there from an earlier run: go on with --resume, or remove it")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     kept = len(record["epochs"])
     try:
         for epoch in range(kept, settings["epochs"]):

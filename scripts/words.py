@@ -19,7 +19,10 @@ def one_line(error):
         text = f"{error.filename}: {error.strerror}"
     else:
         text = " ".join(str(error).split()) or type(error).__name__
-    text = visible(text)
+    return _short(visible(_short(text)))
+
+
+def _short(text):
     half = LONGEST // 2
     return text if len(text) <= LONGEST else f"{text[:half]} … {text[-half:]}"
 

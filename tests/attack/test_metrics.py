@@ -1,8 +1,12 @@
 """τ, ε, their intervals and class tables: by hand on small cases, by simulation for what an interval promises."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from test_crafting import Small
 
-from attack import class_matrix, distortion_interval, mean_distortion, success_interval, success_rate
+from attack import (DISTORTIONS, class_matrix, craft, distortion_interval, distortions, mean_distortion, success_interval,
+                    success_rate)
 
 
 def test_rates_and_means_by_hand():
@@ -61,3 +65,36 @@ def test_an_interval_of_one_digit_is_unknown():
 def test_class_matrix_by_hand():
     matrix = class_matrix([1, 0, 5], [0, 0, 2], [1, 1, 0], classes=3)
     assert matrix[0, 1] == 0.5 and matrix[2, 0] == 5 and np.isnan(matrix).sum() == 7
+
+
+@pytest.mark.parametrize(("theta", "channels"), [(1.0, "separate"), (0.4, "separate"), (-0.3, "tied")])
+def test_distortions_by_a_loop_over_the_features(theta, channels):
+    """Fractional steps touch a feature twice, and one at its bound without changing it."""
+    rng, network = np.random.default_rng(0), Small()
+    images = rng.random((20, 6, 6)).round(1)
+    images[:, 0] = float(theta > 0)
+    crafted = craft(network, images.reshape(20, 1, 6, 6), rng.integers(0, 4, 20), theta=theta, max_distortion=70,
+                    channels=channels)
+    found = distortions(images.reshape(20, 1, 6, 6), crafted, channels)
+    assert tuple(found) == DISTORTIONS
+    for n in range(20):
+        before, after = images[n].reshape(-1).tolist(), crafted.adversarial[n].reshape(-1).tolist()
+        steps = [abs(a - b) for a, b in zip(before, after)]
+        touched = {int(i) for i in crafted.pairs[n].reshape(-1) if i >= 0}
+        expected = [100 * len(touched) / 36, 100 * sum(a != b for a, b in zip(before, after)) / 36, sum(steps),
+                    sum(step**2 for step in steps) ** 0.5, max(steps)]
+        np.testing.assert_allclose([found[name][n] for name in DISTORTIONS], expected, atol=1e-12)
+        assert found["L0"][n] == crafted.distortion[n]
+    assert (found["touched"] > found["L0"]).any()
+
+
+def test_tied_channels_count_as_one_pixel():
+    images = np.zeros((1, 3, 2, 2))
+    adversarial = images.copy()
+    adversarial[0, :, 0, 1] = [0.3, 0.4, 0]
+    crafted = SimpleNamespace(adversarial=adversarial, pairs=np.array([[[1, 2], [1, -1]]]))
+    found = distortions(images, crafted, "tied")
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "touched": [50.0], "L0": [25.0], "L1": [pytest.approx(0.7)], "L2": [pytest.approx(0.5)], "Linf": [0.4]}
+    empty = SimpleNamespace(adversarial=images[:0], pairs=np.zeros((0, 0, 2), int))
+    assert all(values.shape == (0,) for values in distortions(images[:0], empty).values())

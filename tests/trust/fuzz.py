@@ -74,17 +74,17 @@ sys.addaudithook(_hook)
 
 
 @contextmanager
-def watched(size, inside=None, answer_size=lambda: 0):
+def watched(size, inside=None, answer_size=lambda: 0, seconds=SECONDS):
     """A block that reads `size` bytes of input and may write into the folder `inside` only."""
     global _seen
 
     def hang(*_):
-        raise Hang(f"more than {SECONDS} s")
+        raise Hang(f"more than {seconds} s")
 
     gc.collect(0)
     tracemalloc.start()
     before, _seen = signal.signal(signal.SIGALRM, hang), []
-    signal.alarm(SECONDS)
+    signal.alarm(seconds)
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
@@ -102,14 +102,14 @@ def watched(size, inside=None, answer_size=lambda: 0):
     assert peak <= 3 * max(size, answer_size()) + SPARE, f"{peak:,} bytes for an input of {size:,}"
 
 
-def judged(what, call, *, size, refusals, inside=None, named=None):
+def judged(what, call, *, size, refusals, inside=None, named=None, seconds=SECONDS):
     """The answer of `call()`, or None where it refused by one of the exceptions `refusals` with one line.
 
     size: of the input in bytes; named: text that the line must hold, such as the file's name.
     """
     answer, said = None, None
     try:
-        with watched(size, inside, lambda: _bytes_of(answer)):
+        with watched(size, inside, lambda: _bytes_of(answer), seconds):
             try:
                 answer = call()
             except refusals as error:

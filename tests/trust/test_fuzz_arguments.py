@@ -1,0 +1,132 @@
+"""Command lines put together at random: every command ends with a right answer, or with one line and status 2.
+
+What is fuzzed is how words are read and checked. Where a command's real work would begin a stub says so and stops (`Begun`
+counts as right); the same words go to real processes in the slow run, where they are wrong.
+"""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzz import NAMES, NUMBERS, commanded, count, rounds, some
+
+import scripts.bench
+import scripts.craft
+import scripts.explain
+import scripts.figures
+import scripts.reproduce
+import scripts.survey
+import scripts.train
+import scripts.verify
+from attack import craft
+from data import load_mnist
+from nn import LeNet
+from scripts.__main__ import COMMANDS
+
+ROOT = Path(__file__).parent.parent.parent
+OPTIONS = {
+    "train": ("--out", "--recipe", "--epochs", "--seed", "--holdout", "--output-weights", "--resume", "--data"),
+    "verify": ("--weights", "--against", "--digits", "--dtype", "--nudge", "--json", "--data"),
+    "craft": ("--out", "--split", "--index", "--count", "--target", "--goal", "--confidence", "--theta", "--max-distortion",
+              "--saliency", "--of", "--weights", "--derivative", "--data"),
+    "explain": ("--digit", "--image", "--and", "--target", "--out", "--theta", "--max-distortion", "--weights", "--data"),
+    "reproduce": ("--out", "--digits", "--scale", "--jobs", "--only", "--answers", "--weights", "--derivative", "--data"),
+    "survey": ("--out", "--count", "--seed", "--epsilon", "--theta", "--weights", "--derivative", "--data"),
+    "bench": ("--repeat", "--no-peers", "--checks", "--scale", "--json"),
+    "data": ("--any-set",)}
+FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--any-set"}
+NAMES = tuple(name for name in NAMES if not name.startswith("/"))  # as --out it would be made
+CHOICES = ("momentum", "paper", "random", "zero", "float32", "all", "complex step,dense", "train", "test", "pairs", "single",
+           "logits", "centred", "backward", "forward", "small", "full", "fig1", "fig11", "misclassification", "confidence",
+           "out.npz", "out.html", "out", "missing.npz", "folder", "0,1", "1,2,3")
+
+
+class Begun(BaseException):
+    """All words were taken: the work would begin now."""
+
+
+def begin(*_, **__):
+    """In place of work."""
+    raise Begun
+
+
+def checked(model, images, targets=None, *, progress=None, **options):
+    """In place of `craft`: its own checks, on no images, and then no work."""
+    craft(model, images[:0], targets if targets is None or np.ndim(targets) == 0 else targets[:0], **options)
+    raise Begun
+
+
+@pytest.fixture
+def stubbed(monkeypatch, tmp_path):
+    """No command works for long; the shipped digits and network are read once."""
+    digits, network = {split: load_mnist(split) for split in ("test",)}, LeNet.pretrained()
+    few = {split: (digits["test"][0][:60], digits["test"][1][:60]) for split in ("train", "validation")} | digits
+
+    def cached(split, directory=None):
+        return few[split] if directory is None else load_mnist(split, directory)
+
+    for module in (scripts.craft, scripts.explain, scripts.survey, scripts.train, scripts.verify):
+        monkeypatch.setattr(module, "load_mnist", cached)
+    for module in (scripts.craft, scripts.explain, scripts.survey, scripts.verify, scripts.reproduce):
+        load = module.load_network
+        monkeypatch.setattr(module, "load_network", lambda path, load=load: network if path is None else load(path))
+    for module in (scripts.craft, scripts.explain):
+        monkeypatch.setattr(module, "craft", checked)
+    for where, name in ((scripts.survey, "draw"), (scripts.train, "_epoch"), (scripts.verify, "check_network"),
+                        (scripts.bench, "machine"), (scripts.reproduce.Setup, "__enter__"), (scripts.explain, "and_page"),
+                        (scripts.figures, "save_png")):
+        monkeypatch.setattr(where, name, begin)
+    (tmp_path / "deep" / "down" / "folder").mkdir(parents=True)  # so that --out ../up stays within
+    monkeypatch.chdir(tmp_path / "deep" / "down")
+    return tmp_path
+
+
+def some_words(rng):
+    """A command line: a command, some of its options with values right and wrong, and now and then a stray word."""
+    if rng.random() < 0.05:
+        return [some(rng, (*COMMANDS, *NAMES, *NUMBERS, "--help", "--", "-h")) for _ in range(int(rng.integers(0, 4)))]
+    command = some(rng, list(COMMANDS))
+    words = [command]
+    if command == "survey":
+        words.append(some(rng, ("make", "make", "analyse", "ask")))
+    if command == "data":
+        words.append(some(rng, ("check", "check", "look")))
+        words += [some(rng, ("folder", *NAMES))]
+    for option in rng.permutation(OPTIONS[command])[:int(rng.integers(0, 5))].tolist():
+        value = some(rng, some(rng, (CHOICES, NUMBERS, NAMES)))
+        words += [option] if option in FLAGS and not (command, option) == ("bench", "--json") else (
+            [f"{option}={value}"] if rng.random() < 0.3 else [option, value])
+    if rng.random() < 0.1:
+        words.insert(int(rng.integers(0, len(words) + 1)), some(rng, (*NAMES, *NUMBERS, "--", "--nonsense", "-x")))
+    return words if rng.random() < 0.3 or command in ("data", "verify", "bench") else [*words, "--out", some(
+        rng, ("out.npz", "out.html", "out", "folder", "folder/out.npz", "nowhere/out.html"))]
+
+
+@rounds("command lines")
+def test_any_words_end_in_a_right_answer_or_one_line(how_many, stubbed):
+    rng = np.random.default_rng(14)
+    for _ in range(how_many):
+        words = some_words(rng)
+        commanded("command lines", words, size=1 << 26, inside=stubbed, stop=Begun)
+
+
+@pytest.mark.slow
+def test_wrong_words_in_real_processes(tmp_path):
+    """300 command lines that are wrong, each in a process of its own."""
+    rng, done = np.random.default_rng(15), 0
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    while done < 300:
+        words = [word.replace("\0", "") for word in some_words(rng)]
+        words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, some(rng, ("--nonsense", "--theta=x", "--count=0", "--out")))
+        if "--help" in words or "-h" in words:
+            continue
+        found = subprocess.run([sys.executable, "-m", "scripts", *words], cwd=tmp_path, env=environment, timeout=60,
+                               stdin=subprocess.DEVNULL, capture_output=True)
+        said = found.stderr.decode()
+        right = (found.returncode == 2 and not found.stdout and said.startswith("jsma: error: ") and said.count("\n") == 1)
+        count("command lines in real processes", "refused" if right else "failures")
+        assert right, (words, found)
+        done += 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,107 @@
+"""What goes out: strict JSON of any results, pages on which no name from outside is more than text.
+
+One hostile name for each page is in tests/scripts; here come all that a file may have, seen by an HTML parser.
+"""
+import json
+from collections import Counter
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fuzz import NAMES, anything, judged, rounds, some
+
+from attack import craft
+from data import load_mnist
+from nn import LeNet
+from scripts import report
+from scripts.experiment import Outcome, Row
+from scripts.experiments import EXPERIMENTS
+from scripts.explain_page import Story, page
+from scripts.words import as_json, one_line, visible
+
+
+def plain(value):
+    """What JSON can say of `value`: None for NaN and infinities, text with what is no UTF-8 escaped."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {plain(key): plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, list) else value
+
+
+def strict(text):
+    """JSON without the NaN and Infinity that Python adds to it."""
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+    return json.loads(text, parse_constant=refuse)
+
+
+@rounds("values written as JSON")
+def test_results_are_strict_json(how_many):
+    rng = np.random.default_rng(11)
+    for _ in range(how_many):
+        value = {"results": anything(rng)}
+        text = judged("values written as JSON", lambda: as_json(value), size=1000, refusals=())
+        text.encode()  # can be written
+        assert strict(text) == plain(value) and text.endswith("\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_error_is_one_printable_line(name):
+    for error in (ValueError(f"a\n{name}"), OSError(2, "No such file", f"{name}\n{name}"), MemoryError(), TypeError(name),
+                  ValueError(name * 100_000)):
+        line = one_line(error)
+        assert line and line.isprintable() and len(line) <= 2010
+    assert visible(name).isprintable() and (visible(name) == name or not name.isprintable())
+
+
+class Shape(HTMLParser):
+    """The tags of a page with the names of their attributes, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.values = [], [], Counter()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        """Noted in order."""
+        self.tags.append((tag, *(name for name, _ in attributes)))
+        self.values.update(value for _, value in attributes)
+
+    def handle_data(self, data):
+        """All text, that of scripts too."""
+        self.text.append(data)
+
+
+def a_name(rng):
+    return "".join(some(rng, (*NAMES, "x", "'", '"', "<", "&lt;", "-->", "<!--", "\0")) for _ in range(int(rng.integers(1, 6))))
+
+
+@rounds("names on the report")
+def test_the_report_shows_names_as_text(how_many):
+    rng, outcome = np.random.default_rng(12), Outcome({}, [Row("claim", "1", "2", "agrees", "why")])
+
+    def shaped(name):
+        about = {"network": visible(name), "digits": visible(name), "size": "small"}
+        rows = [row._replace(why=visible(name), claim=visible(name)) for row in outcome.rows]
+        return Shape(report.page({"fig1": Outcome({}, rows, table=(("name",), [(visible(name),)]))}, about, {}, EXPERIMENTS))
+
+    harmless = shaped("harmless")
+    for _ in range(how_many):
+        name = a_name(rng)
+        shape = judged("names on the report", lambda: shaped(name), size=10_000, refusals=())
+        assert shape.tags == harmless.tags and shape.values == harmless.values
+        assert "".join(shape.text).count(visible(name)) >= 5
+
+
+@rounds("names on the explain page")
+def test_the_explain_page_shows_names_as_text(how_many):
+    rng, network, image = np.random.default_rng(13), LeNet.pretrained(), load_mnist("test")[0][0].astype(float)
+    story = Story("harmless", network, image, craft(network, image[None], 7, trace=True), 7, 1.0, 14.5)
+    harmless = Shape(page(story))
+    for _ in range(how_many):
+        name = a_name(rng).encode("utf-8", "replace").decode()
+        html = judged("names on the explain page", lambda: page(story._replace(name=name)), size=1 << 26, refusals=())
+        shape = Shape(html)
+        assert shape.tags == harmless.tags and shape.values == harmless.values and len(shape.text) == len(harmless.text)
+        assert "".join(shape.text).count(name) == 2
