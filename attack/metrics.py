@@ -34,7 +34,7 @@ def distortions(images, crafted, channels="separate"):
     change = np.abs(np.asarray(crafted.adversarial, float) - images).reshape(len(images), size)
     changed = change.reshape(len(images), width, size // width).any(axis=1)
     touched = [len(np.unique(row[row >= 0])) for row in crafted.pairs]
-    return {"touched": 100 * np.array(touched, float) / changed.shape[1], "L0": 100 * changed.mean(axis=1),
+    return {"touched": 100 * np.array(touched, float) / changed.shape[1], "L0": 100 * changed.sum(axis=1) / changed.shape[1],
             "L1": change.sum(axis=1), "L2": np.sqrt((change**2).sum(axis=1)), "Linf": change.max(axis=1, initial=0)}
 
 
