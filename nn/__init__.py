@@ -1,11 +1,13 @@
 """Networks whose forward derivative is propagated by hand, layer by layer (Eq. 3 to 6 of Papernot et al. 2016).
 
 Reading order: `layer` (what a layer is), `jacobian` (∂H_k/∂x and its window), `conv`, `pool`, `activation`, `linear`
-(Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`. Branches: `merge`, `graph`, `residual`.
+(Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`. Branches: `merge`, `graph`, `residual`;
+networks of others: `interop`, `tracing`, `estimators`.
 """
 from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.checking import Report, check_network
 from nn.conv import Conv2d
+from nn.estimators import from_sklearn
 from nn.functions import check_jacobian
 from nn.interop import from_torch, to_torch
 from nn.jacobian import Jacobian
@@ -22,4 +24,4 @@ from nn.weights import WeightsError, load_weights, save_weights
 __all__ = ["ELU", "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat", "Conv2d",
            "Dropout", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network",
            "ReLU", "Report", "ResNet", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
-           "from_torch", "load_weights", "save_weights", "to_torch"]
+           "from_sklearn", "from_torch", "load_weights", "save_weights", "to_torch"]

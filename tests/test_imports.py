@@ -11,7 +11,7 @@ OURS = {"data", "nn", "attack", "scripts", "tests"}
 ALLOWED = {"data": {"data"}, "nn": {"nn"}, "attack": {"attack"}, "scripts": OURS - {"tests"}}
 PACKAGES = {"data": {"numpy"}, "nn": {"numpy", "scipy"}, "attack": {"numpy", "scipy"},
             "scripts": {"numpy", "scipy", "matplotlib"}}
-OPTIONAL = {"torch", "jax", "autograd", "art", "torchattacks"}  # extras: only inside a function, so that everything works without them
+OPTIONAL = {"torch", "jax", "autograd", "art", "torchattacks"}  # extras: only inside a function, all works without them
 
 
 def imported(path, everywhere=True):

@@ -18,6 +18,8 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", (ROOT / 
 
 @pytest.mark.parametrize(("block", "promised"), [(text, shown) for kind, text, shown in BLOCKS if kind == "python"])
 def test_python(block, promised):
+    for package in re.findall(r"^(?:import|from) (torch|jax|sklearn)", block, re.M):
+        pytest.importorskip(package, reason=f"{package} is not installed (pip install 'jsma[models]')")
     done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout and not done.stderr

@@ -119,6 +119,11 @@ def test_the_random_networks_reach_the_corners():
     assert alive > 0.8 * len(CASES)
 
 
+# Table I of LeCun et al. 1998: which of S2's maps each of C3's 16 maps sees
+C3 = np.array([[row in rows for row in range(6)] for rows in (
+    *[{n, (n + 1) % 6, (n + 2) % 6} for n in range(6)], *[{(n + k) % 6 for k in range(4)} for n in range(6)],
+    {0, 1, 3, 4}, {1, 2, 4, 5}, {0, 2, 3, 5}, set(range(6)))])
+
 HAND_PICKED = {
     "LeNet in small": ((1, 10, 10), lambda: [Conv2d(1, 3, 3), MaxPool2d(2), Tanh(), Conv2d(3, 4, 2), MaxPool2d(2),
                                              Tanh(), Flatten(), Linear(4, 5), Tanh(), Linear(5, 3), Softmax()]),
@@ -162,6 +167,8 @@ HAND_PICKED = {
     "softmax first": ((3, 2, 2), lambda: [Softmax(), Flatten(), Linear(12, 2)]),
     "only a pool": ((2, 4, 4), lambda: [MaxPool2d(2)]),
     "only an output activation": ((4,), lambda: [Softmax()]),
+    "LeNet-5's C3, sparse as in LeCun et al. 1998": ((6, 7, 6), lambda: [
+        Conv2d(6, 16, 5, connections=C3), Tanh(), Flatten(), Linear(96, 3)]),
     "rows and columns left over": ((1, 10, 11), lambda: [Conv2d(1, 2, 3, 3), MaxPool2d(2, 2), Flatten(), Linear(2, 2)]),
 }
 
