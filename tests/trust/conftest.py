@@ -1,4 +1,21 @@
-"""After the trust tests: what was tried how often, and what happened."""
+"""Before the trust tests: what imports more of itself when it is first used; after them: what was tried how often, and
+what happened."""
+import io
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm():
+    """matplotlib and Pillow run code of theirs at their first picture, which the judge would take for foreign code."""
+    from matplotlib.image import imread
+
+    from scripts.figures import craft_grid, png
+
+    images = np.zeros((1, 28, 28))
+    picture = png(craft_grid(images, images, [0], [0], [1], np.array([True]), 1))
+    assert imread(io.BytesIO(picture), format="png").ndim == 3
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -114,10 +114,10 @@ def test_any_words_end_in_a_right_answer_or_one_line(how_many, stubbed):
 
 @pytest.mark.slow
 def test_wrong_words_in_real_processes(tmp_path):
-    """300 command lines that are wrong, each in a process of its own."""
+    """200 command lines that are wrong, each in a process of its own."""
     rng, done = np.random.default_rng(15), 0
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-    while done < 300:
+    while done < 200:
         words = [word.replace("\0", "") for word in some_words(rng)]
         words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, some(rng, ("--nonsense", "--theta=x", "--count=0", "--out")))
         if "--help" in words or "-h" in words:

@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 import pytest
-from fuzz import commanded, damaged, judged, rounds, some
+from fuzz import INPUTS, SLOW, commanded, damaged, judged, rounds, some
 
 from data import IdxError, load_mnist, read_idx
 from data.idx import TYPES
@@ -57,6 +57,10 @@ def by_hand(content):
     shape = struct.unpack(f">{content[3]}I", content[4:start])
     dtype = np.dtype(TYPES[content[2]])
     return (dtype, shape, content[start:]) if len(content) - start == math.prod(shape) * dtype.itemsize else None
+
+
+def test_enough_is_tried():
+    assert sum(INPUTS.values()) >= 2000 and SLOW * sum(INPUTS.values()) >= 100_000
 
 
 @rounds("IDX files")
