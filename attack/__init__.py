@@ -7,8 +7,16 @@ are seen), `vectors` (Algorithm 1 for any output vector), `runs` and `shards` (v
 """
 from attack.adapters import Ensemble, JaxModel, TorchModel
 from attack.crafting import REASONS, Crafted, Step, craft, replay, truncate
-from attack.metrics import (DISTORTIONS, class_matrix, distortion_interval, distortions, hardness, mean_distortion,
-                            success_interval, success_rate)
+from attack.metrics import (
+                            DISTORTIONS,
+                            class_matrix,
+                            distortion_interval,
+                            distortions,
+                            hardness,
+                            mean_distortion,
+                            success_interval,
+                            success_rate,
+)
 from attack.model import Model
 from attack.oracle import Oracle
 from attack.pairs import best_pair, pair_share

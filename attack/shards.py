@@ -113,7 +113,8 @@ def missing_shards(run, say):
 def fingerprint(model):
     """A hash of what the model computes: its layers and parameters where it names them, else its pickle."""
     if callable(getattr(model, "parameters", None)) and isinstance(model.parameters(), dict):
-        digest = hashlib.sha256(repr((getattr(model, "layers", type(model).__name__), getattr(model, "inputs", None))).encode())
+        built = getattr(model, "layers", type(model).__name__), getattr(model, "inputs", None)
+        digest = hashlib.sha256(repr(built).encode())
         for name, array in model.parameters().items():
             digest.update(f"{name} {_hash(np.asarray(array))}".encode())
         return digest.hexdigest()

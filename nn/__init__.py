@@ -21,7 +21,7 @@ from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.residual import ResNet
 from nn.weights import WeightsError, load_weights, save_weights
 
-__all__ = ["ELU", "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat", "Conv2d",
-           "Dropout", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network",
-           "ReLU", "Report", "ResNet", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
-           "from_sklearn", "from_torch", "load_weights", "save_weights", "to_torch"]
+__all__ = ["AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat", "Conv2d",
+           "Dropout", "ELU", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge",
+           "Network", "ReLU", "Report", "ResNet", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError",
+           "check_jacobian", "check_network", "from_sklearn", "from_torch", "load_weights", "save_weights", "to_torch"]

@@ -1,6 +1,6 @@
 """Activations: the factor f' of Eq. 5, for each unit on its own, and the softmax, which ties all outputs together.
 
-In and out: (b, y, x, c); complex input is allowed (what has a kink looks at the real part). Read on in `linear`.
+In and out: (b, y, x, c); complex input is allowed (what has a kink looks at the real part). Read on in `normal`.
 """
 import numpy as np
 

@@ -52,9 +52,9 @@ def check_jacobian(f, jacobian, x, *, image=None, tolerance=None):
             continue
         size = np.abs(right).max()
         allowed = (TOLERANCE[name] if tolerance is None else tolerance) * (size or 1) + 10 * doubt
-        error = np.abs(claimed - right)
-        judged = np.where(kinks, 0, error) if name == "central differences" else error
-        aside = int((kinks & (error > allowed)).sum()) if name == "central differences" else 0
+        off = np.abs(claimed - right)
+        judged = np.where(kinks, 0, off) if name == "central differences" else off
+        aside = int((kinks & (off > allowed)).sum()) if name == "central differences" else 0
         row.errors[name] = Comparison(float(judged.max()), float(judged.max() / (size or 1)), aside)
         if finding is None and (judged > allowed).any():
             finding = _finding(name, claimed, right, np.where(judged > allowed, judged, 0), image)

@@ -1,7 +1,8 @@
 """Networks to and from PyTorch, weights included, so that other people's networks can be verified and attacked.
 
 In: a `torch.nn.Module` of the layers we know, branches included, and the shape of its input. Out: a `Network` that has been
-held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names out. PyTorch is imported only when one of the two is called. Read on in `attack.model`.
+held against the module on random input. And back: a `Network` in, a `torch.nn.Sequential` of the same names out.
+PyTorch is imported only when one of the two is called. Read on in `attack.model`.
 """
 import functools
 import operator
@@ -58,8 +59,8 @@ def to_torch(network):
         network: a `Network` of our layers; a subclass of one counts as that layer. Dotted names are nested.
 
     Returns:
-        A module in evaluation mode that takes (B, M) where `network.input_shape` is (M,), else (B, channels, height, width), with the
-        network's names and with copies of its weights in their own type.
+        A module in evaluation mode that takes (B, M) where `network.input_shape` is (M,), else (B, channels, height,
+        width), with the network's names and with copies of its weights in their own type.
 
     Raises:
         TypeError: a layer of another type.

@@ -13,7 +13,7 @@ class Layer:
     """The base of all layers. `parameters` maps PyTorch's names ("weight", "bias") to arrays of PyTorch's shapes;
     those named in `fixed` are saved and loaded with the others, but not trained."""
 
-    fixed = ()
+    fixed: tuple[str, ...] = ()
 
     def __init__(self):
         self.parameters = {}

@@ -1,4 +1,5 @@
-"""Max, average and global average pooling: value, forward derivative, backward step. No padding; what does not fill a window is left.
+"""Max, average and global average pooling: value, forward derivative, backward step. No padding; what does not fill a
+window is left.
 
 Ties: the first maximum in row-major order wins (PyTorch's rule on the CPU), in the value, the forward derivative and
 the backward step alike; complex input is compared by its real part. In and out: (b, y, x, c). Read on in `activation`.

@@ -33,7 +33,7 @@ def winners(layer, value, ulps=64):
 
     Units that differ by rounding alone, up to `ulps`, count as equal: another program may see the other one ahead.
     """
-    channels, rows, columns = value.shape[3], *value.shape[1:3]
+    _, rows, columns, channels = value.shape
     positions = layer.output_shape((channels, rows, columns))[1:]
     number = np.arange(channels * rows * columns).reshape(channels, rows, columns)
     values = _flat(value)

@@ -105,8 +105,8 @@ def _table(rows, referees):
             yield _line(" " * wide, " " * 38, [f"{'abs':>7}  {'rel':>7}"] * len(some), begun)
         for row in rows:
             errors = (row.errors.get(name) for name in some)
-            yield _line(row.layer.ljust(wide), f"{'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} "
-                        f"{row.ties:6}", [f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else "–"
+            about = f"{'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} {row.ties:6}"
+            yield _line(row.layer.ljust(wide), about, [f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else "–"
                                           for error in errors], begun)
 
 

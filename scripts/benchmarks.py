@@ -6,9 +6,10 @@ import itertools
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,7 +80,8 @@ def _crafting(network, images, labels):
             f"crafting step, {derivative}, pair search included, {ACTIVE} active", "ms", STEPS * ACTIVE,
             partial(craft, network, images[index[lasting]], targets[lasting], derivative=derivative,
                     max_distortion=100 * 2 * STEPS / 784), target, mflop=mflop)
-    for derivative, digits, target, wanted, other in (("backward", DIGITS, 2.3, 10, 60), ("forward", FEW, 35, 1 / 1.4, None)):
+    for derivative, digits, target, wanted, other in (("backward", DIGITS, 2.3, 10, 60),
+                                                      ("forward", FEW, 35, 1 / 1.4, None)):
         work = network, images[index[:9 * digits]], targets[:9 * digits]
         options = {"max_distortion": UPSILON, "derivative": derivative}
         art = [(f", batch {size}", 9 * digits, partial(peers.art, *work, UPSILON, size)) for size in (1, 32)]

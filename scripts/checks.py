@@ -7,9 +7,10 @@ Ours is asked at the digit itself; the others, which refuse right code there, at
 """
 import statistics
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

@@ -2,7 +2,8 @@
 
 In: a name. Out: the function that takes a `Setup` and gives an `Outcome` (see `experiment`), and its words.
 """
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from scripts import defences, hardness, population, single, survey, threat, toy
 

@@ -4,9 +4,10 @@ In: a network, as `LeNet.pretrained()`. Out: the same network, its logits bit fo
 layer's forward derivative (Eq. 5), its backward step or the gradient of a parameter. `scripts.checks` and the tests ask
 what finds them.
 """
+from collections.abc import Callable
 from copy import copy, deepcopy
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

@@ -4,8 +4,9 @@ In: a name, a weights file or none, a split. Out: a `Network`, images and labels
 same digits with residual blocks; `colour` is the same architecture for 32×32 pictures of coloured shapes, which are drawn
 from a seed (`data.shapes`).
 """
+from collections.abc import Callable
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from data import draw_shapes, load_mnist
 from nn import LeNet, ResNet, load_weights

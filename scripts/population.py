@@ -6,8 +6,7 @@ In: a `Setup`. Out: an `Outcome` each. The Υ sweep is one run at the largest Υ
 import numpy as np
 
 from attack import class_matrix, distortion_interval, mean_distortion, success_interval, success_rate
-from scripts.experiment import (UPSILON, Outcome, Row, below, mean_of, measured, plain, rank_correlation, spread,
-                                verdict)
+from scripts.experiment import UPSILON, Outcome, Row, below, mean_of, measured, plain, rank_correlation, spread, verdict
 
 SETS = ("train", "validation", "test")
 UPSILONS = (0.3, 1.3, 2.6, 5.1, 7.7, 10.2, 12.8, 25.5, 38.3)

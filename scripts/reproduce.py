@@ -79,7 +79,8 @@ def _write(folder, outcomes, about, pictures):
     from scripts.report import page
 
     results = {"about": about, "experiments": {
-        name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}
+        name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers,
+               "claims": [row._asdict() for row in outcome.rows]}
         for name, outcome in outcomes.items()}}
     with replacing(folder / "results.json") as file:
         file.write(as_json(results).encode())

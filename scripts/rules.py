@@ -44,13 +44,15 @@ def rules(count, with_peers=True):
 
 def table(rows):
     """The rows as Markdown."""
-    yield "| rule | derivative of | samples | τ | ε of the successes | ms a sample | first pair is another | as the library |"
+    yield ("| rule | derivative of | samples | τ | ε of the successes | ms a sample | first pair is another "
+           "| as the library |")
     yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
         if "library" in row:
             said = (f"not installed: {row['missing']}" if "missing" in row else
                     f"{row['identical']:.1f} % of {row['samples']} alike")
-            yield f"| {row['library']} itself | logits | {_numbers(row) if 'success' in row else '– | – | – | –'} | – | {said} |"
+            numbers = _numbers(row) if "success" in row else "– | – | – | –"
+            yield f"| {row['library']} itself | logits | {numbers} | – | {said} |"
             continue
         differs = "–" if row["differs"] is None else f"{row['differs']} of {row['samples']}"
         yield f"| {row['rule']} | {row['of']} | {_numbers(row)} | {differs} | |"

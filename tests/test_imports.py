@@ -38,7 +38,8 @@ def test_imports_point_one_way(room):
 @pytest.mark.parametrize("room", ["nn", "attack"])
 def test_each_file_says_what_it_is_and_where_to_read_on(room):
     """The reading order: every file is named by another, or is where its room begins, and every name is a file."""
-    texts = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in (ROOT / room).glob("*.py")}
+    texts = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+             for path in (ROOT / room).glob("*.py")}
     named = set(re.findall(r"`(\w+)`", texts["__init__"]))
     for name, text in texts.items():
         if name == "__init__":

@@ -5,8 +5,16 @@ import numpy as np
 import pytest
 from test_crafting import Small
 
-from attack import (DISTORTIONS, class_matrix, craft, distortion_interval, distortions, mean_distortion, success_interval,
-                    success_rate)
+from attack import (
+    DISTORTIONS,
+    class_matrix,
+    craft,
+    distortion_interval,
+    distortions,
+    mean_distortion,
+    success_interval,
+    success_rate,
+)
 
 
 def test_rates_and_means_by_hand():

@@ -141,7 +141,8 @@ def test_the_peers_start_without_what_cannot_move():
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"rule": "foolbox"}, "rule must be one of paper, art, cleverhans, torchattacks, single, weighted, taylor, maximal; got"),
+    ({"rule": "foolbox"},
+     "rule must be one of paper, art, cleverhans, torchattacks, single, weighted, taylor, maximal; got"),
     ({"rule": "art", "saliency": "single"}, "saliency='single' is rule='single'; got rule='art'"),
     ({"rule": "maximal"}, "rule='maximal' takes no targets: goal must be one of confidence, misclassification; got 'source"),
     ({"margin": -1}, "margin must be a number of at least 0; got -1"),

@@ -219,7 +219,8 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path, step):
 
 def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path):
     whole = contents(toy_run(tmp_path).folder)
-    for changed, word in ((lambda: toy_run(tmp_path, theta=0.5), "options"), (lambda: toy_run(tmp_path, count=61), "samples"),
+    for changed, word in ((lambda: toy_run(tmp_path, theta=0.5), "options"),
+                          (lambda: toy_run(tmp_path, count=61), "samples"),
                           (lambda: craft_run(Toy(), *samples(60), tmp_path, max_distortion=50.0), "shard_size")):
         with pytest.raises(ValueError, match=f"holds another run \\({word}"):
             changed()

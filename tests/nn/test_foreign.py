@@ -6,8 +6,21 @@ import pytest
 from reference import close
 
 from data import load_mnist
-from nn import (AvgPool2d, Conv2d, Flatten, Layer, LeNet, Linear, MaxPool2d, Network, ReLU, Sigmoid, Softmax, Tanh,
-                foreign)
+from nn import (
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    Layer,
+    LeNet,
+    Linear,
+    MaxPool2d,
+    Network,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    foreign,
+)
 from nn.foreign import FOREIGN, RELU_AT_ZERO, TIE_RULE, MissingReferee
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")

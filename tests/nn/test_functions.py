@@ -50,7 +50,7 @@ def test_a_kink_is_counted_and_not_judged_by_differences():
     def kinked(x):
         return np.array([np.abs(float(np.real(x[0]))), float(np.real(x[1])) ** 2])
     for slope in (1.0, -1.0, 0.0):
-        report = check_jacobian(kinked, lambda x: [[slope, 0], [0, 2 * x[1]]], np.array([0.0, 1.5]))
+        report = check_jacobian(kinked, lambda x, slope=slope: [[slope, 0], [0, 2 * x[1]]], np.array([0.0, 1.5]))
         assert report.verdict == "right" and report.rows[0].ties == 1
     assert check_jacobian(kinked, lambda x: [[1, 0], [0, x[1]]], np.array([0.0, 1.5])).verdict == "wrong"
 

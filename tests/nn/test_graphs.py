@@ -4,8 +4,25 @@ import pytest
 from reference import STEP, chain, close, logits_and_jacobian, with_random_weights
 from test_layers import check, random_activation, random_layer
 
-from nn import (AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, LeakyReLU, Linear,
-                MaxPool2d, Network, ReLU, Softmax, Tanh, check_network, to_torch)
+from nn import (
+    AdaptiveAvgPool2d,
+    Add,
+    AvgPool2d,
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    Dropout,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    Network,
+    ReLU,
+    Softmax,
+    Tanh,
+    check_network,
+    to_torch,
+)
 from nn.foreign import FOREIGN
 
 SEEDS = 60

@@ -9,8 +9,22 @@ import pytest
 from reference import close
 
 from data import load_mnist
-from nn import (AndNetwork, AvgPool2d, Conv2d, Flatten, Layer, LeNet, Linear, MaxPool2d, Network, ReLU, Sigmoid,
-                Softmax, Tanh, load_weights)
+from nn import (
+    AndNetwork,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    Layer,
+    LeNet,
+    Linear,
+    MaxPool2d,
+    Network,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    load_weights,
+)
 from nn.interop import from_torch, to_torch
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[referees]')")
@@ -197,7 +211,7 @@ def test_refused_layers_are_named(case):
     (lambda self, x: self.fc(torch.flatten(self.pool(self.conv(x)))), "layer 'flatten.*': Flatten with start_dim=0"),
     (lambda self, x: self.fc(self.flatten(tnn.functional.dropout(self.pool(self.conv(x))))), "dropout.. is none of"),
     (lambda self, x: self.fc(self.flatten(torch.cat([self.pool(self.conv(x))] * 2, dim=2))), "along axis 2 is not"),
-    (lambda self, x: torch.add(self.fc(self.flatten(self.pool(self.conv(x)))), self.fc.bias, alpha=2), "uses fc.bias beside"),
+    (lambda self, x: torch.add(self.fc(self.flatten(self.pool(self.conv(x)))), self.fc.bias), "uses fc.bias beside"),
     (lambda self, x: torch.add(self.pool(x), self.pool(x), alpha=2), "add.. is none of the layers"),
     (lambda self, x: self.fc(self.flatten(self.pool(self.conv(self.conv(x[:, :1]))))), "getitem|no layer's output"),
     (lambda self, x: self.fc(self.flatten(self.pool(self.conv(x)))) if x.sum() > 0 else x, "cannot be followed layer"),

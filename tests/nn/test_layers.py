@@ -7,8 +7,25 @@ import numpy as np
 import pytest
 from reference import STEP, chain, close, complex_step, logits_and_jacobian, with_random_weights
 
-from nn import (ELU, AdaptiveAvgPool2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, LeakyReLU, Linear,
-                MaxPool2d, Network, ReLU, Sigmoid, Softmax, Softplus, Tanh)
+from nn import (
+    ELU,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    Network,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 
 FAMILIES = ("mixed", "convolutions", "pooling", "no flatten", "dense")
 SEEDS = 45
@@ -20,7 +37,8 @@ def random_activation(rng):
 
 
 def random_layer(rng, family, channels):
-    kinds = {"convolutions": ["conv"], "pooling": ["max", "avg"]}.get(family, ["conv", "conv", "max", "avg", "f", "f", "norm"])
+    every = ["conv", "conv", "max", "avg", "f", "f", "norm"]
+    kinds = {"convolutions": ["conv"], "pooling": ["max", "avg"]}.get(family, every)
     kind, pairs = rng.choice(kinds), [tuple(int(n) for n in rng.integers(1, top, 2)) for top in (4, 5)]
     if kind == "f":
         return random_activation(rng)

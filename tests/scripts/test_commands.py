@@ -102,7 +102,8 @@ def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
 
 @pytest.mark.parametrize("goal", ["misclassification", "confidence"])
 def test_craft_without_a_target(goal, tmp_path, capsys):
-    words = ["craft", "--goal", goal, "--confidence", "0.3", "--count", "2", "--derivative", "backward", "--out", str(tmp_path)]
+    words = ["craft", "--goal", goal, "--confidence", "0.3", "--count", "2", "--derivative", "backward",
+             "--out", str(tmp_path)]
     assert main(words) == 0 and "2 of 2 samples reach their goal" in capsys.readouterr().out
     arrays, network = np.load(tmp_path / "crafted.npz"), LeNet.pretrained()
     sources = network.predict(arrays["original"])

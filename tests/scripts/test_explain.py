@@ -92,7 +92,8 @@ def test_a_long_trace_is_thinned_and_the_page_says_so(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("words", "said"), [
     (["--target", "7"], "read the image as 7, the target, from the start"),
     (["--target", "1", "--max-distortion", "1"], "Υ = 1 % of 784 pixels, two in each iteration, are 3 iterations"),
-    (["--target", "2", "--theta=-1", "--max-distortion", "1"], "(Eq. 9)"), (["--target", "2"], "now reads the image as 2, the target"),
+    (["--target", "2", "--theta=-1", "--max-distortion", "1"], "(Eq. 9)"),
+    (["--target", "2"], "now reads the image as 2, the target"),
 ])
 def test_the_page_says_why_it_stopped_and_which_equation(words, said, tmp_path):
     assert main(["explain", *words, "--out", str(tmp_path / "p.html")]) == 0
