@@ -208,6 +208,7 @@ class Network:
     def _kept_in(self, kept):
         """The step of a layer's value; what it took and what its derivatives need is noted in `kept`, if not None."""
         def step(name, given):
+            """The layer's own `forward`."""
             y, saved = self.layers[name].forward(given)
             if kept is not None:
                 kept[name] = given, saved
@@ -235,6 +236,7 @@ class Network:
         """Eq. 5 from `jacobian`, which the first of `names` takes, to the last; a layer may write over a Jacobian that
         no other takes."""
         def step(name, given):
+            """The layer's own `forward_derivative`, and who may write over the result."""
             found = self.layers[name].forward_derivative(given, kept[name])
             own = found is not given and found.spatial is not given  # and not its input's under a new name
             found.spare = self._taken[name] == 1 and (own or given.spare)
