@@ -11,6 +11,7 @@ from nn import LeNet
 from nn.lenet import PRETRAINED
 from nn.training import SGD, accuracy, train_epoch
 from scripts.craft import pair_up
+from scripts.networks import NETWORKS
 
 RECORD = json.loads((PRETRAINED / "lenet.json").read_text(encoding="utf-8"))
 
@@ -21,6 +22,16 @@ def test_the_record_is_that_of_the_weights():
     error = 100 - accuracy(LeNet.pretrained(), images, labels)
     assert error == pytest.approx(RECORD["epochs"][-1]["test_error"], abs=0.011)  # a digit on the edge may tip over
     assert error <= 1.0 and len(RECORD["epochs"]) == RECORD["settings"]["epochs"] <= 10
+
+
+@pytest.mark.parametrize("name", ["resnet", "colour"])
+def test_the_other_networks_are_those_of_their_records(name):
+    record = json.loads((PRETRAINED / f"{name}.json").read_text(encoding="utf-8"))
+    assert record["sha256"] == hashlib.sha256((PRETRAINED / f"{name}.npz").read_bytes()).hexdigest()
+    images, labels = NETWORKS[name].images("test")
+    error = 100 - accuracy(NETWORKS[name].pretrained(), images, labels)
+    assert error == pytest.approx(record["epochs"][-1]["test_error"], abs=0.051) and error < 4
+    assert record["command"].startswith(f"jsma train --network {name} ")
 
 
 @pytest.mark.slow

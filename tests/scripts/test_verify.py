@@ -18,7 +18,7 @@ def test_right_is_0_and_a_row_a_layer(capsys):
 
 def test_wrong_is_1_and_names_the_layer(capsys, monkeypatch):
     wrong = MISTAKES["conv: kernel flipped"].make(LeNet.pretrained())
-    monkeypatch.setattr(scripts.verify, "load_network", lambda path: wrong)
+    monkeypatch.setattr(scripts.verify, "load_network", lambda name, path: wrong)
     assert main(["verify", "--against", "complex step", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)[0]
     assert report["verdict"] == "wrong" and report["finding"]["layer"] == "conv2"
@@ -29,3 +29,23 @@ def test_wrong_is_1_and_names_the_layer(capsys, monkeypatch):
 def test_what_cannot_be_checked_is_2(words, capsys):
     assert main(["verify", *words]) == 2
     assert capsys.readouterr().err.startswith("jsma: error: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet", "colour"])
+def test_the_other_networks_are_named_layer_by_layer(name, capsys):
+    assert main(["verify", "--network", name]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"test {'picture' if name == 'colour' else 'digit'} 0: right: every layer agrees with complex")
+    assert all(f"\n{layer} " in said for layer in ("conv1", "block1.add", "block2.short", "block2.add", "pool", "fc"))
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["verify", "--network", "colour", "--data", "."], "--data is for MNIST; the pictures of --network colour are drawn"),
+    (["verify", "--network", "alexnet"], "argument --network: invalid choice: 'alexnet'"),
+    (["train", "--network", "resnet", "--output-weights", "zero", "--out", "w.npz"], "--output-weights is for the LeNet"),
+])
+def test_what_does_not_fit_the_network_is_said(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
