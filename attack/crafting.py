@@ -14,6 +14,7 @@ from attack.pairs import best_pair
 from attack.saliency import check_targets, score_features
 
 REASONS = ("target_reached", "already_target", "max_iterations", "domain_empty", "no_pair")
+SHORTEST = 1e-3  # |θ| without a limit: M/(2|θ|) iterations at most
 SALIENCIES = {"pairs": 2, "single": 1}
 
 
@@ -94,7 +95,7 @@ def replay(images, pairs, theta=1.0):
     flat, rows = current.reshape(len(current), int(np.prod(current.shape[1:]))), np.arange(len(current))
     for feature in np.moveaxis(pairs, 0, -1).reshape(2 * pairs.shape[1], len(current)):
         chosen = rows[feature >= 0], feature[feature >= 0]
-        flat[chosen] = np.clip(flat[chosen] + flat.dtype.type(theta), 0, 1)
+        flat[chosen] = np.clip(flat[chosen] + flat.dtype.type(np.clip(theta, -1, 1)), 0, 1)
     return current
 
 
@@ -145,9 +146,12 @@ class _Work:
                        100 * changed / max(features, 1), pairs, self.reason, self.targets, success.astype(int),
                        self.trace)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is never chosen
     def _iterate(self, active):
         """One iteration of Algorithm 2 for the active samples; returns those that found features to change."""
         logits, sums = look(self.model, self._shaped(active), self.derivative)
+        if np.isnan(logits).any():
+            raise ValueError("model gives NaN for a logit, which says nothing of a class")
         stay = ~self._finished(active, logits)
         active, logits = active[stay], logits[stay]
         if not len(active):
@@ -180,11 +184,10 @@ class _Work:
         return np.where(score > 0, first, -1), np.full(len(first), -1), score
 
     def _change(self, active, feature):
-        """Add θ, clip, and take the feature out of Γ if it is now 0 or 1 (or did not move: θ is lost in rounding)."""
-        before = self.current[active, feature]
-        value = np.clip(before + self.current.dtype.type(self.theta), 0, 1)
+        """Add θ, clip, and take the feature out of Γ if it is now 0 or 1."""
+        value = np.clip(self.current[active, feature] + self.current.dtype.type(np.clip(self.theta, -1, 1)), 0, 1)
         self.current[active, feature] = value
-        self.gamma[active, feature] = (value != 0) & (value != 1) & (value != before)
+        self.gamma[active, feature] = (value != 0) & (value != 1)
 
     def _finished(self, active, logits):
         """Note prediction and reason of those that stop here; returns which do."""
@@ -222,6 +225,7 @@ def _check_images(images):
     return images
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _classes(model, images):
     try:
         return np.shape(model.logits(images[:1]))[1]
@@ -246,6 +250,9 @@ def _check_choices(theta, max_distortion, saliency, derivative, of, batch_size, 
         raise ValueError(f"theta must be a finite number other than 0; got {theta!r}")
     if max_distortion is not None and not (_is_number(max_distortion) and 0 < max_distortion <= 100):
         raise ValueError(f"max_distortion must lie in (0, 100] percent or be None; got {max_distortion!r}")
+    if max_distortion is None and abs(theta) < SHORTEST:
+        raise ValueError(f"theta must be at least {SHORTEST:g}, up or down, where max_distortion is None: smaller steps "
+                         f"would not come to an end; got {theta!r}")
     for name, value, allowed in (("saliency", saliency, tuple(SALIENCIES)), ("derivative", derivative, DERIVATIVES),
                                  ("of", of, OUTPUTS)):
         if value not in allowed:
