@@ -11,6 +11,7 @@ from attack.rules import RULES
 
 SALIENCIES = ("pairs", "single")
 CHANNELS = ("separate", "tied")
+SHORTEST = 1e-3  # |θ| without a limit: M/(2|θ|) iterations at most
 
 
 def check_images(images, channels="separate"):
@@ -31,6 +32,7 @@ def check_images(images, channels="separate"):
     return images
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def classes_of(model, images):
     """N, the number of classes of `model`, from its answer to the first image."""
     try:
@@ -58,6 +60,9 @@ def check_choices(theta, max_distortion, saliency, derivative, of, batch_size, m
         raise ValueError(f"theta must be a finite number other than 0; got {theta!r}")
     if max_distortion is not None and not (_is_number(max_distortion) and 0 < max_distortion <= 100):
         raise ValueError(f"max_distortion must lie in (0, 100] percent or be None; got {max_distortion!r}")
+    if max_distortion is None and abs(theta) < SHORTEST:
+        raise ValueError(f"theta must be at least {SHORTEST:g}, up or down, where max_distortion is None: smaller steps "
+                         f"would not come to an end; got {theta!r}")
     for name, value, allowed in (("saliency", saliency, SALIENCIES), ("derivative", derivative, DERIVATIVES),
                                  ("of", of, OUTPUTS), ("rule", rule, tuple(RULES)), ("channels", channels, CHANNELS)):
         if value not in allowed:

@@ -103,7 +103,7 @@ def replay(images, pairs, theta=1.0, channels="separate"):
     cells = _cells(current, current.shape[1] if channels == "tied" else 1)
     for feature in np.moveaxis(pairs, 0, -1).reshape(2 * pairs.shape[1], len(current)):
         rows = np.flatnonzero(feature >= 0)
-        value = cells[rows, :, feature[rows]] + current.dtype.type(theta)
+        value = cells[rows, :, feature[rows]] + current.dtype.type(np.clip(theta, -1, 1))
         cells[rows, :, feature[rows]] = np.clip(value, 0, 1)
     return current
 
@@ -169,10 +169,13 @@ class _Work:
         return Crafted(self.cells.reshape(self.images.shape), success, self.predicted, self.iterations,
                        100 * changed / max(self.features, 1), pairs, self.reason, targets, success.astype(int), self.trace)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is never chosen
     def _iterate(self, active):
         """One iteration of Algorithm 2 for the active samples; returns those that found features to change."""
         rule, options = self.options.rule, self.options
         logits, sums = look(self.model, self._shaped(active), options.derivative)
+        if np.isnan(logits).any():
+            raise ValueError("model gives NaN for a logit, which says nothing of a class")
         stay = ~self._finished(active, logits)
         active, logits = active[stay], logits[stay]
         if not len(active):
@@ -209,11 +212,11 @@ class _Work:
                                            (int(first[row]), int(second[row])), float(score[row])))
 
     def _change(self, active, feature, step):
-        """Add θ, clip, and take the feature out of Γ if its rule says so (or it did not move: θ is lost in rounding)."""
-        before = self.cells[active, :, feature]
-        value = np.clip(before + step.astype(before.dtype)[:, None], 0, 1)
+        """Add θ, clip, and take the feature out of Γ if its rule says so."""
+        value = self.cells[active, :, feature]
+        value = np.clip(value + np.clip(step, -1, 1).astype(value.dtype)[:, None], 0, 1)
         self.cells[active, :, feature] = value
-        self.gamma[active, feature] &= ~(self.options.rule.leaves(value) | (value == before).all(axis=1))
+        self.gamma[active, feature] = ~self.options.rule.leaves(value)
 
     def _finished(self, active, logits):
         """Note prediction and reason of those that stop here; returns which do."""

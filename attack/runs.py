@@ -101,7 +101,8 @@ def _handed_out(jobs, executor):
     waiting, ahead = {}, AHEAD + (getattr(executor, "_max_workers", None) or 0)
     try:
         for shard, job in jobs:
-            waiting[executor.submit(_craft_shard, *job)] = shard
+            with _uninterrupted():
+                waiting[executor.submit(_craft_shard, *job)] = shard
             if len(waiting) >= ahead:
                 yield from _returned(waiting)
         while waiting:
@@ -109,6 +110,24 @@ def _handed_out(jobs, executor):
     finally:
         for future in waiting:
             future.cancel()
+
+
+@contextmanager
+def _uninterrupted():
+    """Ctrl-C and SIGTERM wait for the end of the block: nobody would end a process that is half started."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _returned(waiting):

@@ -103,6 +103,7 @@ class Softplus(_Elementwise):
 class Softmax(Layer):
     """p_j = e^{z_j} / Σ_k e^{z_k} over the channels; the largest z is subtracted first, so nothing overflows."""
 
+    @np.errstate(over="ignore")  # a difference of −∞ is a probability of 0
     def forward(self, x):
         """(p, p)."""
         e = np.exp(x - x.real.max(axis=-1, keepdims=True))

@@ -1,13 +1,16 @@
 """The table of what each checker finds: its words with checkers whose answer is known, and the real ones on LeNet."""
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import nn
+import scripts.bench
 from data import load_mnist
 from nn import LeNet, Linear, Network, Tanh
 from scripts import checks
+from scripts.__main__ import main
 from scripts.checks import CHECKERS, claims
 from scripts.mistakes import BACKWARD, FORWARD, GRADIENT, MISTAKES
 
@@ -86,6 +89,20 @@ def test_as_text(monkeypatch):
         at = head.index(column)
         cells = [line[at:].split("  ")[0].strip() for line in lines]
         assert set(cells[:-4]) == words and cells[-4:-1] == sums
+
+
+def test_the_command_writes_the_table_as_json_too(monkeypatch, tmp_path, capsys):
+    rows = table(monkeypatch, "wrong", "conv1", always=lambda claim: True)
+    monkeypatch.setattr(checks, "table", lambda images: rows)
+    monkeypatch.setattr(scripts.bench, "machine", lambda packages: {"cores": 2})
+    assert main(["bench", "--checks", "--json", str(tmp_path / "checks.json")]) == 0
+    assert checks.text(rows) in capsys.readouterr().out
+    written = json.loads((tmp_path / "checks.json").read_text(encoding="utf-8"))
+    assert written["machine"] == {"cores": 2} and len(written["rows"]) == len(rows)
+    for row, found in zip(rows, written["rows"]):
+        assert found == {"what": row.what, "layer": row.layer,
+                         "cells": {name: {"said": cell.said, "seconds": cell.seconds} for name, cell in row.cells.items()}}
+    assert main(["bench", "--checks", "--json", str(tmp_path / "no" / "checks.json")]) == 2
 
 
 # the claims

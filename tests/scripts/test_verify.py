@@ -5,6 +5,7 @@ import pytest
 
 import scripts.verify
 from nn import LeNet
+from nn.verdict import Comparison, Finding, Report, Row
 from scripts.__main__ import main
 from scripts.mistakes import MISTAKES
 
@@ -22,6 +23,17 @@ def test_wrong_is_1_and_names_the_layer(capsys, monkeypatch):
     assert main(["verify", "--against", "complex step", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)[0]
     assert report["verdict"] == "wrong" and report["finding"]["layer"] == "conv2"
+
+
+def test_what_is_not_finite_is_null_in_the_json(capsys, monkeypatch):
+    """A wrong derivative may hold NaN and infinities, which are no JSON."""
+    row = Row("conv1", (1, 2, 2), 100.0, float("nan"), 0, errors={"dense": Comparison(float("inf"), float("nan"), 0)})
+    finding = Finding("conv1", "forward derivative", "dense", "output 0", float("nan"), 1.0, "")
+    monkeypatch.setattr(scripts.verify, "check_network", lambda *_, **__: Report([row], finding, {}, []))
+    assert main(["verify", "--json"]) == 1
+    report, = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert report["rows"][0]["largest"] is report["rows"][0]["errors"]["dense"]["absolute"] is None
+    assert report["finding"]["claimed"] is None and report["finding"]["expected"] == 1.0
 
 
 @pytest.mark.parametrize("words", [["--against", "oracle"], ["--digits", "10000"], ["--weights", "none.npz"],

@@ -21,25 +21,26 @@ import scripts.survey
 import scripts.train
 import scripts.verify
 from attack import craft
-from data import load_mnist
+from data import draw_shapes, load_mnist
 from nn import LeNet
 from scripts.__main__ import COMMANDS
+from scripts.networks import NETWORKS
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = {
-    "train": ("--out", "--recipe", "--epochs", "--seed", "--holdout", "--output-weights", "--resume", "--data"),
-    "verify": ("--weights", "--against", "--digits", "--dtype", "--nudge", "--json", "--data"),
+    "train": ("--out", "--recipe", "--epochs", "--seed", "--holdout", "--output-weights", "--resume", "--network", "--data"),
+    "verify": ("--network", "--weights", "--against", "--digits", "--dtype", "--nudge", "--json", "--data"),
     "craft": ("--out", "--split", "--index", "--count", "--target", "--goal", "--confidence", "--theta", "--max-distortion",
-              "--saliency", "--of", "--weights", "--derivative", "--data"),
+              "--saliency", "--rule", "--margin", "--of", "--weights", "--derivative", "--data"),
     "explain": ("--digit", "--image", "--and", "--target", "--out", "--theta", "--max-distortion", "--weights", "--data"),
     "reproduce": ("--out", "--digits", "--scale", "--jobs", "--only", "--answers", "--weights", "--derivative", "--data"),
     "survey": ("--out", "--count", "--seed", "--epsilon", "--theta", "--weights", "--derivative", "--data"),
-    "bench": ("--repeat", "--no-peers", "--checks", "--scale", "--json"),
+    "bench": ("--repeat", "--no-peers", "--checks", "--scale", "--rules", "--count", "--json"),
     "data": ("--any-set",)}
-FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--any-set"}
+FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--rules", "--any-set"}
 NAMES = tuple(name for name in NAMES if not name.startswith("/"))  # as --out it would be made
 CHOICES = ("momentum", "paper", "random", "zero", "float32", "all", "complex step,dense", "train", "test", "pairs", "single",
-           "logits", "centred", "backward", "forward", "small", "full", "fig1", "fig11", "misclassification", "confidence",
+           "art", "maximal", "resnet", "colour", "residual", "logits", "centred", "backward", "forward", "small", "full", "fig1", "fig11", "misclassification", "confidence",
            "out.npz", "out.html", "out", "missing.npz", "folder", "0,1", "1,2,3")
 
 
@@ -67,11 +68,13 @@ def stubbed(monkeypatch, tmp_path):
     def cached(split, directory=None):
         return few[split] if directory is None else load_mnist(split, directory)
 
-    for module in (scripts.craft, scripts.explain, scripts.survey, scripts.train, scripts.verify):
+    for module in (scripts.craft, scripts.explain, scripts.survey):
         monkeypatch.setattr(module, "load_mnist", cached)
-    for module in (scripts.craft, scripts.explain, scripts.survey, scripts.verify, scripts.reproduce):
-        load = module.load_network
-        monkeypatch.setattr(module, "load_network", lambda path, load=load: network if path is None else load(path))
+    lenet, resnet, colour = NETWORKS.values()
+    monkeypatch.setitem(NETWORKS, "lenet", lenet._replace(pretrained=lambda: network, images=cached))
+    monkeypatch.setitem(NETWORKS, "resnet", resnet._replace(images=cached))
+    monkeypatch.setitem(NETWORKS, "colour", colour._replace(images=lambda split, directory=None: (
+        draw_shapes(60, 0) if directory is None else colour.images(split, directory))))
     for module in (scripts.craft, scripts.explain):
         monkeypatch.setattr(module, "craft", checked)
     for where, name in ((scripts.survey, "draw"), (scripts.train, "_epoch"), (scripts.verify, "check_network"),
