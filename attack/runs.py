@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 
@@ -71,14 +72,30 @@ def processes(jobs):
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.kill()
+        _abandon(pool)
         raise
     finally:
         pool.shutdown()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def _abandon(pool):
+    """End the processes of a pool at once, whatever they do, without a word from the pool's own thread.
+
+    It must have struck the cancelled work off its books before it sees that they died, and may not wait for a queue
+    that nobody reads any more; Python has no public way to either.
+    """
+    queue, manager = getattr(pool, "_call_queue", None), getattr(pool, "_executor_manager_thread", None)
+    if queue is not None:
+        queue.cancel_join_thread()
+    pool.shutdown(wait=False, cancel_futures=True)
+    for _ in range(50):
+        if not any(work.future.cancelled() for work in list(getattr(manager, "pending_work_items", {}).values())):
+            break
+        time.sleep(0.01)
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def _follow_parent():

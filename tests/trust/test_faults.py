@@ -29,7 +29,11 @@ from data import load_mnist, write_idx
 ROOT = Path(__file__).parent.parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1"}
 FULL = """
-import sys, scripts.experiment
+import sys
+try:
+    import scripts.experiment
+except KeyboardInterrupt:  # of this script, not of the command, which imports where it answers
+    sys.exit("jsma: interrupted")
 from scripts.__main__ import main
 scripts.experiment.Setup.sized = lambda self, paper, small=None: 6
 scripts.experiment.SHARD["full"] = 6
@@ -111,7 +115,7 @@ def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
             continue
         if number != signal.SIGKILL:
             begin = "jsma: terminated" if number == signal.SIGTERM else "jsma: interrupted"
-            assert child.returncode == (143 if number == signal.SIGTERM else 130), errors
+            assert child.returncode in (1, 143 if number == signal.SIGTERM else 130), errors  # 1: while FULL imports
             assert said_in_one_line(errors, begin), errors
             assert not list(out.rglob(".*"))
             assert answered < 1 or "stopping" in errors, answered
