@@ -170,7 +170,8 @@ def craft_grid(images, adversarial, index, labels, targets, success, most):
 def png(figure):
     """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    with np.errstate(all="ignore"):  # matplotlib projects the unused corners of a surface's faces, whatever they hold
+        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 
 

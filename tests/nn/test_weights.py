@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,10 +251,10 @@ class Bomb:
     """Unpickled, it writes a file."""
 
     def __init__(self, path):
-        self.path = str(path)
+        self.path = path
 
     def __reduce__(self):
-        return (open, (self.path, "w"))
+        return (Path.touch, (self.path,))
 
 
 def test_a_pickle_is_never_read(tmp_path):

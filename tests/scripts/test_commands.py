@@ -89,7 +89,7 @@ def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
     assert main(["craft", "--index", "0,7", "--target", "all", "--derivative", "backward", "--out", str(tmp_path)]) == 0
     originals, labels = load_mnist("test")
     found = np.load(tmp_path / "crafted.npz")
-    lines = list(csv.DictReader((tmp_path / "crafted.csv").open()))
+    lines = list(csv.DictReader((tmp_path / "crafted.csv").read_text().splitlines()))
     assert len(lines) == 18 and [int(line["index"]) for line in lines] == [0] * 9 + [7] * 9
     assert {int(line["target"]) for line in lines[:9]} == set(range(10)) - {labels[0]}
     network = LeNet.pretrained()

@@ -134,7 +134,7 @@ def save(path, array):
     (lambda path: save(path, np.full((28, 28), np.nan)), ["[0, 1]", "nan"]),
     (lambda path: save(path, np.full((28, 28), "a")), ["numbers", "<U1"]),
     (lambda path: save(path, np.full((28, 28), None)), ["NumPy", "pickle"]),
-    (lambda path: np.savez(path.open("wb")), ["NumPy", "no array"]),
+    (lambda path: np.savez(path), ["NumPy", "no array"]),
     (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), ["NumPy"]),
     (lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x10\x00{"), ["NumPy"]),
     (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n and no more"), ["PNG"]),
