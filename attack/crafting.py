@@ -251,8 +251,8 @@ def _check_choices(theta, max_distortion, saliency, derivative, of, batch_size, 
     if max_distortion is not None and not (_is_number(max_distortion) and 0 < max_distortion <= 100):
         raise ValueError(f"max_distortion must lie in (0, 100] percent or be None; got {max_distortion!r}")
     if max_distortion is None and abs(theta) < SHORTEST:
-        raise ValueError(f"theta must be at least {SHORTEST:g}, up or down, where max_distortion is None: smaller steps "
-                         f"would not come to an end; got {theta!r}")
+        raise ValueError(f"theta must be at least {SHORTEST:g}, up or down, where max_distortion is None: smaller "
+                         f"steps would not come to an end; got {theta!r}")
     for name, value, allowed in (("saliency", saliency, tuple(SALIENCIES)), ("derivative", derivative, DERIVATIVES),
                                  ("of", of, OUTPUTS)):
         if value not in allowed:

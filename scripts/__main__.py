@@ -1,8 +1,8 @@
 """The command `jsma` (= `python -m scripts`): finds the command's file, runs it, turns a user's error into one line.
 
 In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted, 143
-terminated, 141 nobody reads the output any more). A command `jsma NAME` is the file `scripts/NAME.py` with `arguments(parser)` and
-`run(args) -> int | None`; only the file that is asked for is imported, so that `jsma --help` starts at once.
+terminated, 141 nobody reads the output any more). A command `jsma NAME` is the file `scripts/NAME.py` with
+`arguments(parser)` and `run(args) -> int | None`; only the file that is asked for is imported, so that `jsma --help` starts at once.
 """
 import argparse
 import ctypes

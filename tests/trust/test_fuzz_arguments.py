@@ -119,7 +119,8 @@ def test_wrong_words_in_real_processes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     while done < 200:
         words = [word.replace("\0", "") for word in some_words(rng)]
-        words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, some(rng, ("--nonsense", "--theta=x", "--count=0", "--out")))
+        wrong = some(rng, ("--nonsense", "--theta=x", "--count=0", "--out"))
+        words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, wrong)
         if "--help" in words or "-h" in words:
             continue
         found = subprocess.run([sys.executable, "-m", "scripts", *words], cwd=tmp_path, env=environment, timeout=60,
