@@ -77,8 +77,8 @@ def open_run(model, images, targets, index, folder, size, options):
     manifest = json.loads(json.dumps(manifest))
     different = [key for key in manifest if found.get(key) != manifest[key]]
     if different:
-        there, here = found.get(different[0]), manifest[different[0]]
-        raise ValueError(f"{folder}: holds another run ({different[0]}: {str(there)[:200]!r} there, {str(here)!r} here)")
+        there, here = (str(one.get(different[0]))[:200] for one in (found, manifest))
+        raise ValueError(f"{folder}: holds another run ({different[0]}: {there!r} there, {here!r} here)")
     return Run(folder, len(index), int(size), _hash(json.dumps(manifest, sort_keys=True).encode()),
                int(np.prod(images.shape[1:])))
 
@@ -92,7 +92,8 @@ def _read_manifest(path):
             raise ValueError("no table of settings")
         return found
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged ({error}); if the shards are this run's, remove it and start again") from None
+        raise ValueError(f"{path}: damaged ({error}); if the shards are this run's, remove it and start "
+                         "again") from None
 
 
 def missing_shards(run, say):

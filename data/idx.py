@@ -52,7 +52,7 @@ def read_idx(path, most=None):
 
 
 def read_header(path):
-    """What the IDX file `path` claims to hold, as (type, shape), without reading its numbers; errors as in `read_idx`."""
+    """What the IDX file `path` claims to hold, (type, shape), without reading its numbers; errors as in `read_idx`."""
     with _opened(path) as (path, stream, size, zipped):
         return _read_header(path, stream)
 

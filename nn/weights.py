@@ -93,13 +93,13 @@ def open_npz(path, members, size=0):
         if found > LARGE + size:
             raise WeightsError(f"{path}: expected {LARGE + size:,} bytes at most; found {found:,}")
         if sum(part.count(b"PK\1\2") for part in iter(lambda: file.read(CHUNK), b"")) > members:
-            raise WeightsError(f"{path}: expected {members} members at most; found more")  # a table takes ten times itself
+            raise WeightsError(f"{path}: expected {members} members at most; found more")  # each takes ten times itself
         try:
             with zipfile.ZipFile(file) as archive:
                 for member in archive.infolist():
                     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                        raise WeightsError(f"{path}: {member.filename!r} must be stored or deflated, as NumPy writes it; "
-                                           f"got the method {member.compress_type}")
+                        raise WeightsError(f"{path}: {member.filename!r} must be stored or deflated, as NumPy writes "
+                                           f"it; got the method {member.compress_type}")
                 yield archive
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError,
                 UnicodeDecodeError) as error:
@@ -107,7 +107,7 @@ def open_npz(path, members, size=0):
 
 
 def array_header(stream):
-    """What an `.npy` stream claims: (shape, in Fortran's order?, type, bytes of the header); ValueError if it is none."""
+    """What an `.npy` stream claims: (shape, in Fortran's order?, type, size of the header); ValueError if it is none."""
     start = io.BytesIO(stream.read(HEADER))
     try:
         version = npy.read_magic(start)

@@ -58,7 +58,8 @@ def _checks():
     rows = checks.table(load_mnist("test")[0][:4])
     print(checks.text(rows))
     for row in rows:
-        yield {"what": row.what, "layer": row.layer, "cells": {name: cell._asdict() for name, cell in row.cells.items()}}
+        cells = {name: cell._asdict() for name, cell in row.cells.items()}
+        yield {"what": row.what, "layer": row.layer, "cells": cells}
 
 
 def _rules(count, with_peers):

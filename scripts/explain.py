@@ -117,7 +117,7 @@ def _first(path, opened):
         except ValueError as error:
             raise ValueError(f"{path}: not a readable NumPy file ({error})") from None
     if dtype.hasobject:
-        raise ValueError(f"{path}: not a readable NumPy file (it holds Python objects, a pickle, which is never loaded)")
+        raise ValueError(f"{path}: not a readable NumPy file (it holds Python objects, a pickle; none is ever loaded)")
     if dtype.kind not in "biuf":
         raise ValueError(f"{path}: expected numbers; got {dtype}")
     _check_shape(path, shape)

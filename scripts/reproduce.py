@@ -55,8 +55,8 @@ def run(args):
                     print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}", flush=True)
     except KeyboardInterrupt:
         kept = ("the same command goes on with what is crafted" if setup.full else
-                f"the figures of {', '.join(outcomes) or 'no experiment'} are in {folder}, without a report; --only makes "
-                "others")
+                f"the figures of {', '.join(outcomes) or 'no experiment'} are in {folder}, without a report; --only "
+                "makes others")
         raise KeyboardInterrupt(kept) from None
     about = _about(args, time.monotonic() - begun)
     _write(folder, outcomes, about, pictures)
@@ -91,6 +91,7 @@ def _write(folder, outcomes, about, pictures):
 def _about(args, seconds):
     size = ("the paper's" if args.scale == "full" else f"small, {args.digits} digits of each set, nine samples each: the "
             "paper has up to 10,000; the intervals say what that leaves open")
-    return {"network": visible(args.weights or "the shipped LeNet"), "digits": visible(args.data or "the shipped MNIST"),
-            "derivative": args.derivative, "size": size, "time": duration(seconds), "python": platform.python_version(),
+    return {"network": visible(args.weights or "the shipped LeNet"),
+            "digits": visible(args.data or "the shipped MNIST"), "derivative": args.derivative, "size": size, "time": duration(seconds),
+             "python": platform.python_version(),
             "numpy": np.__version__}

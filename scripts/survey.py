@@ -22,7 +22,8 @@ from scripts.survey_page import HEADER, PARTS, draw, page
 from scripts.words import as_json, visible
 
 LINE = 400  # bytes, several times the longest answer
-COLUMNS = [("participant", int), ("part", "U10"), ("theta", float), ("distortion", float), ("digit", bool), ("right", bool)]
+COLUMNS = [("participant", int), ("part", "U10"), ("theta", float), ("distortion", float), ("digit", bool),
+           ("right", bool)]
 FORMS = (  # of the columns: what is expected, its form and how it is read
     ("the id of a survey", "s[0-9a-f]{12}", str), ("a whole number from 1 to 999999999", "[1-9][0-9]{0,8}", int),
     ("a whole number from 1 to 9999", "[1-9][0-9]{0,3}", int), ("a whole number below 1e9", "[0-9]{1,9}", int),
@@ -160,7 +161,7 @@ def _check_given_once(files, keys, lines, starts):
     if not again.size:
         return
     at = again[order[again + 1].argmin()]  # the second answer that comes first
-    first, second = (f"{visible(files[max(n for n, start in enumerate(starts) if start <= answer)])}: line {lines[answer]}"
+    first, second = (f"{visible(files[np.searchsorted(starts, answer, side='right') - 1])}: line {lines[answer]}"
                      for answer in order[at:at + 2])
     participant, sample = divmod(int(keys[order[at]]), 10_000)
     _refuse(second, f"one answer of participant {participant} for sample {sample}", f"a second, the first is {first}")

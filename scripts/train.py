@@ -142,7 +142,8 @@ def _restore(record, state, settings, network, optimizer):
     arrays = load_arrays(state, {**shapes, "epoch": (), **{f"velocity.{name}": shapes[name] for name in moving}})
     done = float(arrays["epoch"])
     if not (done.is_integer() and 1 <= done <= len(history)):
-        raise ValueError(f"{state}: expected the state after one of the {len(history)} epochs of {record}; found {done:g}")
+        raise ValueError(f"{state}: expected the state after one of the {len(history)} epochs of {record}; "
+                         f"found {done:g}")
     network.load({name: arrays[name] for name in shapes})
     optimizer.velocity = {name: arrays[f"velocity.{name}"] for name in moving}
     return history[:int(done)]
@@ -165,8 +166,9 @@ def _read_record(record):
 
 
 def _is_epoch(found):
-    return isinstance(found, dict) and {"loss", "test_error"} <= set(found) <= {"loss", "validation_error", "test_error"} \
-        and all(isinstance(value, (int, float)) and abs(value) < 1e9 for value in found.values())
+    names = {"loss", "validation_error", "test_error"}
+    return (isinstance(found, dict) and names - {"validation_error"} <= set(found) <= names
+            and all(isinstance(value, (int, float)) and abs(value) < 1e9 for value in found.values()))
 
 
 def _command(settings):

@@ -14,7 +14,7 @@ def visible(text):
 
 
 def one_line(error):
-    """What an exception says, in one printable line; the file that it names comes first, a long one loses its middle."""
+    """What an exception says, in one printable line; the file it names comes first, a long line loses its middle."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:

@@ -67,7 +67,7 @@ def test_each_command_explains_itself(command, capsys):
     (["reproduce", "--out", "o", "--jobs", "100000"], ["--jobs", "100000", "above"]),
     (["reproduce", "--out", "o", "--answers", "none.csv"], ["none.csv"]),
     (["craft", "--out", "o", "--theta", "1e-9", "--max-distortion", "none"], ["theta", "0.001", "1e-09"]),
-    (["explain", "--out", "p.html", "--target", "3", "--theta", "0.01", "--max-distortion", "none"], ["--theta", "0.1", "0.01"]),
+    (["explain", "--out", "p.html", "--target", "3", "--theta", "0.01", "--max-distortion", "none"], ["--theta", "0.1"]),
     (["craft", "--out", "o", "--weights", "a\nb\x1b[31m\udcff.npz"], [r"a\nb\x1b[31m\udcff.npz: No such file"]),
 ])
 def test_a_mistake_gets_one_line_and_status_2(words, said, capsys, tmp_path, monkeypatch):

@@ -31,4 +31,5 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line("| tried | times | as it should be | one-line refusals | anything else |")
     terminalreporter.write_line("|---|---|---|---|---|")
     for what, *numbers in rows:
-        terminalreporter.write_line(f"| {what} | " + " | ".join(f"{number:,}" for number in (sum(numbers), *numbers)) + " |")
+        shown = " | ".join(f"{number:,}" for number in (sum(numbers), *numbers))
+        terminalreporter.write_line(f"| {what} | {shown} |")

@@ -91,6 +91,7 @@ def test_a_long_file_takes_three_times_its_size_at_most(tmp_path, people=60):
     assert study["fig16"].numbers["participants"] == people
     with open(path, "a") as file:
         file.write(f"s0123456789ab,{people},2000,{samples[-1]},no,,2\n")
-    assert judged("long answer files", lambda: human_study([path]), size=path.stat().st_size, refusals=ValueError, seconds=600,
+    assert judged("long answer files", lambda: human_study([path]), size=path.stat().st_size, refusals=ValueError,
+                  seconds=600,
                   named=f"line {2000 * people + 2}: expected one answer of participant {people} for sample 2000, found a "
                         f"second, the first is {path}: line {2000 * people + 1}") is None

@@ -40,7 +40,8 @@ OPTIONS = {
 FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--rules", "--any-set"}
 NAMES = tuple(name for name in NAMES if not name.startswith("/"))  # as --out it would be made
 CHOICES = ("momentum", "paper", "random", "zero", "float32", "all", "complex step,dense", "train", "test", "pairs", "single",
-           "art", "maximal", "resnet", "colour", "residual", "logits", "centred", "backward", "forward", "small", "full", "fig1", "fig11", "misclassification", "confidence",
+           "art", "maximal", "resnet", "colour", "residual", "logits", "centred", "backward", "forward", "small", "full",
+           "fig1", "fig11", "misclassification", "confidence",
            "out.npz", "out.html", "out", "missing.npz", "folder", "0,1", "1,2,3")
 
 
@@ -63,7 +64,7 @@ def checked(model, images, targets=None, *, progress=None, **options):
 def stubbed(monkeypatch, tmp_path):
     """No command works for long; the shipped digits and network are read once."""
     digits, network = {split: load_mnist(split) for split in ("test",)}, LeNet.pretrained()
-    few = {split: (digits["test"][0][:60], digits["test"][1][:60]) for split in ("train", "validation")} | digits
+    few = dict.fromkeys(("train", "validation"), (digits["test"][0][:60], digits["test"][1][:60])) | digits
 
     def cached(split, directory=None):
         return few[split] if directory is None else load_mnist(split, directory)
@@ -99,7 +100,7 @@ def some_words(rng):
         words += [some(rng, ("folder", *NAMES))]
     for option in rng.permutation(OPTIONS[command])[:int(rng.integers(0, 5))].tolist():
         value = some(rng, some(rng, (CHOICES, NUMBERS, NAMES)))
-        words += [option] if option in FLAGS and not (command, option) == ("bench", "--json") else (
+        words += [option] if option in FLAGS and (command, option) != ("bench", "--json") else (
             [f"{option}={value}"] if rng.random() < 0.3 else [option, value])
     if rng.random() < 0.1:
         words.insert(int(rng.integers(0, len(words) + 1)), some(rng, (*NAMES, *NUMBERS, "--", "--nonsense", "-x")))
@@ -122,7 +123,8 @@ def test_wrong_words_in_real_processes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     while done < 200:
         words = [word.replace("\0", "") for word in some_words(rng)]
-        words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, some(rng, ("--nonsense", "--theta=x", "--count=0", "--out")))
+        wrong = some(rng, ("--nonsense", "--theta=x", "--count=0", "--out"))
+        words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, wrong)
         if "--help" in words or "-h" in words:
             continue
         found = subprocess.run([sys.executable, "-m", "scripts", *words], cwd=tmp_path, env=environment, timeout=60,

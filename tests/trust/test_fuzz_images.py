@@ -80,7 +80,8 @@ def large(path, kind):
     elif kind == "idx":
         write_idx(path, np.zeros((count, 28, 28), np.uint8))
     elif kind == "zipped npz":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open("a.npy", "w") as file:
+        with (zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+              archive.open("a.npy", "w") as file):
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, 28, 28)})
             for _ in range(0, count, 1000):
                 file.write(zeros)

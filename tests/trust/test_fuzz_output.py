@@ -74,7 +74,8 @@ class Shape(HTMLParser):
 
 
 def a_name(rng):
-    return "".join(some(rng, (*NAMES, "x", "'", '"', "<", "&lt;", "-->", "<!--", "\0")) for _ in range(int(rng.integers(1, 6))))
+    parts = (*NAMES, "x", "'", '"', "<", "&lt;", "-->", "<!--", "\0")
+    return "".join(some(rng, parts) for _ in range(int(rng.integers(1, 6))))
 
 
 @rounds("names on the report")

@@ -72,8 +72,8 @@ def a_forgery(rng, arrays, pixels=2):
     elif kind == 3:
         arrays[name] = np.array([{}] * 3, object) if rng.random() < 0.5 else arrays[name].astype("U9")
     elif kind == 4:
-        wrong = {"reason": 99, "pairs": some(rng, (pixels, 2**31 - 1, -2)), "predicted": -1, "iterations": some(rng, (-1, 99)),
-                 "distortion": some(rng, (np.nan, -1.0, 100.1, np.inf))}
+        wrong = {"reason": 99, "pairs": some(rng, (pixels, 2**31 - 1, -2)), "predicted": -1,
+                 "iterations": some(rng, (-1, 99)), "distortion": some(rng, (np.nan, -1.0, 100.1, np.inf))}
         name = some(rng, list(wrong))
         arrays[name] = arrays[name].copy()
         arrays[name].reshape(-1)[-1] = wrong[name]
@@ -102,7 +102,8 @@ def test_a_right_checksum_is_not_enough(how_many, run):
         else:
             content = _encode(wrong, run.key, 0)
         path.write_bytes(content)
-        assert judged("forged shards", lambda: run.load(0), size=len(content), refusals=ValueError, named=path) is None, number
+        found = judged("forged shards", lambda: run.load(0), size=len(content), refusals=ValueError, named=path)
+        assert found is None, number
 
 
 @rounds("manifests of a run")

@@ -62,8 +62,9 @@ def test_a_million_tiny_samples_in_constant_memory(tmp_path):
     for number in (100_000, 1_000_000):
         folder = tmp_path / str(number)
         folder.mkdir()
-        done = subprocess.run([sys.executable, "-c", CODE, str(number), str(folder)], cwd=ROOT, capture_output=True, text=True,
-                              env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'trust'}", "OPENBLAS_NUM_THREADS": "1"})
+        done = subprocess.run([sys.executable, "-c", CODE, str(number), str(folder)], cwd=ROOT, capture_output=True,
+                              text=True, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'trust'}",
+                                              "OPENBLAS_NUM_THREADS": "1"})
         assert not done.stderr, done.stderr
         samples, peak = map(int, done.stdout.split())
         assert samples == number
