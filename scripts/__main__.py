@@ -2,8 +2,8 @@
 
 In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted, 143
 terminated, 141 nobody reads the output any more). A command `jsma NAME` is the file `scripts/NAME.py` with
-`arguments(parser)` and
-`run(args) -> int | None`; only the file that is asked for is imported, so that `jsma --help` starts at once.
+`arguments(parser)` and `run(args) -> int | None`; only the file that is asked for is imported, so that `jsma --help`
+starts at once.
 """
 import argparse
 import ctypes

@@ -91,7 +91,6 @@ def _write(folder, outcomes, about, pictures):
 def _about(args, seconds):
     size = ("the paper's" if args.scale == "full" else f"small, {args.digits} digits of each set, nine samples each: the "
             "paper has up to 10,000; the intervals say what that leaves open")
-    return {"network": visible(args.weights or "the shipped LeNet"),
-            "digits": visible(args.data or "the shipped MNIST"), "derivative": args.derivative, "size": size, "time": duration(seconds),
-             "python": platform.python_version(),
+    return {"network": visible(args.weights or "the shipped LeNet"), "digits": visible(args.data or "the shipped MNIST"),
+            "derivative": args.derivative, "size": size, "time": duration(seconds), "python": platform.python_version(),
             "numpy": np.__version__}
