@@ -108,7 +108,8 @@ def test_central_differences_judge_what_hangs_on_no_tie(digits):
     assert check_network(wrong, digits[:1], against=["differences"]).verdict == "wrong"
 
 
-@pytest.mark.parametrize("shade", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shade", [0.0, 1.0])
 def test_an_even_image_is_no_mistake(shade):
     """All windows are tied; the dense referee rounds otherwise and sees other winners."""
     report = check_network(LeNet.pretrained(), np.full((1, 28, 28), shade), against=["complex step", "dense"])

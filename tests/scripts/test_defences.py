@@ -75,6 +75,7 @@ def test_a_change_agrees_where_it_is_beyond_both_intervals(after, sign, expected
     assert defences._change("τ", "", "tau", before, after, sign).verdict == expected
 
 
+@pytest.mark.slow
 def test_every_goal_by_every_capability_judged_by_the_victim(setup):
     outcome = threat.threat_model(setup)
     for (goal, name) in ((goal, name) for goal in threat.GOALS for name in ("weights", "training data", "samples")):

@@ -141,6 +141,7 @@ def test_two_groups_of_classes_are_compared_by_their_intervals(hard, easy, expec
     assert row.verdict == expected
 
 
+@pytest.mark.slow
 def test_the_full_scale_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
     """The paper's sizes cut to 10 digits and shards of 18: stopped in the middle, it says so, and ends with the same."""
     monkeypatch.setattr(Setup, "sized", lambda self, paper, small=None: 10)
@@ -168,6 +169,7 @@ def test_the_full_scale_goes_on_where_it_was_stopped(tmp_path, monkeypatch, caps
     assert main([*words, "--out", str(tmp_path / "part"), "--weights", "nowhere.npz"]) == 2
 
 
+@pytest.mark.slow
 def test_jobs_change_nothing(tmp_path):
     words = ["reproduce", "--derivative", "backward", "--digits", "6", "--only", "decreasing"]
     for jobs in ("1", "2"):
@@ -176,6 +178,7 @@ def test_jobs_change_nothing(tmp_path):
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_both_derivatives_choose_alike_and_a_difference_would_be_seen(setup):
     outcome = single.identical(setup)
     assert outcome.numbers == {"samples": 9, "same": 9, "again_with": "forward"}
