@@ -144,9 +144,15 @@ class Network:
 
     def steps(self, value):
         """Yields (name, what the layer takes, what it makes of it, saved) for all layers; values are (b, y, x, c)."""
-        kept = {}
-        for name, y in flow(list(self.layers), self.inputs, {IMAGE: value}, self._kept_in(kept)):
-            yield name, kept[name][0], y, kept.pop(name)[1]
+        kept, taken = {}, {}
+
+        def step(name, given):
+            """The layer's own `forward`; what it took is noted."""
+            taken[name] = given
+            return self._kept_in(kept)(name, given)
+
+        for name, y in flow(list(self.layers), self.inputs, {IMAGE: value}, step):
+            yield name, taken.pop(name), y, kept.pop(name)
 
     def trace(self, x):
         """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a `Jacobian`."""
@@ -203,15 +209,15 @@ class Network:
         kept = {}
         for _, value in flow(self._names, self.inputs, {IMAGE: value}, self._kept_in(kept if keep else None)):
             pass
-        return value, {name: saved for name, (_, saved) in kept.items()}
+        return value, kept
 
     def _kept_in(self, kept):
-        """The step of a layer's value; what it took and what its derivatives need is noted in `kept`, if not None."""
+        """The step of a layer's value; what its derivatives need is noted in `kept`, if that is not None."""
         def step(name, given):
             """The layer's own `forward`."""
             y, saved = self.layers[name].forward(given)
             if kept is not None:
-                kept[name] = given, saved
+                kept[name] = saved
             return y
 
         return step
