@@ -74,18 +74,16 @@ class Linear(Layer):
             table = np.array(weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0), order="C")
             table = table.reshape(height, width, channels, 1, 1, 1, out)
             return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
-        rows = before.coverage(0)
-        low, high = min(u0 for _, _, u0, _ in rows), max(u1 for _, _, _, u1 in rows)
-        weight = np.ascontiguousarray(weight.reshape(out, -1, *units)[:, :, low:high].transpose(3, 2, 1, 0))
+        weight = np.ascontiguousarray(weight.T).reshape(-1, *units, out)
         batch = before.values.shape[5]
         table = np.empty((height, width, channels, 1, 1, batch, out), before.values.dtype)
-        for q0, q1, v0, v1 in before.coverage(1):
-            column = np.ascontiguousarray(weight[v0:v1].swapaxes(0, 1))
-            for p0, p1, u0, u1 in rows:
+        for p0, p1, u0, u1 in before.coverage(0):
+            column = np.ascontiguousarray(weight[:, u0:u1].transpose(2, 1, 0, 3))  # for units beside each other one block
+            for q0, q1, v0, v1 in before.coverage(1):
                 block = table[p0:p1, q0:q1]
                 if u0 < u1 and v0 < v1:
                     seen = _seen(before, (p0, p1, u0, u1), (q0, q1, v0, v1))
-                    block[:] = (seen @ column[u0 - low:u1 - low].reshape(-1, out)).reshape(block.shape)
+                    block[:] = (seen @ column[v0:v1].reshape(-1, out)).reshape(block.shape)
                 else:
                     block[:] = 0
         return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
@@ -111,7 +109,7 @@ def _seen(jacobian, rows, columns):
     """The derivatives of a block of pixels in the units that cover it: a row a pixel and sample, a column a unit."""
     (p0, p1, u0, u1), (q0, q1, v0, v1) = rows, columns
     values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
-    units = [(u, v) for u in range(u0, u1) for v in range(v0, v1)]
+    units = [(u, v) for v in range(v0, v1) for u in range(u0, u1)]
     parts = []
     for u, v in units:
         y, x = p0 - oy - sy * u, q0 - ox - sx * v
