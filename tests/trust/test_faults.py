@@ -69,6 +69,12 @@ def start(words, **options):
                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
 
 
+def ended(child, seconds=60):
+    """(status, standard error) of a process that is waited for."""
+    errors = child.communicate(timeout=seconds)[1]
+    return child.returncode, errors
+
+
 def contents(folder):
     """{name: bytes} of the results, less what tells the time; every file must be whole."""
     found = {}
@@ -101,29 +107,32 @@ def said_in_one_line(errors, begin):
 def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
     """What is there stays whole, and the next start ends with the bytes of a run that nothing stopped."""
     begun = time.monotonic()
-    assert start(command(what, digits, tmp_path / "whole")).wait() == 0
+    assert ended(start(command(what, digits, tmp_path / "whole")))[0] == 0
     takes, rng, out = time.monotonic() - begun, np.random.default_rng(number), tmp_path / "part"
     for _ in range(10):
         child = start(command(what, digits, out))
         time.sleep(rng.uniform(0.3, 0.9 * takes))
         child.send_signal(number)
         asked = time.monotonic()
-        _, errors = child.communicate(timeout=60)
+        status, errors = ended(child)
         answered = time.monotonic() - asked
-        if child.returncode == 0 or child.returncode == -number != -signal.SIGKILL and not errors:
+        if status == 0 or status == -number != -signal.SIGKILL and not errors:
             count(f"{number.name} to {what}, before its work or after", "right")
+            if status == 0:
+                assert contents(out) == contents(tmp_path / "whole")
+                shutil.rmtree(out)
             continue
         if number != signal.SIGKILL:
             begin = "jsma: terminated" if number == signal.SIGTERM else "jsma: interrupted"
-            assert child.returncode in (1, 143 if number == signal.SIGTERM else 130), errors  # 1: while FULL imports
+            assert status in (1, 143 if number == signal.SIGTERM else 130), errors  # 1: while FULL imports
             assert said_in_one_line(errors, begin), errors
             assert not list(out.rglob(".*"))
             assert answered < 1 or "stopping" in errors, answered
         assert not Path("/proc").is_dir() or gone(child.pid)
         contents(out)
         count(f"{number.name} to {what}", "right")
-    child = start(command(what, digits, out))
-    assert child.wait() == 0, child.stderr.read()
+    status, errors = ended(start(command(what, digits, out)))
+    assert status == 0, errors
     assert contents(out) == contents(tmp_path / "whole")
 
 
@@ -139,8 +148,8 @@ def test_an_interrupted_craft_answers_at_once(tmp_path):
     time.sleep(0.7)
     child.send_signal(signal.SIGINT)
     asked = time.monotonic()
-    _, errors = child.communicate(timeout=60)
-    assert time.monotonic() - asked < 1 and child.returncode == 130
+    status, errors = ended(child)
+    assert time.monotonic() - asked < 1 and status == 130
     assert errors.startswith("jsma: interrupted") and errors.count("\n") == 1 and not (tmp_path / "out").exists()
     count("SIGINT to craft", "right")
 
@@ -275,11 +284,11 @@ def test_a_clock_that_jumps_changes_no_byte(digits, tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", ["train", "craft", "reproduce"])
 def test_two_at_once_in_one_folder(what, digits, tmp_path):
     """Both end well, or one is told in a line that another was there first; the files are those of one alone."""
-    assert start(command(what, digits, tmp_path / "whole")).wait() == 0
+    assert ended(start(command(what, digits, tmp_path / "whole")))[0] == 0
     children = [start(command(what, digits, tmp_path / "both")) for _ in range(2)]
-    ended = [(child.communicate(timeout=300)[1], child.returncode) for child in children]
-    for errors, status in ended:
-        assert status == 0 or status == 2 and said_in_one_line(errors, "jsma: error: "), ended
+    answers = [ended(child, 300) for child in children]
+    for status, errors in answers:
+        assert status == 0 or status == 2 and said_in_one_line(errors, "jsma: error: "), answers
         count("two processes in one folder", "refused" if status else "right")
     assert contents(tmp_path / "both") == contents(tmp_path / "whole")
 
