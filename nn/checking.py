@@ -282,6 +282,6 @@ def _gradient_cause(layer, value, cotangent, key, claimed):
 
 def _slope(layer, value, cotangent, key, direction):
     moved = copy(layer)
-    moved.parameters = {name: array + (1j * STEP * direction if name == key else 0j)
+    moved.parameters = {name: array.astype(np.complex128) + (1j * STEP * direction if name == key else 0)
                         for name, array in layer.parameters.items()}
     return float((moved.forward(value.astype(np.complex128))[0].imag / STEP * cotangent).sum())

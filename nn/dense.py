@@ -9,6 +9,7 @@ import numpy as np
 
 from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.conv import Conv2d
+from nn.layer import like
 from nn.linear import Flatten, Linear
 from nn.merge import Add, Concat
 from nn.normal import BatchNorm2d, Dropout
@@ -22,7 +23,7 @@ def chain(network, x, parameters=None):
     shape = (1, *shape) if len(shape) == 2 else tuple(shape)
     known = {"input": (np.asarray(x).reshape(-1), np.eye(int(np.prod(shape))), shape)}
     for name, layer in network.layers.items():
-        own = {key: parameters[f"{name}.{key}"] for key in layer.parameters}
+        own = {key: like(parameters[f"{name}.{key}"], np.asarray(x)) for key in layer.parameters}
         given = [known[taken] for taken in network.inputs[name]]
         known[name] = step(layer, own, *(given[0] if len(given) == 1 else zip(*given)))
     return [(name, h.reshape(shape), jacobian) for name, (h, jacobian, shape) in known.items() if name != "input"]
