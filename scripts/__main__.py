@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
         super().exit(status, message)
 
 
-def _keep_memory():
+def keep_memory():
     """Ask glibc to keep freed memory for the next batch: mapping 40 MB anew each time costs a third of a derivative."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -48,7 +48,7 @@ def _keep_memory():
 def main(argv=None):
     """Run `jsma` with the words `argv` (default: the command line's) and return its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    _keep_memory()
+    keep_memory()
     _mend_streams()
     with _terminable() as terminated:
         try:

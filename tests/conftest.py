@@ -1,12 +1,15 @@
-"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine may be shared; and a
-small image set in MNIST's form, its bytes put together by hand."""
+"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine may be shared, and freed
+memory is kept, as by the command; and a small image set in MNIST's form, its bytes put together by hand."""
 import gzip
 import os
 import struct
 
 import pytest
 
+from scripts.__main__ import keep_memory
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+keep_memory()
 
 
 def _write(path, content):
