@@ -1,5 +1,16 @@
-"""Which processes a session still has: for tests that a child leaves none behind."""
+"""Commands started as children: one that hears Ctrl-C, and which processes a session still has."""
+import signal
+import subprocess
 from pathlib import Path
+
+
+def started(words, **options):
+    """The process of `words`, its output in pipes. It hears Ctrl-C even where this process does not (a shell's &)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def members(session):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sessions import started
 
 from data import load_mnist, read_idx, write_idx
 from nn import LeNet, load_weights
@@ -169,9 +170,7 @@ def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
 def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path):
     words = [sys.executable, "-m", "scripts", "train", "--data", str(small_mnist), "--holdout", "100", "--epochs",
              "10000", "--out", str(tmp_path / "w.npz")]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # "&" ignores it
+    process = started(words, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stdout.readline().startswith("epoch 1:")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

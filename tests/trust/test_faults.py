@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuzz import commanded, count
-from sessions import members
+from sessions import members, started
 from test_fuzz_runs import Flat
 
 import scripts.experiments
@@ -62,11 +62,9 @@ def command(what, digits, out):
     return ["-c", FULL, *words] if what == "reproduce" else ["-m", "scripts", *words]
 
 
-def start(words, **options):
-    """A process of its own session that hears Ctrl-C (a shell's & would have it ignored)."""
-    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, start_new_session=True,
-                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
+def start(words):
+    """Python with `words`, in a session of its own."""
+    return started([sys.executable, *words], cwd=ROOT, env=ENVIRONMENT, start_new_session=True)
 
 
 def ended(child, seconds=60):
