@@ -21,9 +21,10 @@ def chain(network, x, parameters=None):
     parameters = network.parameters() if parameters is None else parameters
     shape = tuple(network.input_shape) + (1, 1) if len(network.input_shape) == 1 else network.input_shape
     shape = (1, *shape) if len(shape) == 2 else tuple(shape)
-    known = {"input": (np.asarray(x).reshape(-1), np.eye(int(np.prod(shape))), shape)}
+    x = np.asarray(x).astype(np.result_type(x, np.float32), copy=False)
+    known = {"input": (x.reshape(-1), np.eye(int(np.prod(shape))), shape)}
     for name, layer in network.layers.items():
-        own = {key: like(parameters[f"{name}.{key}"], np.asarray(x)) for key in layer.parameters}
+        own = {key: like(parameters[f"{name}.{key}"], x) for key in layer.parameters}
         given = [known[taken] for taken in network.inputs[name]]
         known[name] = step(layer, own, *(given[0] if len(given) == 1 else zip(*given)))
     return [(name, h.reshape(shape), jacobian) for name, (h, jacobian, shape) in known.items() if name != "input"]

@@ -149,6 +149,15 @@ def test_float32_weights_are_no_mistake_in_float64(name):
     assert report.verdict == "right" and set(report.missing) <= set(against[2:]), str(report)
 
 
+@pytest.mark.parametrize("name", HAND_PICKED)
+def test_samples_of_whole_numbers_leave_the_weights_alone(name):
+    network, x = HAND_PICKED[name]()
+    whole = np.rint(3 * x[0]).astype(int)
+    for (_, h, table), (_, expected, right) in zip(chain(network, whole), chain(network, whole.astype(float)), strict=True):
+        np.testing.assert_array_equal(h, expected)
+        np.testing.assert_array_equal(table, right)
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_random_graphs(seed):
     check_layers(*random_graph(seed))
