@@ -77,13 +77,14 @@ class Linear(Layer):
         weight = np.ascontiguousarray(weight.T).reshape(-1, *units, out)
         batch = before.values.shape[5]
         table = np.empty((height, width, channels, 1, 1, batch, out), before.values.dtype)
+        columns = before.coverage(1)
         for p0, p1, u0, u1 in before.coverage(0):
-            column = np.ascontiguousarray(weight[:, u0:u1].transpose(2, 1, 0, 3))  # for units beside each other one block
-            for q0, q1, v0, v1 in before.coverage(1):
+            row = np.ascontiguousarray(weight[:, u0:u1].transpose(2, 1, 0, 3))  # (v, u, c, out): v0 to v1 are one block
+            for q0, q1, v0, v1 in columns:
                 block = table[p0:p1, q0:q1]
                 if u0 < u1 and v0 < v1:
                     seen = _seen(before, (p0, p1, u0, u1), (q0, q1, v0, v1))
-                    block[:] = (seen @ column[v0:v1].reshape(-1, out)).reshape(block.shape)
+                    block[:] = (seen @ row[v0:v1].reshape(-1, out)).reshape(block.shape)
                 else:
                     block[:] = 0
         return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)

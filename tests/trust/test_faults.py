@@ -107,6 +107,7 @@ def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
     begun = time.monotonic()
     assert ended(start(command(what, digits, tmp_path / "whole")))[0] == 0
     takes, rng, out = time.monotonic() - begun, np.random.default_rng(number), tmp_path / "part"
+    whole = contents(tmp_path / "whole")
     for _ in range(10):
         child = start(command(what, digits, out))
         time.sleep(rng.uniform(0.3, 0.9 * takes))
@@ -114,12 +115,12 @@ def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
         asked = time.monotonic()
         status, errors = ended(child)
         answered = time.monotonic() - asked
-        if status == 0 or status == -number != -signal.SIGKILL and (
-                not errors or contents(out) == contents(tmp_path / "whole")):  # Python itself begins or ends
+        aside = status == -number != -signal.SIGKILL and (not errors or contents(out) == whole)  # Python begins or ends
+        if status == 0:
+            assert contents(out) == whole
+            shutil.rmtree(out)
+        if status == 0 or aside:
             count(f"{number.name} to {what}, before its work or after", "right")
-            if status == 0:
-                assert contents(out) == contents(tmp_path / "whole")
-                shutil.rmtree(out)
             continue
         if number != signal.SIGKILL:
             begin = "jsma: terminated" if number == signal.SIGTERM else "jsma: interrupted"
@@ -132,7 +133,7 @@ def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
         count(f"{number.name} to {what}", "right")
     status, errors = ended(start(command(what, digits, out)))
     assert status == 0, errors
-    assert contents(out) == contents(tmp_path / "whole")
+    assert contents(out) == whole
 
 
 def gone(session):
