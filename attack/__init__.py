@@ -5,7 +5,6 @@ Reading order: `model` (what is needed of a model), `saliency` (Eq. 8 and 9), `p
 `arguments` (of `craft`), `goals` (Fig. 2), `adapters` and `oracle` (models of others, and one of which only the answers
 are seen), `vectors` (Algorithm 1 for any output vector), `runs` and `shards` (very many samples).
 """
-from attack.adapters import Ensemble, JaxModel, TorchModel
 from attack.crafting import REASONS, Crafted, Step, craft, replay, truncate
 from attack.metrics import (
                             DISTORTIONS,
@@ -18,13 +17,15 @@ from attack.metrics import (
                             success_rate,
 )
 from attack.model import Model
-from attack.oracle import Oracle
+from attack.models.adapters import Ensemble, JaxModel, TorchModel
+from attack.models.oracle import Oracle
+from attack.outputs import Reached, craft_output
 from attack.pairs import best_pair, pair_share
-from attack.rules import RULES
-from attack.runs import craft_run, processes
+from attack.runs.processes import processes
+from attack.runs.run import craft_run
+from attack.runs.shards import Run
 from attack.saliency import saliency_map
-from attack.shards import Run
-from attack.vectors import Reached, craft_output
+from attack.variants import RULES
 
 __all__ = ["Crafted", "DISTORTIONS", "Ensemble", "JaxModel", "Model", "Oracle", "REASONS", "RULES", "Reached", "Run",
            "Step", "TorchModel", "best_pair", "class_matrix", "craft", "craft_output", "craft_run",

@@ -1,13 +1,13 @@
 """The arguments of `craft`, held against what is allowed before anything is crafted.
 
 In: what a caller gave. Out: arrays ready for work, or a ValueError or TypeError in one line that names the argument, its
-value and what is allowed. Read on in `crafting`.
+value and what is allowed. Read on in `outputs`.
 """
 import numpy as np
 
 from attack.goals import GOALS, UNTARGETED
 from attack.model import DERIVATIVES, OUTPUTS
-from attack.rules import RULES
+from attack.variants import RULES
 
 SALIENCIES = ("pairs", "single")
 CHANNELS = ("separate", "tied")

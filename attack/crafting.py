@@ -1,7 +1,7 @@
 """Crafting adversarial samples: Algorithm 1 (single features) and Algorithm 2 (pairs), many samples at a time.
 
 In: a model (see `model`), images in [0, 1] and target classes. Out: a `Crafted` with the adversarial samples, the pairs
-that were changed and why each sample stopped. Read on in `metrics`, or in `runs` for very many samples.
+that were changed and why each sample stopped. Read on in `variants`.
 """
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,8 +11,8 @@ import numpy as np
 from attack.arguments import check_choices, check_domain, check_goal, check_images, classes_of
 from attack.goals import UNTARGETED, cheapest, every_other, lead, reached
 from attack.model import look
-from attack.rules import RULES, Rule, Seen
 from attack.saliency import check_targets
+from attack.variants import RULES, Rule, Seen
 
 REASONS = ("target_reached", "already_target", "max_iterations", "domain_empty", "no_pair")
 
@@ -59,7 +59,7 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
     None = no limit. domain: "paper" (Γ holds all features at the start) or an (M,) or (n, M) array, True for the
     features of Γ; a feature leaves Γ exactly when it is 0 or 1 after its change.
     saliency: "pairs" (Eq. 10, Algorithm 3) or "single" (Eq. 8 or 9, Algorithm 1). rule: whose rules are followed, one of
-    `attack.rules.RULES`; the paper's, or those of other libraries and papers. channels: "separate", or "tied" for images
+    `attack.variants.RULES`; the paper's, or those of other libraries and papers. channels: "separate", or "tied" for images
     (n, C, …): a feature is a pixel, its α and β are the sums over its channels, and all of them are changed at once;
     domain, Υ, pairs and distortion then count pixels. derivative: "forward" (Eq. 3-6) or
     "backward", which chooses the same features, faster.

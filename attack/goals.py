@@ -1,7 +1,7 @@
 """The adversary's four goals (Fig. 2), weakest first: when has a sample reached one, and which of its ways is cheapest?
 
 In: logits, the class a sample was read as at the start, the class it is driven to. Out: which samples are done. Two of
-the goals name no target: then every other class is tried and the cheapest success kept. Read on in `crafting`.
+the goals name no target: then every other class is tried and the cheapest success kept. Read on in `arguments`.
 """
 from dataclasses import fields
 

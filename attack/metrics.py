@@ -2,7 +2,7 @@
 (Eq. 12).
 
 In: what `craft` returned, as arrays over samples. Out: percentages. The nine samples that are crafted from one digit
-are not independent, so the intervals treat a digit with its targets as one draw (`groups`). Read on in `goals`.
+are not independent, so the intervals treat a digit with its targets as one draw (`groups`). Read on in `models.adapters`.
 """
 import numpy as np
 from scipy import stats

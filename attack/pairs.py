@@ -1,7 +1,7 @@
 """The best pair of features, Eq. 10 and Algorithm 3, exact and without the M×M table.
 
 In: α and β of every feature and the search domain Γ. Out: the pair p < q with the largest −α·β, the first one in
-lexicographic order among equals. Read on in `rules`.
+lexicographic order among equals. Read on in `crafting`.
 
 With x = α and y = −β (signs turned for θ < 0) a pair scores (x_p + x_q)·(y_p + y_q), both sums positive.
 

@@ -4,21 +4,20 @@ Reading order: `layer` (what a layer is), `jacobian` (∂H_k/∂x and its window
 (Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`. Branches: `merge`, `graph`, `residual`;
 networks of others: `interop`, `tracing`, `estimators`.
 """
-from nn.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from nn.checking import Report, check_network
-from nn.conv import Conv2d
-from nn.estimators import from_sklearn
-from nn.functions import check_jacobian
-from nn.interop import from_torch, to_torch
-from nn.jacobian import Jacobian
-from nn.layer import Layer, Merge
-from nn.lenet import AndNetwork, LeNet
-from nn.linear import Flatten, Linear
-from nn.merge import Add, Concat
+from nn.convert.sklearn import from_sklearn
+from nn.convert.torch import from_torch, to_torch
+from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.base import Layer, Merge
+from nn.layers.convolution import Conv2d
+from nn.layers.jacobian import Jacobian
+from nn.layers.linear import Flatten, Linear
+from nn.layers.merge import Add, Concat
+from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
+from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.models import AndNetwork, LeNet, ResNet
 from nn.network import Network
-from nn.normal import BatchNorm1d, BatchNorm2d, Dropout
-from nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from nn.residual import ResNet
+from nn.verify.function import check_jacobian
+from nn.verify.network import Report, check_network
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = ["AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat", "Conv2d",

@@ -2,10 +2,9 @@
 
 In: layers in an order in which each takes only what stands before it, so that there is no cycle; a layer takes the one
 before it unless something else is said. Out: what a step makes of each layer, in order, every result kept just as long
-as another layer needs it; or the gradients, from the output back, summed where a value went several ways. Read on in
-`network`.
+as another layer needs it; or the gradients, from the output back, summed where a value went several ways. Read on in `layers.base`.
 """
-from nn.layer import Merge
+from nn.layers.base import Merge
 
 IMAGE = "input"  # the name of what goes into the network
 

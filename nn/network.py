@@ -3,17 +3,17 @@ input to output (Eq. 4-6).
 
 In: images, (B, M), (B, height, width) or (B, channels, height, width). Out: logits, probabilities, classes; ∂F_j/∂x_i
 for every output and pixel, by the paper's forward chain or by the transposed one; every layer's value and Jacobian with
-`trace`. Read on in `attack.saliency`.
+`trace`. Read on in `graph`.
 """
 from collections import Counter
 
 import numpy as np
 
-from nn.activation import Sigmoid, Softmax
 from nn.graph import IMAGE, back, cut, flow, wired
-from nn.jacobian import Jacobian
-from nn.layer import Layer
-from nn.linear import Flatten
+from nn.layers.activation import Sigmoid, Softmax
+from nn.layers.base import Layer
+from nn.layers.jacobian import Jacobian
+from nn.layers.linear import Flatten
 
 OUTPUTS = ("logits", "centred", "probabilities")
 DERIVATIVE_BATCH = 16

@@ -7,7 +7,7 @@ Read on in `weights`.
 import numpy as np
 from scipy.special import expit, log_softmax
 
-from nn.normal import BatchNorm2d
+from nn.layers.normalization import BatchNorm2d
 
 
 def cross_entropy(logits, labels):

@@ -1,7 +1,7 @@
 """Weights as `.npz` files with PyTorch's names and shapes (`conv1.weight` is (20, 1, 5, 5)), read without pickle.
 
 In: a file and the network it is for; every name, shape, type and value is checked before anything is taken over.
-Out: the network with the file's weights, or one line that says what is wrong with the file. Read on in `checking`.
+Out: the network with the file's weights, or one line that says what is wrong with the file. Read on in `verify.network`.
 """
 import io
 import math

@@ -14,7 +14,7 @@ import sys
 import threading
 from contextlib import contextmanager
 
-from scripts.words import one_line
+from scripts.terminal.text import one_line
 
 COMMANDS = {
     "train": "train a network on MNIST",

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from data import load_mnist
 from data.idx import replacing
-from scripts import checks, rules
-from scripts.benchmarks import measurements
-from scripts.growth import growth
-from scripts.options import output_file, whole
-from scripts.timing import SCALES, SPEED, machine, peak_memory, timed
-from scripts.words import as_json
+from scripts.measure import checks, rules
+from scripts.measure.benchmarks import measurements
+from scripts.measure.growth import growth
+from scripts.measure.timing import SCALES, SPEED, machine, peak_memory, timed
+from scripts.terminal.options import output_file, whole
+from scripts.terminal.text import as_json
 
 PACKAGES = ("scipy", "torch", "adversarial-robustness-toolbox", "torchattacks")
 

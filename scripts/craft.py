@@ -16,9 +16,9 @@ from attack import RULES, Crafted, craft, distortions, mean_distortion, success_
 from attack.goals import GOALS, UNTARGETED, reached
 from data import load_mnist, write_idx
 from data.idx import replacing
-from scripts.networks import load_network
-from scripts.options import add_data, add_model, distortion, indices, output_folder, whole
-from scripts.progress import Progress
+from scripts.terminal.networks import load_network
+from scripts.terminal.options import add_data, add_model, distortion, indices, output_folder, whole
+from scripts.terminal.progress import Progress
 
 SHOWN = 30
 PERCENT = ("touched", "L0")
@@ -135,7 +135,7 @@ def _moved(moved, success):
 
 
 def _write(folder, images, index, labels, crafted, moved):
-    from scripts.figures import craft_grid, save_png
+    from scripts.paper.figures import craft_grid, save_png
 
     with replacing(folder / "crafted.npz") as file:
         np.savez_compressed(file, original=images, adversarial=crafted.adversarial, index=index, label=labels,

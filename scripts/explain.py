@@ -18,9 +18,9 @@ from data import load_mnist, read_idx
 from data.idx import read_header, replacing
 from nn import AndNetwork
 from nn.weights import array_header, open_npz
-from scripts.explain_page import Story, and_page, page
-from scripts.networks import load_network
-from scripts.options import add_data, distortion, output_file, weights_option, whole
+from scripts.pages.explain_page import Story, and_page, page
+from scripts.terminal.networks import load_network
+from scripts.terminal.options import add_data, distortion, output_file, weights_option, whole
 
 SIDE = 28
 PIXELS = SIDE * SIDE

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from data.idx import replacing
-from scripts.experiment import Setup
-from scripts.experiments import EXPERIMENTS
-from scripts.networks import load_network
-from scripts.options import add_data, add_model, cores, output_folder, whole
-from scripts.progress import duration
+from scripts.paper.experiment import Setup
+from scripts.paper.experiments import EXPERIMENTS
 from scripts.survey import read_answers
-from scripts.words import as_json, visible
+from scripts.terminal.networks import load_network
+from scripts.terminal.options import add_data, add_model, cores, output_folder, whole
+from scripts.terminal.progress import duration
+from scripts.terminal.text import as_json, visible
 
 
 def arguments(parser):
@@ -64,7 +64,10 @@ def run(args):
 
 
 def _keep(folder, name, outcome, pictures):
-    from scripts.figures import FIGURES, png  # matplotlib starts slowly: only where something is drawn
+    from scripts.paper.figures import (  # matplotlib starts slowly: only where something is drawn
+        FIGURES,
+        png,
+    )
 
     if name in FIGURES:
         pictures[name] = png(FIGURES[name](outcome.arrays))
@@ -76,7 +79,7 @@ def _keep(folder, name, outcome, pictures):
 
 
 def _write(folder, outcomes, about, pictures):
-    from scripts.report import page
+    from scripts.paper.report import page
 
     results = {"about": about, "experiments": {
         name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers,

@@ -14,12 +14,12 @@ import numpy as np
 
 from data import load_mnist
 from data.idx import replacing
-from scripts.networks import load_network
-from scripts.options import add_data, add_model, output_file, output_folder, whole
-from scripts.progress import Progress
-from scripts.survey_figures import FIGURES, over_distortion, over_intensity
-from scripts.survey_page import HEADER, PARTS, draw, page
-from scripts.words import as_json, visible
+from scripts.pages.survey_page import HEADER, PARTS, draw, page
+from scripts.paper.survey_figures import FIGURES, over_distortion, over_intensity
+from scripts.terminal.networks import load_network
+from scripts.terminal.options import add_data, add_model, output_file, output_folder, whole
+from scripts.terminal.progress import Progress
+from scripts.terminal.text import as_json, visible
 
 LINE = 400  # bytes, several times the longest answer
 COLUMNS = [("participant", int), ("part", "U10"), ("theta", float), ("distortion", float), ("digit", bool),
@@ -95,7 +95,9 @@ def _make(args):
 def _analyse(args):
     outcomes = human_study(args.files)
     folder = output_folder(args.out)
-    from scripts.figures import save_png  # matplotlib starts slowly: only where something is drawn
+    from scripts.paper.figures import (
+        save_png,  # matplotlib starts slowly: only where something is drawn
+    )
 
     results = {"files": [visible(path) for path in args.files]}
     for name, outcome in outcomes.items():

@@ -17,10 +17,10 @@ from data.idx import replacing
 from nn import LeNet
 from nn.training import SGD, accuracy, calibrate, train_epoch
 from nn.weights import load_arrays, npz_bytes, save_arrays
-from scripts.networks import NETWORKS, network_option
-from scripts.options import add_data, whole
-from scripts.progress import Progress, duration
-from scripts.words import as_json
+from scripts.terminal.networks import NETWORKS, network_option
+from scripts.terminal.options import add_data, whole
+from scripts.terminal.progress import Progress, duration
+from scripts.terminal.text import as_json
 
 CALIBRATION = 500
 RECIPES = {

@@ -6,11 +6,11 @@ worst entry and its likely cause. Exit status 0 right, 1 wrong, 2 could not chec
 import numpy as np
 
 from nn import check_network
-from nn.checking import OWN
-from nn.foreign import FOREIGN
-from scripts.networks import NETWORKS, load_network, network_option
-from scripts.options import add_data, indices, weights_option
-from scripts.words import as_json
+from nn.verify.frameworks import FOREIGN
+from nn.verify.network import OWN
+from scripts.terminal.networks import NETWORKS, load_network, network_option
+from scripts.terminal.options import add_data, indices, weights_option
+from scripts.terminal.text import as_json
 
 
 def arguments(parser):

@@ -26,7 +26,7 @@ def imported(path, everywhere=True):
 
 @pytest.mark.parametrize("room", ALLOWED)
 def test_imports_point_one_way(room):
-    files = sorted((ROOT / room).glob("*.py"))
+    files = sorted((ROOT / room).rglob("*.py"))
     assert len(files) > 2
     for path in files:
         names = set(imported(path)) - set(sys.stdlib_module_names) - OURS | set(imported(path)) & OURS
@@ -37,17 +37,18 @@ def test_imports_point_one_way(room):
 
 @pytest.mark.parametrize("room", ["nn", "attack"])
 def test_each_file_says_what_it_is_and_where_to_read_on(room):
-    """The reading order: every file is named by another, or is where its room begins, and every name is a file."""
-    texts = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-             for path in (ROOT / room).glob("*.py")}
-    named = set(re.findall(r"`(\w+)`", texts["__init__"]))
+    """The reading order is a path: from the file that no other names through every file of the room, each once."""
+    texts = {".".join(path.relative_to(ROOT / room).with_suffix("").parts):
+             ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in (ROOT / room).rglob("*.py")}
+    onward = {}
     for name, text in texts.items():
-        if name == "__init__":
-            continue
-        assert "In" in text and ("Out:" in text or "out" in text), name
-        onward = re.findall(r"[Rr]ead\s+on\s+in\s+`([\w.]+)`", text)
-        assert onward, name
-        for place in onward:
-            assert (ROOT / (place.replace(".", "/") if "." in place else f"{room}/{place}")).with_suffix(".py").exists()
-            named.add(place)
-    assert set(texts) - {"__init__"} <= named | {"layer", "functions", "interop"}
+        if not name.endswith("__init__"):
+            assert "In" in text and ("Out:" in text or "out" in text), name
+            (onward[name],) = re.findall(r"[Rr]ead\s+on\s+in\s+`([\w.]+)`", text)
+    (here,) = set(onward) - set(onward.values())
+    path = []
+    while here in onward and here not in path:
+        path.append(here)
+        here = onward[here]
+    assert sorted(path) == sorted(onward)
+    assert (ROOT / here.replace(".", "/")).with_suffix(".py").exists()

@@ -8,10 +8,10 @@ import pytest
 from attack import craft, mean_distortion, success_rate
 from data import load_mnist
 from nn import LeNet
-from nn.lenet import PRETRAINED
+from nn.models import PRETRAINED
 from nn.training import SGD, accuracy, train_epoch
 from scripts.craft import pair_up
-from scripts.networks import NETWORKS
+from scripts.terminal.networks import NETWORKS
 
 RECORD = json.loads((PRETRAINED / "lenet.json").read_text(encoding="utf-8"))
 

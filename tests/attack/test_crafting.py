@@ -3,21 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import Small, some_samples
 
 from attack import REASONS, craft, saliency_map
 from data import load_mnist
-from nn import Conv2d, Flatten, LeNet, Linear, MaxPool2d, Network, Tanh
-
-
-class Small(Network):
-    """A network of 36 pixels and 4 classes, so that every option can be tried on hundreds of samples."""
-
-    def __init__(self, seed=0):
-        rng = np.random.default_rng(seed)
-        layers = [Conv2d(1, 4, 3, rng=rng), MaxPool2d(2), Tanh(), Flatten(), Linear(16, 4, rng=rng)]
-        layers[0].parameters["weight"] *= 3
-        layers[-1].parameters["weight"] *= 3
-        super().__init__(layers, (6, 6))
+from nn import LeNet
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +19,6 @@ def network():
 def digits():
     images, labels = load_mnist("test")
     return images[:30], labels[:30]
-
-
-def some_samples(count, seed=0, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    images = rng.random((count, 6, 6)) * (rng.random((count, 6, 6)) < 0.6)
-    return np.round(images, 1).astype(dtype), rng.integers(0, 4, count)
 
 
 def algorithm_2(network, image, target, theta, upsilon):

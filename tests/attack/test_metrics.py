@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_crafting import Small
+from small import Small
 
 from attack import (
     DISTORTIONS,

@@ -2,7 +2,7 @@
 beside the library itself where it is installed."""
 import numpy as np
 import pytest
-from test_crafting import Small, some_samples
+from small import Small, some_samples
 
 from attack import RULES, craft, replay
 from data import load_mnist
@@ -260,7 +260,7 @@ def identical(one, other):
 @pytest.mark.parametrize("peer", ["art", "torchattacks"])
 def test_the_library_itself_finds_the_same_samples(peer, digits):
     """Our rule on our network and the library's own code on the same weights in torch: at most rounding apart."""
-    from scripts import peers
+    from scripts.measure import peers
 
     pytest.importorskip(peer, reason=f"{peer} is not installed (pip install 'jsma[peers]')")
     network, (images, targets) = LeNet.pretrained(), digits

@@ -1,8 +1,8 @@
 """Acyclic graphs: branches, sums and concatenations, windows of different size and stride, against both referees."""
 import numpy as np
 import pytest
-from reference import STEP, chain, close, logits_and_jacobian, with_random_weights
-from test_layers import check, random_activation, random_layer
+from random_networks import check, random_graph
+from reference import STEP, close, logits_and_jacobian, trace, with_random_weights
 
 from nn import (
     AdaptiveAvgPool2d,
@@ -23,58 +23,9 @@ from nn import (
     check_network,
     to_torch,
 )
-from nn.foreign import FOREIGN
+from nn.verify.frameworks import FOREIGN
 
 SEEDS = 60
-
-
-def random_graph(seed):
-    """Layers that take any layer before them; what is left over is flattened, joined and read by a Linear."""
-    rng = np.random.default_rng(seed)
-    image = (int(rng.integers(1, 3)), *(int(n) for n in rng.integers(3, 8, 2)))
-    shapes, layers, inputs = {"input": image}, {}, {}
-
-    def put(name, layer, taken):
-        shapes[name] = layer.output_shape(*([shapes[t] for t in taken] if len(taken) == 1 else
-                                            [tuple(shapes[t] for t in taken)]))
-        layers[name], inputs[name] = layer, taken
-
-    for number in range(int(rng.integers(3, 8))):
-        names = list(shapes)
-        one, other = (str(name) for name in rng.choice(names, 2))
-        try:
-            if rng.random() < 0.4:
-                same = [n for n in names if shapes[n] == shapes[one]]
-                if rng.random() < 0.5:
-                    put(f"add{number}", Add(), (one, str(rng.choice(same)), *same[:1]))
-                else:
-                    put(f"cat{number}", Concat(), (one, other))
-            elif rng.random() < 0.4:
-                kernel = tuple(int(2 * k + 1) for k in rng.integers(0, 3, 2))
-                put(f"same{number}", Conv2d(shapes[one][0], image[0], kernel, 1, (kernel[0] // 2, kernel[1] // 2)), (one,))
-            else:
-                put(f"l{number}", random_layer(rng, "mixed", shapes[one][0]), (one,))
-        except ValueError:  # does not fit: another try
-            continue
-    idle = [n for n in shapes if n not in {t for taken in inputs.values() for t in taken}]
-    if rng.random() < 0.3:
-        put("gap", AdaptiveAvgPool2d(1), (idle[0],))
-        idle[0] = "gap"
-    for name in idle:
-        put(f"flat_{name}", Flatten(), (name,))
-    last = f"flat_{idle[0]}"
-    if len(idle) > 1:
-        put("join", Concat(), tuple(f"flat_{name}" for name in idle))
-        last = "join"
-    size = shapes[last][0]
-    put("skip", Linear(size, 4), (last,))
-    put("act", random_activation(rng), ("skip",))
-    put("fc", Linear(4, 4), ("act",))
-    put("sum", Add(), ("fc", "skip"))
-    if rng.random() < 0.5:
-        put("softmax", Softmax(), ("sum",))
-    network = Network(layers, image, inputs)
-    return with_random_weights(network, rng), rng.normal(size=(2, *image))
 
 
 def branches(image, inputs, **layers):
@@ -126,7 +77,7 @@ def check_layers(network, x):
     """Value and Jacobian of every layer at the first sample, and the backward step of the whole."""
     check(network, x)
     before = 0
-    for (name, value, jacobian), (expected, h, table) in zip(network.trace(x[:1]), chain(network, x[0]), strict=True):
+    for (name, value, jacobian), (expected, h, table) in zip(network.trace(x[:1]), trace(network, x[0]), strict=True):
         assert name == expected
         close(value[0], h)
         size = np.abs(table).max() if name != "softmax" else before  # p·(z' − Σ p z') cancels
@@ -153,7 +104,7 @@ def test_float32_weights_are_no_mistake_in_float64(name):
 def test_samples_of_whole_numbers_leave_the_weights_alone(name):
     network, x = HAND_PICKED[name]()
     whole = np.rint(3 * x[0]).astype(int)
-    for (_, h, table), (_, expected, right) in zip(chain(network, whole), chain(network, whole.astype(float)), strict=True):
+    for (_, h, table), (_, expected, right) in zip(trace(network, whole), trace(network, whole.astype(float)), strict=True):
         np.testing.assert_array_equal(h, expected)
         np.testing.assert_array_equal(table, right)
 

@@ -3,7 +3,20 @@ import numpy as np
 import pytest
 from reference import STEP, close, complex_step, logits_and_jacobian, with_random_weights
 
-from nn import AndNetwork, AvgPool2d, Conv2d, Flatten, LeNet, Linear, MaxPool2d, Network, ReLU, Sigmoid, Softmax, Tanh
+from nn import (
+    AndNetwork,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    LeNet,
+    Linear,
+    MaxPool2d,
+    Network,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 ENDS = {
     "softmax": [Linear(12, 4), Softmax()],

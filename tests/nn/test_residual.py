@@ -5,7 +5,7 @@ from reference import close, with_random_weights
 
 from data import load_mnist
 from nn import BatchNorm2d, ResNet, WeightsError, check_network, load_weights, to_torch
-from nn.residual import SHIPPED
+from nn.models import SHIPPED
 from nn.training import SGD, accuracy, calibrate, train_epoch
 
 
@@ -41,7 +41,7 @@ def test_every_layer_is_right(image):
 @pytest.mark.slow
 @pytest.mark.parametrize("image", SHIPPED)
 def test_the_shipped_networks_are_right_layer_by_layer(image):
-    from scripts.networks import NETWORKS
+    from scripts.terminal.networks import NETWORKS
 
     images, _ = NETWORKS["resnet" if image[0] == 1 else "colour"].images("test")
     report = check_network(ResNet.pretrained(image), images[:2].astype(np.float64), against=["complex step", "dense"])

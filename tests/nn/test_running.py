@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 from reference import close, complex_step, with_random_weights
 
-from nn import AndNetwork, AvgPool2d, Conv2d, Flatten, LeNet, Linear, MaxPool2d, Network, Sigmoid, Softmax, Tanh
+from nn import (
+    AndNetwork,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    LeNet,
+    Linear,
+    MaxPool2d,
+    Network,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 
 
 def small(*end):

@@ -15,8 +15,8 @@ from sessions import started
 from data import load_mnist, read_idx, write_idx
 from nn import LeNet, load_weights
 from scripts.__main__ import COMMANDS, main
-from scripts.experiments import EXPERIMENTS
-from scripts.figures import FIGURES
+from scripts.paper.experiments import EXPERIMENTS
+from scripts.paper.figures import FIGURES
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -13,12 +13,12 @@ from matplotlib.image import imsave
 from attack import best_pair, craft, replay
 from data import load_mnist, write_idx
 from nn import AndNetwork, LeNet
-from scripts import explain_page
 from scripts.__main__ import main
 from scripts.explain import read_image
-from scripts.explain_page import Story, candidates, strongest_path
-from scripts.explain_page import page as page_of
-from scripts.figures import png, step_image, step_plane
+from scripts.pages import explain_page
+from scripts.pages.explain_page import Story, candidates, strongest_path
+from scripts.pages.explain_page import page as page_of
+from scripts.paper.figures import png, step_image, step_plane
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -5,9 +5,9 @@ import pytest
 
 import scripts.verify
 from nn import LeNet
-from nn.verdict import Comparison, Finding, Report, Row
+from nn.verify.mistakes import MISTAKES
+from nn.verify.report import Comparison, Finding, Report, Row
 from scripts.__main__ import main
-from scripts.mistakes import MISTAKES
 
 
 def test_right_is_0_and_a_row_a_layer(capsys):

@@ -11,7 +11,7 @@ def warm():
     """matplotlib and Pillow run code of theirs at their first picture, which the judge would take for foreign code."""
     from matplotlib.image import imread
 
-    from scripts.figures import craft_grid, png
+    from scripts.paper.figures import craft_grid, png
 
     images = np.zeros((1, 28, 28))
     picture = png(craft_grid(images, images, [0], [0], [1], np.array([True]), 1))

@@ -21,7 +21,7 @@ from fuzz import commanded, count
 from sessions import members, started
 from test_fuzz_runs import Flat
 
-import scripts.experiments
+import scripts.paper.experiments
 import scripts.train
 from attack import craft_run, processes
 from data import load_mnist, write_idx
@@ -31,12 +31,12 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "
 FULL = """
 import sys
 try:
-    import scripts.experiment
+    import scripts.paper.experiment
 except KeyboardInterrupt:  # of this script, not of the command, which imports where it answers
     sys.exit("jsma: interrupted")
 from scripts.__main__ import main
-scripts.experiment.Setup.sized = lambda self, paper, small=None: 6
-scripts.experiment.SHARD["full"] = 6
+scripts.paper.experiment.Setup.sized = lambda self, paper, small=None: 6
+scripts.paper.experiment.SHARD["full"] = 6
 sys.exit(main(sys.argv[1:]))"""  # the paper's sizes cut to 6 digits, in 9 shards
 
 
@@ -260,8 +260,8 @@ def test_a_folder_that_vanishes_at_work(number, digits, tmp_path, monkeypatch):
 
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(scripts.train, "_epoch", vanishing(lambda *_: {"loss": 1.0, "test_error": 1.0}))
-    monkeypatch.setitem(scripts.experiments.EXPERIMENTS, "fig3",
-                        scripts.experiments.EXPERIMENTS["fig3"]._replace(run=vanishing(scripts.experiments.toy.fig03)))
+    monkeypatch.setitem(scripts.paper.experiments.EXPERIMENTS, "fig3",
+                        scripts.paper.experiments.EXPERIMENTS["fig3"]._replace(run=vanishing(scripts.paper.experiments.toy.fig03)))
     words = list(each_command(digits, tmp_path / "out"))[number]
     status, _, said = commanded("folder removed at work", words, size=1 << 27, inside=tmp_path)
     assert status == 2 and str(tmp_path / "out") in said

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from fuzz import NAMES, NUMBERS, damaged, judged, rounds, some
 
+from scripts.pages.survey_page import HEADER
 from scripts.survey import human_study, read_answers
-from scripts.survey_page import HEADER
 
 COLUMNS = HEADER.split(",")
 

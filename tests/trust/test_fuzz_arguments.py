@@ -15,7 +15,7 @@ from fuzz import NAMES, NUMBERS, commanded, count, rounds, some
 import scripts.bench
 import scripts.craft
 import scripts.explain
-import scripts.figures
+import scripts.paper.figures
 import scripts.reproduce
 import scripts.survey
 import scripts.train
@@ -24,7 +24,7 @@ from attack import craft
 from data import draw_shapes, load_mnist
 from nn import LeNet
 from scripts.__main__ import COMMANDS
-from scripts.networks import NETWORKS
+from scripts.terminal.networks import NETWORKS
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = {
@@ -80,7 +80,7 @@ def stubbed(monkeypatch, tmp_path):
         monkeypatch.setattr(module, "craft", checked)
     for where, name in ((scripts.survey, "draw"), (scripts.train, "_epoch"), (scripts.verify, "check_network"),
                         (scripts.bench, "machine"), (scripts.reproduce.Setup, "__enter__"), (scripts.explain, "and_page"),
-                        (scripts.figures, "save_png")):
+                        (scripts.paper.figures, "save_png")):
         monkeypatch.setattr(where, name, begin)
     (tmp_path / "deep" / "down" / "folder").mkdir(parents=True)  # so that --out ../up stays within
     monkeypatch.chdir(tmp_path / "deep" / "down")

@@ -13,11 +13,11 @@ from fuzz import NAMES, anything, judged, rounds, some
 from attack import craft
 from data import load_mnist
 from nn import LeNet
-from scripts import report
-from scripts.experiment import Outcome, Row
-from scripts.experiments import EXPERIMENTS
-from scripts.explain_page import Story, page
-from scripts.words import as_json, one_line, visible
+from scripts.pages.explain_page import Story, page
+from scripts.paper import report
+from scripts.paper.experiment import Outcome, Row
+from scripts.paper.experiments import EXPERIMENTS
+from scripts.terminal.text import as_json, one_line, visible
 
 
 def plain(value):

@@ -14,7 +14,7 @@ import pytest
 from fuzz import anything, damaged, judged, rounds, some
 
 from attack import craft_run
-from attack.shards import _checksum, _encode
+from attack.runs.shards import _checksum, _encode
 
 NAMES = ("success", "predicted", "iterations", "distortion", "reason", "pairs")
 

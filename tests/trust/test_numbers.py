@@ -15,7 +15,19 @@ from fuzz import count
 
 from attack import craft
 from data import load_mnist
-from nn import Conv2d, Flatten, LeNet, Linear, MaxPool2d, Network, ReLU, Sigmoid, Softmax, Tanh, check_network
+from nn import (
+    Conv2d,
+    Flatten,
+    LeNet,
+    Linear,
+    MaxPool2d,
+    Network,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    check_network,
+)
 from nn.training import SGD, train_epoch
 
 ROOT = Path(__file__).parent.parent.parent

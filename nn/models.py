@@ -1,0 +1,107 @@
+"""The networks: the LeNet of Fig. 8, the AND network of Fig. 3, and a small residual network (He et al. 2016), to show the
+forward derivative where branches meet: ∂H/∂x of a sum is the sum of its branches', whose windows differ in size.
+
+In: a seed, or the shipped weights. Out: a `Network`.
+Read on in `training`.
+"""
+from pathlib import Path
+
+import numpy as np
+
+from nn.layers.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.layers.base import count
+from nn.layers.convolution import Conv2d
+from nn.layers.linear import Flatten, Linear
+from nn.layers.merge import Add
+from nn.layers.normalization import BatchNorm2d
+from nn.layers.pooling import AdaptiveAvgPool2d, MaxPool2d
+from nn.network import Network
+from nn.weights import load_weights
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}  # image: (weights, width)
+
+
+class LeNet(Network):
+    """Fig. 8: 28×28 → 20 kernels 5×5 → max pool 2×2 → 50 kernels 5×5 → max pool 2×2 → 500 → 10, tanh, softmax.
+
+    Tanh stands after the pooling, as in the recipe of the time. Weights start as PyTorch starts them, drawn
+    from `seed`; `output_weights` says how the last layer starts: "random", or "zero" as in that recipe, which keeps
+    Σ_j W_j = 0 through all of training and with it β = −α for every pixel.
+    """
+
+    def __init__(self, seed=0, output_weights="random"):
+        if output_weights not in ("random", "zero"):
+            raise ValueError(f"output_weights must be 'random' or 'zero'; got {output_weights!r}")
+        rng = np.random.default_rng(seed)
+        layers = {
+            "conv1": Conv2d(1, 20, 5, rng=rng), "pool1": MaxPool2d(2), "tanh1": Tanh(),
+            "conv2": Conv2d(20, 50, 5, rng=rng), "pool2": MaxPool2d(2), "tanh2": Tanh(),
+            "flatten": Flatten(), "fc1": Linear(800, 500, rng=rng), "tanh3": Tanh(),
+            "fc2": Linear(500, 10, rng=rng), "softmax": Softmax(),
+        }
+        if output_weights == "zero":
+            for array in layers["fc2"].parameters.values():
+                array[:] = 0
+        super().__init__(layers, (1, 28, 28))
+
+    @classmethod
+    def pretrained(cls):
+        """The shipped LeNet; `nn/pretrained/lenet.json` says how it was trained."""
+        return load_weights(PRETRAINED / "lenet.npz", cls())
+
+
+class AndNetwork(Network):
+    """Fig. 3: 2 inputs, 2 sigmoid hidden neurons, 1 sigmoid output, started from `seed`."""
+
+    def __init__(self, seed=0):
+        rng = np.random.default_rng(seed)
+        super().__init__({"hidden": Linear(2, 2, rng=rng), "sigmoid": Sigmoid(),
+                          "output": Linear(2, 1, rng=rng), "sigmoid2": Sigmoid()}, (2,))
+
+    @classmethod
+    def pretrained(cls):
+        """The shipped network, trained to be AND as in Fig. 3 (`scripts.paper.toy`)."""
+        return load_weights(PRETRAINED / "and.npz", cls())
+
+
+class ResNet(Network):
+    """3×3 convolution with stride 2, two residual blocks, global average pooling, a fully connected layer, softmax.
+
+    `image` is (channels, height, width), `width` the channels of the first block; the second has twice as many.
+    """
+
+    def __init__(self, seed=0, image=(1, 28, 28), classes=10, width=16):
+        if len(image) != 3:
+            raise ValueError(f"image must be (channels, height, width); got {image}")
+        rng = np.random.default_rng(seed)
+        width = count(width, "width")
+        layers = {**_conv("", 1, image[0], width, 2, rng), "relu1": ReLU()}
+        layers |= _block("block1", width, width, 1, rng) | _block("block2", width, 2 * width, 2, rng)
+        layers |= {"pool": AdaptiveAvgPool2d(1), "flatten": Flatten(),
+                   "fc": Linear(2 * width, count(classes, "classes"), rng=rng), "softmax": Softmax()}
+        super().__init__(layers, image, {
+            "block1.add": ("block1.bn2", "relu1"),
+            "block2.short": "block1.relu2", "block2.add": ("block2.bn2", "block2.bn3")})
+
+    @classmethod
+    def pretrained(cls, image=(1, 28, 28)):
+        """The shipped weights for MNIST, or for the coloured shapes of `data.shapes` with `image` = (3, 32, 32)."""
+        if tuple(image) not in SHIPPED:
+            raise ValueError(f"image must be one of {', '.join(map(str, SHIPPED))}; got {image}")
+        file, width = SHIPPED[tuple(image)]
+        return load_weights(PRETRAINED / file, cls(image=tuple(image), width=width))
+
+
+def _conv(prefix, number, into, out, stride, rng):
+    return {f"{prefix}conv{number}": Conv2d(into, out, 3, stride, 1, bias=False, rng=rng),
+            f"{prefix}bn{number}": BatchNorm2d(out)}
+
+
+def _block(name, into, out, stride, rng):
+    """conv, bn, relu, conv, bn, beside it nothing or a 1×1 convolution with its bn; their sum, relu."""
+    layers = _conv(f"{name}.", 1, into, out, stride, rng) | {f"{name}.relu1": ReLU()}
+    layers |= _conv(f"{name}.", 2, out, out, 1, rng)
+    if stride > 1:
+        layers |= {f"{name}.short": Conv2d(into, out, 1, stride, bias=False, rng=rng), f"{name}.bn3": BatchNorm2d(out)}
+    return layers | {f"{name}.add": Add(), f"{name}.relu2": ReLU()}

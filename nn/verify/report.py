@@ -1,0 +1,126 @@
+"""What a check says: a verdict in one line, a row a layer, the first mistake with its worst entry and likely cause.
+
+In: what `checking` and `functions` found. Out: a `Report`, as text for a student and as plain dicts for a machine.
+Read on in `verify.diagnosis`.
+"""
+from dataclasses import asdict, dataclass, field
+
+ACROSS = 4  # referees side by side in a table
+
+
+@dataclass
+class Finding:
+    """The first thing that is wrong: where, the worst entry, and what the pattern looks like."""
+    layer: str
+    part: str       # "forward derivative", "backward" or "gradient"
+    referee: str
+    entry: str      # which output and pixel, or which parameter
+    claimed: float
+    expected: float
+    cause: str      # "" where no pattern shows
+
+
+@dataclass
+class Comparison:
+    """One layer's ∂H_k/∂x beside a referee's: the largest errors of the entries that are judged."""
+    absolute: float
+    relative: float  # to the largest entry of ∂H_k/∂x
+    aside: int       # entries at ties on which the referee follows another rule: counted, not judged
+
+
+@dataclass
+class Row:
+    """One layer and its ∂H_k/∂x.
+
+    `ties`: max-pooling windows with several largest units, or ReLUs at exactly 0. `undecided`: the entries of ∂H_k/∂x
+    that hang on ties, this layer's or those of the layers in `because`: the function has no derivative there.
+    """
+    layer: str
+    shape: tuple     # (C, Y, X) of H_k
+    nonzero: float   # percent of the entries of ∂H_k/∂x
+    largest: float
+    ties: int
+    undecided: int = 0
+    because: list = field(default_factory=list)
+    errors: dict = field(default_factory=dict)  # {referee: Comparison}
+
+
+@dataclass
+class Report:
+    """`verdict` is "right", "wrong" or "unchecked"; `layer` and `part` name the first mistake, or are None."""
+    rows: list
+    finding: Finding | None
+    missing: dict    # {referee: why it could not be asked}
+    notes: list
+    checked: bool = True
+
+    @property
+    def verdict(self):
+        return "unchecked" if not self.checked else "right" if self.finding is None else "wrong"
+
+    @property
+    def layer(self):
+        return self.finding.layer if self.finding else None
+
+    @property
+    def part(self):
+        return self.finding.part if self.finding else None
+
+    def to_dict(self):
+        """All of it as plain dicts and lists, for JSON."""
+        return {"verdict": self.verdict, **asdict(self)}
+
+    def __str__(self):
+        referees = list(dict.fromkeys(name for row in self.rows for name in row.errors))
+        return "\n".join([*_verdict(self, referees), *_table(self.rows, referees), *_ties(self.rows),
+                          *(f"missing: {name}: {why}" for name, why in self.missing.items()), *self.notes])
+
+
+def _verdict(report, referees):
+    finding = report.finding
+    if finding is None:
+        yield f"right: {_agreement(report.rows, referees)}" if report.checked else "not checked: no referee could be asked"
+        return
+    yield f"wrong: the {finding.part} of layer {finding.layer!r}" + (f": {finding.cause}" if finding.cause else "")
+    yield (f"  worst entry: {finding.entry}: {finding.claimed:.10g} instead of {finding.expected:.10g} "
+           f"({finding.referee})")
+
+
+def _agreement(rows, referees):
+    """Who agrees on what: "every layer agrees with complex step, dense; fc2 agrees with differences"."""
+    found = {}
+    for name in referees:
+        asked = [row.layer for row in rows if name in row.errors]
+        found.setdefault("every layer" if len(asked) == len(rows) else ", ".join(asked), []).append(name)
+    return "; ".join(f"{layers} agrees with {', '.join(names)}" for layers, names in found.items())
+
+
+def _table(rows, referees):
+    """A line a layer; under each referee the largest error, absolute and relative to the largest entry."""
+    wide = max(10, *(len(row.layer) for row in rows))
+    for begun in range(0, max(len(referees), 1), ACROSS):
+        some = referees[begun:begun + ACROSS]
+        yield _line("layer".ljust(wide), f"{'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6}", some, begun)
+        if some:
+            yield _line(" " * wide, " " * 38, [f"{'abs':>7}  {'rel':>7}"] * len(some), begun)
+        for row in rows:
+            errors = (row.errors.get(name) for name in some)
+            about = f"{'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} {row.ties:6}"
+            yield _line(row.layer.ljust(wide), about, [f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else "–"
+                                          for error in errors], begun)
+
+
+def _line(layer, about, cells, begun):
+    return " ".join([layer, *([] if begun else [about]), *(f"{cell:>17}" for cell in cells)]).rstrip()
+
+
+def _ties(rows):
+    """Where the function has no derivative, why, and which referee was not asked about how many entries."""
+    last = next((row for row in reversed(rows) if row.undecided), None)
+    if last is not None:
+        yield (f"no derivative: {last.undecided:,} entries of {last.layer} hang on ties ({', '.join(last.because)}); "
+               "the rule here: the first maximum wins, 0 at a ReLU's 0")
+    for row in rows:
+        for name, error in row.errors.items():
+            if error.aside:
+                yield f"set aside: {error.aside:,} of these in {row.layer}, which {name} may take by another rule"

@@ -1,0 +1,1 @@
+"""What `jsma bench` measures."""

@@ -1,0 +1,1 @@
+"""Self-contained pages: the files of `jsma explain` and `jsma survey`."""

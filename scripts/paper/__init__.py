@@ -1,0 +1,1 @@
+"""The paper's evaluation: the experiments, their figures and the report."""
