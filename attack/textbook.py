@@ -31,7 +31,8 @@ def saliency_map(J, t, theta=1.0, Gamma=None):
 def pair_scores(alpha, beta, theta=1.0):
     """Eq. 10: −α·β of every pair p1 < p2 whose α and β have the signs that θ asks for, (M, M).
 
-    alpha, beta (M,): ∂F_t/∂x_i and Σ_{j≠t} ∂F_j/∂x_i of each feature. −∞ where a pair does not qualify.
+    alpha, beta (M,): ∂F_t/∂x_i and Σ_{j≠t} ∂F_j/∂x_i of each feature. −∞ where a pair does not
+    qualify.
     """
     alpha = alpha[:, None] + alpha[None, :]  # (M, M): of the pair (p1, p2)
     beta = beta[:, None] + beta[None, :]
