@@ -44,7 +44,9 @@ def pair_scores(alpha, beta, theta=1.0):
 def best_pair(J, t, Gamma, theta=1.0):
     """Algorithm 3: the pair (p1, p2) of Γ with the largest −α·β, of equals the first; None if none
     qualifies. J (N, M) is ∇F(X)."""
-    scores = pair_scores(J[t], np.delete(J, t, axis=0).sum(axis=0), theta)
+    alpha = J[t]
+    beta = np.delete(J, t, axis=0).sum(axis=0)  # Σ_{j≠t} ∂F_j/∂x_i
+    scores = pair_scores(alpha, beta, theta)
     scores[~Gamma, :] = -np.inf
     scores[:, ~Gamma] = -np.inf
     p1, p2 = np.unravel_index(scores.argmax(), scores.shape)  # argmax takes the first of equals

@@ -1,6 +1,7 @@
 """Runs in shards: the same as one call of `craft`, whatever stops them, whoever does the work,
 whatever is damaged."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sessions import members
+from small import Small, some_samples
 
 from attack import craft, craft_run, processes, replay, truncate
 from attack.crafting import REASONS
@@ -224,6 +226,22 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path, stride):
             path.write_bytes(wrong)
             with pytest.raises(ValueError, match="damaged"):
                 run.load(0)
+
+
+def test_a_folder_from_before_the_redesign_goes_on(tmp_path):
+    """`old_run` holds two of four shards, written by the code of the commit 8c6c02f."""
+    old_run = Path(__file__).parent / "old_run"
+    shutil.copytree(old_run, tmp_path / "run")
+    options = {"shard_size": 3, "max_distortion": 40.0}
+    said = []
+    run = craft_run(Small(), *some_samples(12), tmp_path / "run", say=said.append, **options)
+    assert said == [f"{run.folder}: 6 of 12 samples are there; going on"] and not run.damaged
+    new = craft_run(Small(), *some_samples(12), tmp_path / "new", **options)
+    assert contents(run.folder).items() >= contents(old_run).items() and len(run) == len(new) == 4
+    for shard in range(4):
+        old_arrays, new_arrays = run.load(shard), new.load(shard)
+        for name, array in new_arrays.items():
+            np.testing.assert_array_equal(old_arrays[name], array)
 
 
 def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path):
