@@ -1,7 +1,9 @@
-"""The adversary's four goals (Fig. 2), weakest first: when has a sample reached one, and which of its ways is cheapest?
+"""The adversary's four goals (Fig. 2), weakest first: when has a sample reached one, and which of
+its ways is the cheapest?
 
-In: logits, the class a sample was read as at the start, the class it is driven to. Out: which samples are done. Two of
-the goals name no target: then every other class is tried and the cheapest success kept. Read on in `arguments`.
+In: logits, the class a sample was read as at the start, the class it is driven to. Out: which
+samples are done. Two of the goals name no target: then every other class is tried and the cheapest
+success counts. Read on in `arguments`.
 """
 from dataclasses import fields
 
@@ -13,10 +15,15 @@ UNTARGETED = GOALS[:2]
 
 
 def reached(goal, logits, sources, targets, confidence):
-    """(B,) boolean, for logits (B, N), sources and targets (B,).
+    """Which samples have reached the goal, (B,) booleans.
 
-    "source/target" and "targeted" (which starts from any image, an empty one for instance): the target is read;
-    "misclassification": another class than the source; "confidence": the source has less than `confidence`.
+    Args:
+        goal: "source/target" and "targeted" (which starts from any image, an empty one for
+            instance): the target is read; "misclassification": another class than the source;
+            "confidence": the source has less than `confidence`.
+        logits: (B, N).
+        sources, targets: (B,) classes.
+        confidence: a probability.
     """
     if goal == "confidence":
         return softmax(logits, axis=1)[np.arange(len(logits)), sources] < confidence
@@ -25,13 +32,18 @@ def reached(goal, logits, sources, targets, confidence):
 
 
 def lead(goal, logits, sources, targets):
-    """By how much the logit of the class that is to be read leads the largest other one, (B,): the target, or for
-    "misclassification" any class but the source."""
+    """By how much the logit of the class that is to be read leads the largest other one, (B,).
+
+    Args:
+        goal: for "misclassification" any class but the source is to be read, else the target.
+        logits: (B, N).
+        sources, targets: (B,) classes.
+    """
     rows = np.arange(len(logits))
     others = np.array(logits)
-    chosen = sources if goal == "misclassification" else targets
-    others[rows, chosen] = -np.inf
-    ahead = others.max(axis=1) - logits[rows, chosen]
+    own = sources if goal == "misclassification" else targets
+    others[rows, own] = -np.inf
+    ahead = others.max(axis=1) - logits[rows, own]
     return ahead if goal == "misclassification" else -ahead
 
 
@@ -43,15 +55,18 @@ def every_other(sources, classes):
 
 
 def cheapest(crafted, count):
-    """Of the samples of a `Crafted`, as many for each of `count` originals, the success that changed the fewest features.
+    """Of all targets that were tried for each of `count` originals, the success with the fewest
+    changes.
 
-    Where none succeeded the first that was tried; `reached` says how many of the targets did.
+    crafted: a `Crafted` of count·(N − 1) samples, as `every_other` orders them. Returns one of
+    `count` samples; where none succeeded it is the first that was tried, and `reached` says how
+    many of the targets did.
     """
     tries = len(crafted.success) // count if count else 0
     cost = np.where(crafted.success, crafted.distortion, np.inf).reshape(count, tries)
     rows = np.arange(count) * tries + (cost.argmin(axis=1) if tries else 0)
     columns = {field.name: getattr(crafted, field.name) for field in fields(crafted)}
     trace = columns.pop("trace")
-    kept = {name: array[rows] for name, array in columns.items()}
-    kept["reached"] = crafted.success.reshape(count, tries).sum(axis=1)
-    return type(crafted)(**kept, trace=None if trace is None else [trace[row] for row in rows])
+    columns = {name: array[rows] for name, array in columns.items()}
+    columns["reached"] = crafted.success.reshape(count, tries).sum(axis=1)
+    return type(crafted)(**columns, trace=None if trace is None else [trace[row] for row in rows])

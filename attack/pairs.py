@@ -7,7 +7,8 @@ first one in lexicographic order among equals. Plainly, with the table: `best_pa
 With x = α and y = −β (signs turned for θ < 0) a pair scores (x_p + x_q)·(y_p + y_q), both sums
 positive.
 
-1. *Bound* (`prune`). No partner of p has more than X = max x and Y = max y, so no pair with p scores
+1. *Bound* (`prune`). No partner of p has more than X = max x and Y = max y, so no pair with p
+scores
    above (x_p + X)·(y_p + Y). Features whose bound lies below the score of a pair already known are
    dropped.
 2. *Dominance* (`partners_of`). If two features are at least as good as q in both x and y, one of
@@ -70,10 +71,11 @@ def best_pair(alpha, beta, domain=None, theta=1.0):
 
 
 def pair_share(alpha, beta, theta=1.0):
-    """The share of all pairs of features whose Eq. 10 score is positive, for each row: (B,) in [0, 1].
+    """The share of all pairs of features whose Eq. 10 score is positive, for each row: (B,) in [0,
+    1].
 
-    alpha, beta: (B, M). Eq. 13 by pairs is 1 less this. Counted exactly, in blocks of the M×M table;
-    NaN for fewer than two features.
+    alpha, beta: (B, M). Eq. 13 by pairs is 1 less this. Counted exactly, in blocks of the M×M
+    table; NaN for fewer than two features.
     """
     alpha, beta = np.asarray(alpha), np.asarray(beta)
     x, y = (alpha, -beta) if theta > 0 else (-alpha, beta)
@@ -94,7 +96,8 @@ def pair_share(alpha, beta, theta=1.0):
 
 
 def prune(x, y):
-    """1. Bound: the features that may be in the best pair, (R, M) booleans; no best pair is lost."""
+    """1. Bound: the features that may be in the best pair, (R, M) booleans; no best pair is
+    lost."""
     if not x.size:
         return np.isfinite(x)
     top_x = x.max(axis=1, keepdims=True)

@@ -31,7 +31,8 @@ def saliency_map(J, t, theta=1.0, Gamma=None):
 def pair_scores(alpha, beta, theta=1.0):
     """Eq. 10: −α·β of every pair p1 < p2 whose α and β have the signs that θ asks for, (M, M).
 
-    alpha, beta (M,): ∂F_t/∂x_i and Σ_{j≠t} ∂F_j/∂x_i of each feature. −∞ where a pair does not qualify.
+    alpha, beta (M,): ∂F_t/∂x_i and Σ_{j≠t} ∂F_j/∂x_i of each feature. −∞ where a pair does not
+    qualify.
     """
     alpha = alpha[:, None] + alpha[None, :]  # (M, M): of the pair (p1, p2)
     beta = beta[:, None] + beta[None, :]
@@ -43,7 +44,9 @@ def pair_scores(alpha, beta, theta=1.0):
 def best_pair(J, t, Gamma, theta=1.0):
     """Algorithm 3: the pair (p1, p2) of Γ with the largest −α·β, of equals the first; None if none
     qualifies. J (N, M) is ∇F(X)."""
-    scores = pair_scores(J[t], np.delete(J, t, axis=0).sum(axis=0), theta)
+    alpha = J[t]
+    beta = np.delete(J, t, axis=0).sum(axis=0)  # Σ_{j≠t} ∂F_j/∂x_i
+    scores = pair_scores(alpha, beta, theta)
     scores[~Gamma, :] = -np.inf
     scores[:, ~Gamma] = -np.inf
     p1, p2 = np.unravel_index(scores.argmax(), scores.shape)  # argmax takes the first of equals

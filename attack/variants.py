@@ -1,11 +1,14 @@
-"""Whose rules an attack follows: the paper's Algorithms 2 and 3, those that other libraries compute under its name, and the
-published variants.
+"""Whose rules an attack follows: the paper's Algorithms 2 and 3, those that other libraries compute
+under its name, and the published variants.
 
-In: what an iteration sees (`Seen`). Out: the features to change, whether a feature leaves Γ, when the budget Υ is spent.
-A rule is a few lines, each written from the description of what it does; all else is shared (`crafting`). Every rule can
-be asked for with the derivative of the logits (the default here; ART and torchattacks take what the module gives), of
-centred logits or of probabilities (cleverhans 3). Read on in `goals`.
+In: what an iteration sees (`Scene`). Out: the features to change and by how much (`Choice`),
+whether a feature leaves Γ, when the budget Υ is spent. A variant overrides what differs from the
+paper, each written from the description of what it does; all else is shared (`crafting`). Every
+variant can be asked for with the derivative of the logits (the default here; ART and torchattacks
+take what the module gives), of centred logits or of probabilities (cleverhans 3). Read on in
+`goals`.
 """
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,191 +19,215 @@ from attack.pairs import best_pair
 from attack.saliency import score_features
 
 
-class Seen(NamedTuple):
-    """What an iteration sees of B samples."""
-    found: np.ndarray            # (B, K, M): the derivatives that `Rule.weights` asked for, by feature
-    gamma: np.ndarray            # (B, M) boolean, Γ
-    values: np.ndarray | None    # (B, C, M) the samples as they are, where the rule `looks`
-    originals: np.ndarray | None  # (B, C, M) as they were
-    sources: np.ndarray          # (B,) the class each was read as at the start
+class Scene(NamedTuple):
+    """What one iteration sees of B samples with C channels that change together and M features."""
+    logits: np.ndarray     # (B, N)
+    targets: np.ndarray    # (B,) t
+    sources: np.ndarray    # (B,) the class each was read as at the start
+    gamma: np.ndarray      # (B, M) booleans, Γ
+    values: np.ndarray     # (B, C, M) the samples as they are
+    originals: np.ndarray  # (B, C, M) as they were
+    theta: float
+    of: str                # which outputs are differentiated
+    gradients: Callable    # weights of the logits (B, K, N) → their derivatives (B, K, C, M)
 
 
-class Rule:
-    """The paper: the pair with the largest −α·β (Eq. 10) while it qualifies; Γ holds all features at the start, one
-    leaves when it is 0 or 1 after a change; ⌊M·Υ/200⌋ iterations."""
+class Sums(NamedTuple):
+    """The two sums of Eq. 10 for every feature, (B, M)."""
+    alpha: np.ndarray  # ∂F_t/∂x_i
+    beta: np.ndarray   # Σ_{j≠t} ∂F_j/∂x_i
+
+
+class Choice(NamedTuple):
+    """The features to change."""
+    p: np.ndarray              # (B,), −1 where no features qualify
+    q: np.ndarray              # (B,), −1 for a single feature
+    score: np.ndarray          # (B,)
+    theta: float | np.ndarray  # what is added, one number or (B,)
+
+
+class Paper:
+    """Algorithm 2: the pair with the largest −α·β (Eq. 10) while one qualifies; Γ holds all
+    features at the start, one leaves when it is 0 or 1 after a change; ⌊M·Υ/200⌋ iterations."""
     name = "paper"
     size = 2            # features of an iteration
     least = 1           # features that Γ must have
-    looks = False       # at the values of the features
+    headroom = None     # Γ at the start: all features, or those that can move by more than this
     untargeted = False
 
     def start(self, values, theta):
-        """Γ at the start: values (n, C, M) → booleans (n, M) or True for all."""
-        return True
+        """Γ at the start: values (n, C, M) → booleans (n, M), or True for all."""
+        return True if self.headroom is None else movable(values, theta, self.headroom)
 
     def budget(self, features, max_distortion):
-        """The most iterations, None for no limit; Υ in percent."""
+        """The most iterations for Υ = `max_distortion` percent, None for no limit."""
         if max_distortion is None:
             return None
         return int(np.floor(features * max_distortion / (100 * self.size) + 1e-9))
 
-    def spent(self, iterations, chosen, features, max_distortion):
-        """(B,) booleans from iterations (B,) and the features chosen so far, a list of pairs for each sample."""
+    def spent(self, iterations, pairs, features, max_distortion):
+        """Is Υ spent? (B,) booleans from iterations (B,) and the B lists of pairs chosen so far."""
         budget = self.budget(features, max_distortion)
-        return np.zeros(len(iterations), bool) if budget is None else iterations >= budget
+        return np.full(len(iterations), False) if budget is None else iterations >= budget
 
-    def weights(self, logits, targets, of):
-        """The derivatives that are asked for, as weights of the logits: (B, K, N); here α and β."""
-        return output_weights(logits, targets, of)
+    def alpha_beta(self, scene):
+        """α and β of every feature (Eq. 10)."""
+        weights = output_weights(scene.logits, scene.targets, scene.of)
+        return Sums(*_by_feature(scene.gradients(weights)))
 
-    def scaled(self, found, values, theta):
-        """The derivatives (B, K, C, M) as the rule weighs them by the features' values (B, C, M)."""
-        return found
-
-    def choose(self, seen, theta):
-        """(p, q, score, θ of each sample), each (B,); p = −1 where no features qualify, q = −1 for one alone."""
-        found = best_pair(seen.found[:, 0], seen.found[:, 1], seen.gamma, theta)
-        return (*found, np.full(len(found[0]), float(theta)))
+    def choose(self, scene, sums):
+        """Algorithm 3: the best pair."""
+        return Choice(*best_pair(sums.alpha, sums.beta, scene.gamma, scene.theta), scene.theta)
 
     def leaves(self, values):
-        """(B,) booleans: does the feature with `values` (B, C) after its change leave Γ?"""
+        """Does a feature leave Γ? (B,) booleans from its values (B, C) after the change."""
         return ((values == 0) | (values == 1)).all(axis=1)
 
 
-class Single(Rule):
+class Single(Paper):
     """Algorithm 1: the single feature with the best Eq. 8 or 9; ⌊M·Υ/100⌋ iterations."""
     name = "single"
     size = 1
 
-    def choose(self, seen, theta):
+    def choose(self, scene, sums):
         """The first feature with the largest score."""
-        scores = np.where(seen.gamma, score_features(seen.found[:, 0], seen.found[:, 1], theta), 0)
-        first = scores.argmax(axis=1)
-        score = scores[np.arange(len(scores)), first]
-        return np.where(score > 0, first, -1), np.full(len(first), -1), score, np.full(len(first), float(theta))
+        scores = np.where(scene.gamma, score_features(*sums, scene.theta), 0)  # (B, M)
+        p = scores.argmax(axis=1)
+        score = scores[np.arange(len(scores)), p]
+        return Choice(np.where(score > 0, p, -1), np.full(len(p), -1), score, scene.theta)
 
 
-class Art(Rule):
-    """ART's SaliencyMapMethod (1.20): the two features with the largest ∂F_t/∂x_i (θ < 0: the smallest), of any sign, the
-    other classes are not looked at; features at the bound in the direction of θ are not in Γ; it goes on while the share
-    of touched features is at most Υ, so it stops after exceeding it."""
+class Art(Paper):
+    """ART's SaliencyMapMethod (1.20): the two features with the largest ∂F_t/∂x_i (θ < 0: the
+    smallest), of any sign, the other classes are not looked at; features at the bound in the
+    direction of θ are not in Γ; it goes on while the share of touched features is at most Υ, so it
+    stops after exceeding it."""
     name = "art"
-
-    def start(self, values, theta):
-        """What θ can still move."""
-        return _movable(values, theta)
+    headroom = 0.0
 
     def budget(self, features, max_distortion):
         """Not counted in iterations."""
         return None
 
-    def spent(self, iterations, chosen, features, max_distortion):
+    def spent(self, iterations, pairs, features, max_distortion):
         """More features touched than Υ."""
         limit = np.inf if max_distortion is None else max_distortion / 100
-        return np.array([len({feature for pair in some for feature in pair if feature >= 0}) / features > limit
-                         for some in chosen], bool)
+        touched = [len({feature for pair in sample for feature in pair if feature >= 0})
+                   for sample in pairs]
+        return np.array([count / features > limit for count in touched], bool)
 
-    def choose(self, seen, theta):
+    def choose(self, scene, sums):
         """The two best of Γ by α alone."""
-        alpha = np.where(seen.gamma & np.isfinite(seen.found[:, 0]), np.sign(theta) * seen.found[:, 0], -np.inf)
-        order = np.argsort(-alpha, axis=1, kind="stable")[:, :2]
-        best = np.take_along_axis(alpha, order, axis=1)
-        pair = np.where(best > -np.inf, order, -1)
-        pair = np.where((pair >= 0).all(axis=1, keepdims=True), np.sort(pair, axis=1), pair)
-        second = pair[:, 1] if pair.shape[1] > 1 else np.full(len(pair), -1)
-        return pair[:, 0], second, np.where(best > -np.inf, best, 0).sum(axis=1), np.full(len(pair), float(theta))
+        usable = scene.gamma & np.isfinite(sums.alpha)
+        alpha = np.where(usable, np.sign(scene.theta) * sums.alpha, -np.inf)
+        two = np.argsort(-alpha, axis=1, kind="stable")[:, :2]  # (B, 2)
+        score = np.take_along_axis(alpha, two, axis=1)
+        two = np.where(score > -np.inf, two, -1)
+        two = np.where((two >= 0).all(axis=1, keepdims=True), np.sort(two, axis=1), two)
+        q = two[:, 1] if two.shape[1] > 1 else np.full(len(two), -1)
+        return Choice(two[:, 0], q, np.where(score > -np.inf, score, 0).sum(axis=1), scene.theta)
 
 
-class Cleverhans(Rule):
-    """cleverhans 3: Eq. 10 (it differentiates probabilities); features at the bound are not in Γ, and one that was
-    changed once leaves it; it ends when fewer than two are left. Where no pair qualifies the sample stops here (there
-    feature 0 is changed)."""
+class Cleverhans(Paper):
+    """cleverhans 3: Eq. 10 (it differentiates probabilities); features at the bound are not in Γ,
+    and one that was changed once leaves it; it ends when fewer than two are left. Where no pair
+    qualifies the sample stops here (there feature 0 is changed)."""
     name = "cleverhans"
     least = 2
-
-    def start(self, values, theta):
-        """What θ can still move."""
-        return _movable(values, theta)
+    headroom = 0.0
 
     def leaves(self, values):
         """After one change."""
-        return np.ones(len(values), bool)
+        return np.full(len(values), True)
 
 
 class Torchattacks(Cleverhans):
-    """torchattacks' JSMA (3.5): as cleverhans, of logits; Γ holds features below 0.99 (θ < 0: above 0.01), ⌈M·Υ/200⌉
-    iterations; where no pair qualifies it changes feature 0, twice, and goes on."""
+    """torchattacks' JSMA (3.5): as cleverhans, of logits; Γ holds features below 0.99 (θ < 0: above
+    0.01), ⌈M·Υ/200⌉ iterations; where no pair qualifies it changes feature 0, twice, and goes
+    on."""
     name = "torchattacks"
     least = 1
-
-    def start(self, values, theta):
-        """What lies a hundredth from the bound."""
-        return _movable(values, theta, 0.01)
+    headroom = 0.01
 
     def budget(self, features, max_distortion):
         """Rounded up."""
-        return None if max_distortion is None else int(np.ceil(features * max_distortion / 200 - 1e-9))
+        if max_distortion is None:
+            return None
+        return int(np.ceil(features * max_distortion / 200 - 1e-9))
 
-    def choose(self, seen, theta):
+    def choose(self, scene, sums):
         """Eq. 10, or the first entry of a table that is all zero."""
-        first, second, score, step = super().choose(seen, theta)
-        return np.maximum(first, 0), np.maximum(second, 0), score, step
+        choice = super().choose(scene, sums)
+        return choice._replace(p=np.maximum(choice.p, 0), q=np.maximum(choice.q, 0))
 
 
-class Weighted(Rule):
-    """WJSMA (Combey et al. 2020): Eq. 10 with the other classes weighted by their probability, β = Σ_{j≠t} p_j ∂F_j/∂x_i;
-    all else as in the paper."""
+class Weighted(Paper):
+    """WJSMA (Combey et al. 2020): Eq. 10 with the other classes weighted by their probability,
+    β = Σ_{j≠t} p_j ∂F_j/∂x_i; all else as in the paper."""
     name = "weighted"
 
-    def weights(self, logits, targets, of):
+    def alpha_beta(self, scene):
         """α, and β with the probabilities as weights."""
-        return output_weights(logits, targets, of, softmax(logits, axis=1))
+        probabilities = softmax(scene.logits, axis=1)
+        weights = output_weights(scene.logits, scene.targets, scene.of, probabilities)
+        return Sums(*_by_feature(scene.gradients(weights)))
 
 
-class Taylor(Rule):
-    """TJSMA (Combey et al. 2020): Eq. 10 with each feature's derivatives times the way it can still go, 1 − x, or x for
-    θ < 0; the other classes count alike here; all else as in the paper."""
+class Taylor(Paper):
+    """TJSMA (Combey et al. 2020): Eq. 10 with each feature's derivatives times the way it can still
+    go, 1 − x, or x for θ < 0; the other classes count alike here; all else as in the paper."""
     name = "taylor"
-    looks = True
 
-    def scaled(self, found, values, theta):
+    def alpha_beta(self, scene):
         """(1 − x)·∂F/∂x or x·∂F/∂x."""
-        return found * (1 - values if theta > 0 else values)[:, None]
+        weights = output_weights(scene.logits, scene.targets, scene.of)
+        way = 1 - scene.values if scene.theta > 0 else scene.values  # (B, C, M)
+        return Sums(*_by_feature(scene.gradients(weights) * way[:, None]))
 
 
-class Maximal(Rule):
-    """M-JSMA (Wiyatno and Xu 2018), untargeted: in every iteration the best pair (Eq. 10) over all classes but the source
-    and over both signs of θ; done when another class is read. A feature that went one way does not go back, and one that
-    cannot move that way is not chosen."""
+class Maximal(Paper):
+    """M-JSMA (Wiyatno and Xu 2018), untargeted: in every iteration the best pair (Eq. 10) over all
+    classes but the source and over both signs of θ; done when another class is read. A feature that
+    went one way does not go back, and one that cannot move that way is not chosen."""
     name = "maximal"
-    looks = untargeted = True
+    untargeted = True
 
-    def weights(self, logits, targets, of):
-        """∂F_t/∂x for every class t."""
-        classes = logits.shape[1]
-        return np.stack([output_weights(logits, np.full(len(logits), t), of)[:, 0] for t in range(classes)], axis=1)
+    def alpha_beta(self, scene):
+        """α and β of every class as the target: N pairs of (B, M)."""
+        count, classes = scene.logits.shape
+        weights = [output_weights(scene.logits, np.full(count, t), scene.of)[:, 0]
+                   for t in range(classes)]
+        alpha = _by_feature(scene.gradients(np.stack(weights, axis=1)))  # (N, B, M)
+        return Sums(alpha, alpha.sum(axis=0) - alpha)
 
-    def choose(self, seen, theta):
+    def choose(self, scene, sums):
         """The best of 2·(N − 1) searches."""
-        count, classes = seen.found.shape[:2]
-        first, second = np.full((2, count), -1)
-        score, step, total = np.zeros(count), np.zeros(count), seen.found.sum(axis=1)
+        count = len(scene.logits)
+        best = Choice(np.full(count, -1), np.full(count, -1), np.zeros(count), np.zeros(count))
         for sign in (1.0, -1.0):
-            moved = sign * (seen.values - seen.originals)
-            gamma = seen.gamma & _movable(seen.values, sign) & (moved >= 0).all(axis=1)
-            for target in range(classes):
-                alpha = seen.found[:, target]
-                p, q, found = best_pair(alpha, total - alpha, gamma, sign)
-                better = (found > score) & (seen.sources != target)
-                first[better], second[better], score[better] = p[better], q[better], found[better]
-                step[better] = sign * abs(theta)
-        return first, second, score, step
+            moved = sign * (scene.values - scene.originals)
+            gamma = scene.gamma & movable(scene.values, sign) & (moved >= 0).all(axis=1)
+            for target, (alpha, beta) in enumerate(zip(*sums)):
+                pair = best_pair(alpha, beta, gamma, sign)
+                better = (pair.score > best.score) & (scene.sources != target)
+                best.p[better] = pair.p[better]
+                best.q[better] = pair.q[better]
+                best.score[better] = pair.score[better]
+                best.theta[better] = sign * abs(scene.theta)
+        return best
 
 
-def _movable(values, theta, slack=0.0):
-    """(n, M): the features of values (n, C, M) that are not at the bound in the direction of θ, in some channel."""
-    return (values < 1 - slack if theta > 0 else values > slack).any(axis=1)
+def movable(values, theta, headroom=0.0):
+    """Features that some channel can move by more than `headroom`, up (θ > 0) or down: (n, C, M) →
+    (n, M)."""
+    return (values < 1 - headroom if theta > 0 else values > headroom).any(axis=1)
 
 
-RULES = {rule.name: rule for rule in (Rule(), Art(), Cleverhans(), Torchattacks(), Single(), Weighted(), Taylor(),
-                                      Maximal())}
+def _by_feature(gradients):
+    """(B, K, C, M) → (K, B, M): summed over the channels that change together."""
+    tied = gradients[:, :, 0] if gradients.shape[2] == 1 else gradients.sum(axis=2)
+    return tied.swapaxes(0, 1)
+
+
+RULES = {variant.name: variant for variant in (
+    Paper(), Art(), Cleverhans(), Torchattacks(), Single(), Weighted(), Taylor(), Maximal())}

@@ -1,3 +1,4 @@
-"""Models that are not ours, each as a model that can be attacked: `adapters` (torch, jax, ensembles), `oracle` (only the
-answers are seen).
+"""Models that are not ours, each as a model that can be attacked: `torch`, `jax`, `ensemble`, and
+`oracle` (only the answers are seen). A scikit-learn estimator becomes a network with
+`nn.from_sklearn`.
 """

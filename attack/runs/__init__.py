@@ -1,1 +1,2 @@
-"""Very many samples: `run` (crafting in shards), `processes` (many at once), `shards` (the folder and its files)."""
+"""Very many samples: `run` (crafting in shards), `processes` (many at once), `shards` (the folder
+and its files)."""

@@ -16,10 +16,12 @@ ALONE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS":
 
 @contextmanager
 def processes(jobs):
-    """An executor of `jobs` processes with one BLAS thread each; they end with this process, however it ends."""
-    before = {name: os.environ.get(name) for name in ALONE}
+    """An executor of `jobs` processes with one BLAS thread each; they end with this process,
+    however it ends."""
+    environment = {name: os.environ.get(name) for name in ALONE}
     os.environ.update(ALONE)  # read by the children when they start
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"),
+                               initializer=_follow_parent)
     try:
         yield pool
     except BaseException:
@@ -27,22 +29,28 @@ def processes(jobs):
         raise
     finally:
         pool.shutdown()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        for name, value in environment.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _abandon(pool):
-    """End the processes of a pool at once, whatever they do, without a word from the pool's own thread.
+    """End the processes of a pool at once, whatever they do, without a word from the pool's own
+    thread.
 
-    It must have struck the cancelled work off its books before it sees that they died, and may not wait for a queue
-    that nobody reads any more; Python has no public way to either.
+    That thread must have removed the cancelled work from its table before it sees that they died,
+    and may not wait for a queue that nobody reads any more; Python has no public way to either.
     """
-    queue, manager = getattr(pool, "_call_queue", None), getattr(pool, "_executor_manager_thread", None)
+    queue = getattr(pool, "_call_queue", None)
+    manager = getattr(pool, "_executor_manager_thread", None)
     if queue is not None:
         queue.cancel_join_thread()
     pool.shutdown(wait=False, cancel_futures=True)
     for _ in range(50):
-        if not any(work.future.cancelled() for work in list(getattr(manager, "pending_work_items", {}).values())):
+        pending = list(getattr(manager, "pending_work_items", {}).values())
+        if not any(work.future.cancelled() for work in pending):
             break
         time.sleep(0.01)
     for child in multiprocessing.active_children():
@@ -50,7 +58,8 @@ def _abandon(pool):
 
 
 def _follow_parent():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    """In a child: end when the parent does; Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def follow():
         multiprocessing.parent_process().join()

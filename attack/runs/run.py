@@ -1,8 +1,9 @@
-"""Large runs: crafting in shards on disk, which any executor may work on and which go on where they were stopped.
+"""Large runs: crafting in shards on disk, which any executor may work on and which go on where they
+were stopped.
 
-In: a model, images, targets, a folder. Out: a `Run`: what `craft` returns, shard by shard, less the images (`replay`
-makes these from the pairs). A killed run goes on to the same bytes, and a damaged shard is crafted again. Only the
-shards in work are in memory. Read on in `runs.processes`.
+In: a model, images, targets, a folder. Out: a `Run`: what `craft` returns, shard by shard, less the
+images (`replay` makes these from the pairs). A killed run goes on to the same bytes, and a damaged
+shard is crafted again. Only the shards in work are in memory. Read on in `runs.processes`.
 """
 import signal
 import threading
@@ -11,61 +12,78 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from attack.crafting import REASONS, craft
+from attack.crafted import REASONS
+from attack.crafting import craft
 from attack.runs.shards import COLUMNS, missing_shards, open_run
 
-AHEAD = 4       # shards that are handed to an executor before they are needed
+AHEAD = 4  # shards that are handed to an executor before they are needed
 
 
-def craft_run(model, images, targets, folder, *, index=None, shard_size=512, executor=None, progress=None, say=None,
-              **options):
-    """`craft` for any number of samples, in shards in `folder`; a folder that holds a part of this run goes on.
+def craft_run(model, images, targets, folder, *, index=None, shard_size=512, executor=None,
+              progress=None, say=None, **options):
+    """`craft` for any number of samples, in shards; a folder that holds a part of this run goes on.
 
-    images: (n, …), an array or memory map; targets: (m,) classes; index: (m,) which image each sample starts from
-    (default: 0..n−1). executor: any `concurrent.futures.Executor` (`processes(2)`, dask's `client.get_executor()`, …);
-    the model and the shards' images travel to it by pickle. progress: called with (samples done, m). say: called with
-    a line about what was found in the folder. options: those of `craft`, less domain arrays and trace.
+    Args:
+        model: as for `craft`; it travels to the executor by pickle.
+        images: (n, …) in [0, 1], an array or memory map.
+        targets: one class, or (m,) classes.
+        folder: where the shards lie; made if it is not there.
+        index: (m,) integers, which image each sample starts from (default: 0..n−1).
+        shard_size: samples in a shard.
+        executor: any `concurrent.futures.Executor` (`processes(2)`, dask's `client.get_executor()`,
+            …); None = here.
+        progress: called with (samples done, m).
+        say: called with a line about what was there in the folder.
+        options: those of `craft`, less domain arrays and trace.
 
-    Returns a `Run`. The result does not depend on executor, interruptions or order, as long as one sample is computed
-    with the same number of BLAS threads. ValueError where `folder` holds another run; OSError where it cannot be
-    written; whatever is done by then stays.
+    Returns:
+        A `Run`. It does not depend on executor, interruptions or order, as long as one sample is
+        computed with the same number of BLAS threads.
+
+    Raises:
+        ValueError: wrong options; `folder` holds another run.
+        OSError: it cannot be written; whatever is done by then stays.
     """
     index = range(len(images)) if index is None else _check_index(np.asarray(index), len(images))
     targets = np.broadcast_to(np.asarray(targets), (len(index),))
     if options.get("trace") or not isinstance(options.get("domain", "paper"), str):
         raise ValueError("a run in shards keeps no trace and takes no domain array")
-    craft(model, np.zeros((0, *images.shape[1:]), np.float32), 0, **options)  # wrong options are refused at once
+    no_images = np.zeros((0, *images.shape[1:]), np.float32)
+    craft(model, no_images, 0, **options)  # wrong options are refused at once
     run = open_run(model, images, targets, index, folder, shard_size, options)
     say = say or (lambda line: None)
+    progress = progress or (lambda done, count: None)
     missing = missing_shards(run, say)
     done = run.count - sum(len(targets[run.rows(shard)]) for shard in missing)
     if done:
         say(f"{run.folder}: {done:,} of {run.count:,} samples are there; going on")
-    if progress is not None:
-        progress(done, run.count)
+    progress(done, run.count)
 
     def jobs():
-        """What is left to do, image by image only when it is asked for."""
+        """What is left to do; a shard's images are read when it is asked for."""
         for shard in missing:
             rows = run.rows(shard)
-            yield shard, (model, np.asarray(images[np.asarray(index[rows])]), targets[rows], options)
+            images_of_shard = np.asarray(images[np.asarray(index[rows])])
+            yield shard, (model, images_of_shard, targets[rows], options)
 
-    for shard, found in _inline(jobs()) if executor is None else _handed_out(jobs(), executor):
-        run.keep(shard, found)
-        done += len(found["success"])
-        if progress is not None:
-            progress(done, run.count)
+    shards = _one_by_one(jobs()) if executor is None else _handed_out(jobs(), executor)
+    for shard, arrays in shards:
+        run.keep(shard, arrays)
+        done += len(arrays["success"])
+        progress(done, run.count)
     return run
 
 
-def _inline(jobs):
+def _one_by_one(jobs):
     for shard, job in jobs:
         yield shard, _craft_shard(*job)
 
 
 def _handed_out(jobs, executor):
-    """Yields (shard, its arrays) as they come back; at most `AHEAD` more than are being worked on are handed out."""
-    waiting, ahead = {}, AHEAD + (getattr(executor, "_max_workers", None) or 0)
+    """Yields (shard, its arrays) as they come back; `AHEAD` more than are in work are handed
+    out."""
+    waiting = {}  # future: shard
+    ahead = AHEAD + (getattr(executor, "_max_workers", None) or 0)
     try:
         for shard, job in jobs:
             with _uninterrupted():
@@ -81,20 +99,23 @@ def _handed_out(jobs, executor):
 
 @contextmanager
 def _uninterrupted():
-    """Ctrl-C and SIGTERM wait for the end of the block: nobody would end a process that is half started."""
+    """Ctrl-C and SIGTERM wait for the end of the block.
+
+    Nobody would end a process that is half started.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number))
-              for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = []
+    handlers = {number: signal.signal(number, lambda number, _: signals.append(number))
+                for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if signals:
+            signal.raise_signal(signals[0])
 
 
 def _returned(waiting):
@@ -102,8 +123,9 @@ def _returned(waiting):
         try:
             yield waiting.pop(future), future.result()
         except BrokenExecutor as error:
-            raise ChildProcessError("a process ended before its work was done (killed, or out of memory); what is "
-                                    "crafted stays, and the same run goes on") from error
+            raise ChildProcessError("a process ended before its work was done (killed, or out of "
+                                    "memory); what is crafted stays, and the same run goes on"
+                                    ) from error
 
 
 def _check_index(index, count):
@@ -113,8 +135,10 @@ def _check_index(index, count):
 
 
 def _craft_shard(model, images, targets, options):
+    """The arrays of a shard; its reasons as places in `REASONS`."""
     crafted = craft(model, images, targets, **options)
     used = int(crafted.iterations.max(initial=0))
-    found = {name: getattr(crafted, name) for name in COLUMNS}
-    reason = np.array([REASONS.index(reason) for reason in crafted.reason], np.uint8)
-    return {**found, "reason": reason, "pairs": crafted.pairs[:, :used].astype(np.int32)}
+    arrays = {name: getattr(crafted, name) for name in COLUMNS}
+    arrays["reason"] = np.array([REASONS.index(reason) for reason in crafted.reason], np.uint8)
+    arrays["pairs"] = crafted.pairs[:, :used].astype(np.int32)
+    return arrays

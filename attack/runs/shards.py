@@ -1,8 +1,10 @@
-"""The folder of a large run: a manifest that says which run it is, and shards, each written whole or not at all.
+"""The folder of a large run: a manifest that says which run it is, and shards, each written whole
+or not at all.
 
-In: the arrays of a shard, or a folder that others may have damaged or forged. Out: files; arrays, or one line that says
-what is wrong. A shard carries a checksum over its content, its number and the run it belongs to, and its arrays are
-held against what a run makes. Read on in `scripts.paper.experiment`.
+In: the arrays of a shard, or a folder that others may have damaged or forged. Out: files; arrays,
+or one line that says what is wrong. A shard carries a checksum over its content, its number and the
+run it belongs to, and its arrays are held against what a run makes. Read on in
+`scripts.paper.experiment`.
 """
 import hashlib
 import io
@@ -14,19 +16,27 @@ from pathlib import Path
 
 import numpy as np
 
-from attack.crafting import REASONS
+from attack.crafted import REASONS
 
 COLUMNS = ("success", "predicted", "iterations", "distortion")
-KINDS = {"success": "b", "predicted": "i", "iterations": "i", "distortion": "f", "reason": "u", "pairs": "i"}
+KINDS = {"success": "b", "predicted": "i", "iterations": "i", "distortion": "f", "reason": "u",
+         "pairs": "i"}
 COMMENT = (64).to_bytes(2, "little")
 MANIFEST = 1 << 16  # bytes, several times the longest
 
 
 class Run:
-    """The shards of a run in `folder`, read as they are asked for. `damaged` names those that were crafted again."""
+    """The shards of a run in `folder`, read as they are asked for.
+
+    `count` samples, `size` in a shard; `damaged` names the shards that were crafted again.
+    """
 
     def __init__(self, folder, count, size, key, features):
-        self.folder, self.count, self.size, self.key, self.features = Path(folder), count, size, key, features
+        self.folder = Path(folder)
+        self.count = count
+        self.size = size
+        self.key = key            # which run it is, in the checksums
+        self.features = features  # M
         self.damaged = []
 
     def __len__(self):
@@ -41,7 +51,7 @@ class Run:
         return self.folder / f"shard-{shard:05d}.npz"
 
     def load(self, shard):
-        """{"success", "predicted", "iterations", "distortion", "pairs", "reason": array}; ValueError if damaged."""
+        """The arrays of a shard by the names of `KINDS`; ValueError if it is damaged."""
         rows = self.rows(shard)
         return _read(self.path(shard), self.key, shard, rows.stop - rows.start, self.features)
 
@@ -53,47 +63,63 @@ class Run:
         """The arrays `names` (not "pairs", whose width differs) of all samples."""
         parts = [[] for _ in names]
         for shard in range(len(self)):
-            found = self.load(shard)
+            arrays = self.load(shard)
             for part, name in zip(parts, names):
-                part.append(found[name])
+                part.append(arrays[name])
         return tuple(np.concatenate(part) for part in parts)
 
 
 def open_run(model, images, targets, index, folder, size, options):
-    """The run that `folder` holds, or a new one; ValueError where it holds another."""
+    """The run that `folder` holds, or a new one.
+
+    Args:
+        model, images, targets, index, folder, options: as for `craft_run`.
+        size: samples in a shard.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        ValueError: `folder` holds another run, or a damaged manifest.
+    """
     if not isinstance(size, (int, np.integer)) or size < 1:
         raise ValueError(f"shard_size must be a whole number of at least 1; got {size!r}")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a run needs a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {"format": 1, "samples": len(index), "shard_size": int(size), "model": fingerprint(model),
-                "images": _hash_images(images), "targets": _hash_numbers(targets), "index": _hash_numbers(index),
+    manifest = {"format": 1, "samples": len(index), "shard_size": int(size),
+                "model": fingerprint(model), "images": _hash_images(images),
+                "targets": _hash_numbers(targets), "index": _hash_numbers(index),
                 "options": {key: options[key] for key in sorted(options)}}
     path = folder / "manifest.json"
     if not path.exists():
         _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
-    found = _read_manifest(path)
     manifest = json.loads(json.dumps(manifest))
-    different = [key for key in manifest if found.get(key) != manifest[key]]
-    if different:
-        there, here = (str(one.get(different[0]))[:200] for one in (found, manifest))
-        raise ValueError(f"{folder}: holds another run ({different[0]}: {there!r} there, {here!r} here)")
-    return Run(folder, len(index), int(size), _hash(json.dumps(manifest, sort_keys=True).encode()),
-               int(np.prod(images.shape[1:])))
+    _check_same_run(folder, _read_manifest(path), manifest)
+    key = _hash(json.dumps(manifest, sort_keys=True).encode())
+    return Run(folder, len(index), int(size), key, int(np.prod(images.shape[1:])))
+
+
+def _check_same_run(folder, stored, manifest):
+    for name in manifest:
+        if stored.get(name) != manifest[name]:
+            there, here = (str(one.get(name))[:200] for one in (stored, manifest))
+            raise ValueError(f"{folder}: holds another run "
+                             f"({name}: {there!r} there, {here!r} here)")
 
 
 def _read_manifest(path):
     try:
         if not path.is_file() or path.stat().st_size > MANIFEST:
             raise ValueError(f"not a file of {MANIFEST:,} bytes at most")
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
             raise ValueError("no table of settings")
-        return found
+        return manifest
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged ({error}); if the shards are this run's, remove it and start "
-                         "again") from None
+        raise ValueError(f"{path}: damaged ({error}); if the shards are this run's, remove it and "
+                         "start again") from None
 
 
 def missing_shards(run, say):
@@ -112,7 +138,7 @@ def missing_shards(run, say):
 
 
 def fingerprint(model):
-    """A hash of what the model computes: its layers and parameters where it names them, else its pickle."""
+    """A hash of what the model computes: of its layers and parameters, or else of its pickle."""
     if callable(getattr(model, "parameters", None)) and isinstance(model.parameters(), dict):
         built = getattr(model, "layers", type(model).__name__), getattr(model, "inputs", None)
         digest = hashlib.sha256(repr(built).encode())
@@ -139,8 +165,8 @@ def _hash_numbers(numbers):
     return _hash_rows(f"{np.dtype(np.int64).str} {(len(numbers),)} ", numbers, np.int64)
 
 
-def _hash_rows(begin, array, dtype, rows=4096):
-    digest = hashlib.sha256(begin.encode())
+def _hash_rows(header, array, dtype, rows=4096):
+    digest = hashlib.sha256(header.encode())
     for start in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(array[start:start + rows], dtype).data)
     return digest.hexdigest()
@@ -150,12 +176,12 @@ def _encode(arrays, key, shard):
     """An uncompressed `.npz` whose archive comment is the checksum of all that comes before it."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    body = buffer.getvalue()[:-2] + COMMENT  # a zip file ends with the length of its comment, here 0
+    body = buffer.getvalue()[:-2] + COMMENT  # a zip file ends with the length of its comment: 0
     return body + _checksum(body, key, shard)
 
 
 def _replace(path, content):
-    """Write `path` whole or not at all, whoever else writes it: an own file first, on disk, then renamed."""
+    """Write `path` whole or not at all, whoever else writes it: an own file first, then renamed."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -176,7 +202,7 @@ def _checksum(body, key, shard):
 
 
 def _read(path, key, shard, count, features):
-    """A shard's arrays of `count` samples; ValueError with one line where it is damaged or of another run."""
+    """A shard's arrays of `count` samples; ValueError where it is damaged or of another run."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: damaged (a folder, device or pipe)")
     data = path.read_bytes()
@@ -184,7 +210,8 @@ def _read(path, key, shard, count, features):
         raise ValueError(f"{path}: damaged, or of another run (the checksum differs)")
     arrays = _decode(data)
     if arrays is None or not _sound(arrays, count, features):
-        raise ValueError(f"{path}: damaged (the checksum is right, but these are no arrays of a run)")
+        raise ValueError(f"{path}: damaged (the checksum is right, but these are no arrays of a "
+                         "run)")
     return arrays
 
 
@@ -192,19 +219,22 @@ def _decode(data):
     """The arrays of an uncompressed `.npz`, None where it is none or holds others than a shard."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            if set(archive.files) == set(KINDS) and not any(one.compress_type for one in archive.zip.infolist()):
+            compressed = any(entry.compress_type for entry in archive.zip.infolist())
+            if set(archive.files) == set(KINDS) and not compressed:
                 return {name: archive[name] for name in archive.files}
     except Exception:  # a checksum can be forged, and NumPy fails in many ways
         return None
 
 
 def _sound(arrays, count, features):
-    """Is this what `_craft_shard` makes of `count` samples?"""
-    pairs, iterations = arrays["pairs"], arrays["iterations"]
-    if any(array.dtype.kind != KINDS[name] or array.shape[:1] != (count,) or array.ndim != (3 if name == "pairs" else 1)
-           for name, array in arrays.items()) or pairs.shape[2] != 2:
-        return False
-    return bool((arrays["reason"] < len(REASONS)).all() and (arrays["predicted"] >= 0).all()
+    """Is this what a run makes of `count` samples?"""
+    for name, array in arrays.items():
+        dimensions = 3 if name == "pairs" else 1
+        if (array.dtype.kind, array.ndim) != (KINDS[name], dimensions) or len(array) != count:
+            return False
+    pairs, iterations, distortion = arrays["pairs"], arrays["iterations"], arrays["distortion"]
+    return bool(pairs.shape[2] == 2
+                and (arrays["reason"] < len(REASONS)).all() and (arrays["predicted"] >= 0).all()
                 and ((iterations >= 0) & (iterations <= pairs.shape[1])).all()
-                and ((arrays["distortion"] >= 0) & (arrays["distortion"] <= 100)).all()
+                and ((distortion >= 0) & (distortion <= 100)).all()
                 and ((pairs >= -1) & (pairs < features)).all())

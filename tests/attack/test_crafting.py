@@ -1,11 +1,13 @@
-"""Algorithms 1 and 2: what must hold for every sample, and a plain transcription of Algorithm 2 to compare with."""
+"""Algorithms 1 and 2: against their plain versions (attack.textbook), and what must hold for every
+sample."""
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small import Small, some_samples
+from small import Small, functions_of, some_samples
 
 from attack import REASONS, craft, saliency_map
+from attack.textbook import algorithm_1, algorithm_2
 from data import load_mnist
 from nn import LeNet
 
@@ -21,39 +23,39 @@ def digits():
     return images[:30], labels[:30]
 
 
-def algorithm_2(network, image, target, theta, upsilon):
-    """The paper's Algorithm 2 and 3, line by line, for one sample; returns the changed image and the pairs."""
-    x, gamma, pairs = image.reshape(-1).copy(), set(range(image.size)), []
-    most = int(np.floor(image.size * upsilon / 200))
-    while network.predict(x[None])[0] != target and len(pairs) < most and gamma:
-        jacobian = network.forward_derivative(x[None])[0]
-        best, pair = 0.0, None
-        order = sorted(gamma)
-        for n, p in enumerate(order):
-            for q in order[n + 1:]:
-                alpha = jacobian[target, p] + jacobian[target, q]
-                beta = sum(jacobian[j, p] + jacobian[j, q] for j in range(len(jacobian)) if j != target)
-                if (alpha > 0 > beta if theta > 0 else alpha < 0 < beta) and -alpha * beta > best * (1 + 1e-12):
-                    best, pair = -alpha * beta, (p, q)
-        if pair is None:
-            break
-        for p in pair:
-            x[p] = min(1.0, max(0.0, x[p] + theta))
-            if x[p] in (0.0, 1.0):
-                gamma.discard(p)
-        pairs.append(pair)
-    return x.reshape(image.shape), pairs
-
-
 @pytest.mark.parametrize("theta", [1.0, 0.3, -1.0, -0.25])
 def test_does_what_algorithm_2_says(theta):
     network, (images, targets) = Small(), some_samples(25)
     crafted = craft(network, images, targets, theta=theta, max_distortion=40)
     assert crafted.iterations.max() > 2
     for n, (image, target) in enumerate(zip(images, targets)):
-        expected, pairs = algorithm_2(network, image, target, theta, 40)
+        expected, pairs = algorithm_2(*functions_of(network), image.reshape(-1), target, theta, 40)
         assert [tuple(pair) for pair in crafted.pairs[n][:crafted.iterations[n]]] == pairs
-        np.testing.assert_array_equal(crafted.adversarial[n], expected)
+        np.testing.assert_array_equal(crafted.adversarial[n].reshape(-1), expected)
+
+
+@pytest.mark.parametrize("theta", [1.0, 0.3, -1.0, -0.25])
+def test_does_what_algorithm_1_says(theta):
+    network, (images, targets) = Small(), some_samples(25)
+    crafted = craft(network, images, targets, theta=theta, max_distortion=40, rule="single")
+    assert crafted.iterations.max() > 2
+    for n, (image, target) in enumerate(zip(images, targets)):
+        expected, features = algorithm_1(*functions_of(network), image.reshape(-1), target, theta,
+                                         40)
+        assert crafted.pairs[n][:crafted.iterations[n], 0].tolist() == features
+        np.testing.assert_array_equal(crafted.adversarial[n].reshape(-1), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_does_what_algorithm_2_says_on_real_digits(dtype, network, digits):
+    """The shipped LeNet and its 784×784 pairs."""
+    images, targets = digits[0][:3].astype(dtype), (digits[1][:3] + [1, 4, 7]) % 10
+    crafted = craft(network, images, targets)
+    for n, (image, target) in enumerate(zip(images, targets)):
+        expected, pairs = algorithm_2(*functions_of(network), image.reshape(-1), target)
+        assert len(pairs) > 3
+        assert [tuple(pair) for pair in crafted.pairs[n][:crafted.iterations[n]]] == pairs
+        np.testing.assert_array_equal(crafted.adversarial[n].reshape(-1), expected)
 
 
 def replay(image, pairs, theta):
@@ -65,7 +67,8 @@ def replay(image, pairs, theta):
 
 @pytest.mark.parametrize("options", [
     {}, {"theta": -1.0}, {"theta": 0.4}, {"theta": -0.1, "max_distortion": None}, {"theta": 3.0},
-    {"saliency": "single"}, {"saliency": "single", "theta": -0.5}, {"of": "centred"}, {"of": "probabilities"},
+    {"saliency": "single"}, {"saliency": "single", "theta": -0.5}, {"of": "centred"},
+    {"of": "probabilities"},
     {"derivative": "backward"}, {"max_distortion": None}, {"max_distortion": 100},
     {"domain": np.arange(36) % 3 > 0},
 ])
@@ -79,14 +82,15 @@ def test_what_holds_for_every_sample(options):
     for n in range(150):
         recorded = np.unique(crafted.pairs[n][crafted.pairs[n] >= 0])
         assert set(np.flatnonzero(flat[n] != original[n])) <= set(recorded)
-        np.testing.assert_array_equal(replay(images[n], crafted.pairs[n], options.get("theta", 1.0)),
-                                      crafted.adversarial[n])
+        again = replay(images[n], crafted.pairs[n], options.get("theta", 1.0))
+        np.testing.assert_array_equal(again, crafted.adversarial[n])
         if "domain" in options:
             assert options["domain"][recorded].all()
     np.testing.assert_allclose(crafted.distortion, 100 * (flat != original).mean(axis=1))
     np.testing.assert_array_equal(crafted.predicted, network.predict(crafted.adversarial))
     np.testing.assert_array_equal(crafted.success, crafted.predicted == targets)
-    np.testing.assert_array_equal(crafted.success, np.isin(crafted.reason, ["target_reached", "already_target"]))
+    np.testing.assert_array_equal(
+        crafted.success, np.isin(crafted.reason, ["target_reached", "already_target"]))
     used = (crafted.pairs[:, :, 0] >= 0).sum(axis=1)
     np.testing.assert_array_equal(used, crafted.iterations)
     assert set(crafted.reason) <= set(REASONS) and (crafted.reason == "target_reached").any()
@@ -95,7 +99,8 @@ def test_what_holds_for_every_sample(options):
 def test_a_sample_already_in_its_target_class_is_returned_untouched():
     network, (images, _) = Small(), some_samples(40)
     crafted = craft(network, images, network.predict(images))
-    assert (crafted.reason == "already_target").all() and (crafted.iterations == 0).all() and crafted.success.all()
+    assert (crafted.reason == "already_target").all() and (crafted.iterations == 0).all()
+    assert crafted.success.all()
     np.testing.assert_array_equal(crafted.adversarial, images)
     assert (crafted.pairs == -1).all() and (crafted.distortion == 0).all()
 
@@ -118,27 +123,33 @@ class Straight:
     ([[9, -1, 0, 0], [0, 1, 1, -9]], [1, 0, 0, 0], {}, "no_pair", 1),
     ([[9, -1, -1, -1], [-9, 1, 1, 1]], [1, 0, 0, 0], {"max_distortion": 50}, "max_iterations", 1),
     ([[9, 0, 0, 0], [0, 1, 1, 0]], [1, 0, 0, 0], {"domain": np.zeros(4, bool)}, "domain_empty", 0),
-    ([[9, -1, -1, -1], [-9, 1, 1, 1]], [1, 0, 0, 0], {"domain": np.array([0, 1, 1, 0], bool)}, "domain_empty", 1),
-    ([[9, -1, -1, -1], [-9, 1, 1, 1]], [1, 0, 0, 0], {"domain": np.array([0, 1, 1, 1], bool)}, "no_pair", 1),
+    ([[9, -1, -1, -1], [-9, 1, 1, 1]], [1, 0, 0, 0], {"domain": np.array([0, 1, 1, 0], bool)},
+     "domain_empty", 1),
+    ([[9, -1, -1, -1], [-9, 1, 1, 1]], [1, 0, 0, 0], {"domain": np.array([0, 1, 1, 1], bool)},
+     "no_pair", 1),
     ([[9, 1, 1, 1], [0, 2, 2, 2]], [1, 0, 0, 0], {}, "no_pair", 0),
     ([[9, 0, 0, 0], [0, 1, 1, 0]], [1, 0, 0, 0], {"max_distortion": 20}, "max_iterations", 0),
 ])
 def test_each_reason_to_stop(weight, image, options, reason, iterations):
-    crafted = craft(Straight(weight), np.array([image], float), 1, **{"max_distortion": None, **options})
+    options = {"max_distortion": None, **options}
+    crafted = craft(Straight(weight), np.array([image], float), 1, **options)
     assert (crafted.reason[0], crafted.iterations[0]) == (reason, iterations)
     if reason == "no_pair" and not iterations:
         np.testing.assert_array_equal(crafted.adversarial[0], image)
 
 
 def test_a_feature_leaves_the_domain_exactly_when_it_is_0_or_1_after_its_change():
-    """Two features do all the work: θ = 0.4 touches each three times (0 → 0.4 → 0.8 → 1), then they are out."""
+    """Two features do all the work: θ = 0.4 touches each three times (0 → 0.4 → 0.8 → 1), then they
+    are out."""
     model = Straight([[50, -1, -1, 0], [0, 2, 2, 0]])
     crafted = craft(model, np.array([[1.0, 0, 0, 0]]), 1, theta=0.4, max_distortion=None)
-    assert crafted.pairs[0, :3].tolist() == [[1, 2]] * 3 and not np.isin(crafted.pairs[0, 3:], [1, 2]).any()
+    assert crafted.pairs[0, :3].tolist() == [[1, 2]] * 3
+    assert not np.isin(crafted.pairs[0, 3:], [1, 2]).any()
 
 
 def test_saturated_features_are_in_the_domain_at_the_start():
-    """Algorithm 2: Γ holds all pixels; choosing one that is 1 already changes nothing, then it is out."""
+    """Algorithm 2: Γ holds all pixels; choosing one that is 1 already changes nothing, then it is
+    out."""
     model = Straight([[9, -1, -1, -1], [0, 5, 1, 1]])
     crafted = craft(model, np.array([[1.0, 1.0, 0, 0]]), 1, max_distortion=None)
     assert 1 in crafted.pairs[0, 0] and crafted.distortion[0] < 100 * 2 * crafted.iterations[0] / 4
@@ -146,7 +157,8 @@ def test_saturated_features_are_in_the_domain_at_the_start():
 
 @pytest.mark.parametrize("upsilon", [14.5, 0.3, 14.285714285714286, 100.0])
 def test_the_budget_is_the_papers(upsilon, digits):
-    """max_iter = ⌊784·Υ / 200⌋: 56 for 14.5 % and for 14.29 % = 112 pixels, 1 for 0.3 %, 392 for all."""
+    """max_iter = ⌊784·Υ / 200⌋: 56 for 14.5 % and for 14.29 % = 112 pixels, 1 for 0.3 %, 392 for
+    all."""
     class Never:
         def logits(self, x):
             return np.tile([1.0, 0.0], (len(x), 1))
@@ -164,9 +176,9 @@ def test_order_and_batch_size_do_not_matter(network, digits):
     targets, order = (labels + 3) % 10, np.random.default_rng(0).permutation(30)
     first = craft(network, images, targets, derivative="backward", batch_size=7)
     assert len(np.unique(first.iterations)) > 5
-    for again, rows in ((craft(network, images, targets, derivative="backward", batch_size=64), np.arange(30)),
-                        (craft(network, images[order], targets[order], derivative="backward"), order),
-                        (craft(network, images[:1], targets[:1], derivative="backward", batch_size=1), [0])):
+    for rows, batch_size in ((np.arange(30), 64), (order, 32), ([0], 1)):
+        again = craft(network, images[rows], targets[rows], derivative="backward",
+                      batch_size=batch_size)
         np.testing.assert_array_equal(again.pairs, first.pairs[rows])
         np.testing.assert_array_equal(again.adversarial, first.adversarial[rows])
         assert (again.reason == first.reason[rows]).all()
@@ -184,7 +196,8 @@ def test_forward_and_backward_choose_the_same_pixels(count, network):
 
 
 def test_finished_samples_leave_the_batch_at_once():
-    """The number of derivatives asked for is the number of iterations done: nothing is computed for finished work."""
+    """The number of derivatives asked for is the number of iterations done: nothing is computed for
+    finished work."""
     asked, looked = [], []
 
     class Counting(Small):
@@ -199,7 +212,8 @@ def test_finished_samples_leave_the_batch_at_once():
     images, targets = some_samples(100, 3)
     crafted = craft(Counting(), images, targets, max_distortion=60, batch_size=8)
     assert sum(asked) == crafted.iterations.sum() + (crafted.reason == "no_pair").sum()
-    assert sum(looked) == sum(asked) + 100 + 1 - (crafted.reason == "no_pair").sum()  # the end of each, and the classes
+    ends_and_classes = 100 + 1
+    assert sum(looked) == sum(asked) + ends_and_classes - (crafted.reason == "no_pair").sum()
     assert set(looked[1:-20]) == {8}
 
 
@@ -211,9 +225,11 @@ def test_trace_shows_every_step():
         for number, step in enumerate(steps[:crafted.iterations[n]]):
             jacobian = network.forward_derivative(step.image[None])[0]
             np.testing.assert_allclose(step.alpha, jacobian[targets[n]], rtol=1e-12)
-            np.testing.assert_allclose(step.beta, jacobian.sum(axis=0) - jacobian[targets[n]], rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(step.beta, jacobian.sum(axis=0) - jacobian[targets[n]],
+                                       rtol=1e-9, atol=1e-12)
             assert step.pair == tuple(crafted.pairs[n, number]) and step.score > 0
-            np.testing.assert_array_equal(step.image, replay(images[n], crafted.pairs[n][:number], 1.0).reshape(-1))
+            before = replay(images[n], crafted.pairs[n][:number], 1.0)
+            np.testing.assert_array_equal(step.image, before.reshape(-1))
 
 
 def test_single_features_follow_equation_8():
@@ -222,11 +238,13 @@ def test_single_features_follow_equation_8():
     for n, steps in enumerate(crafted.trace):
         for step in steps[:crafted.iterations[n]]:
             jacobian = network.forward_derivative(step.image[None])[0]
-            assert step.pair == (int(saliency_map(jacobian, targets[n], domain=step.domain).argmax()), -1)
+            scores = saliency_map(jacobian, targets[n], domain=step.domain)
+            assert step.pair == (int(scores.argmax()), -1)
 
 
 def test_probabilities_collapse_to_beta_is_minus_alpha():
-    """Softmax makes Σ_j F_j = 1, so β = −α for every feature (PAPER §3); centring the logits does the same."""
+    """Softmax makes Σ_j F_j = 1, so β = −α for every feature (PAPER §3); centring the logits does
+    the same."""
     network, (images, targets) = Small(4), some_samples(10, 6)
     for of in ("probabilities", "centred"):
         for steps in craft(network, images, targets, of=of, trace=True).trace:
@@ -236,24 +254,29 @@ def test_probabilities_collapse_to_beta_is_minus_alpha():
 
 def test_float32_stays_float32_and_progress_counts_up(network, digits):
     seen = []
-    crafted = craft(network, digits[0][:5], 3, derivative="backward", progress=lambda *counts: seen.append(counts))
+    crafted = craft(network, digits[0][:5], 3, derivative="backward",
+                    progress=lambda *counts: seen.append(counts))
     assert crafted.adversarial.dtype == np.float32 and crafted.adversarial.shape == (5, 28, 28)
     assert seen[-1] == (5, 5) and [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_no_samples_give_empty_arrays(network):
     crafted = craft(network, np.zeros((0, 28, 28)), [])
-    assert crafted.adversarial.shape == (0, 28, 28) and crafted.pairs.shape == (0, 56, 2) and not len(crafted.success)
+    assert crafted.adversarial.shape == (0, 28, 28) and crafted.pairs.shape == (0, 56, 2)
+    assert not len(crafted.success)
 
 
 @pytest.mark.parametrize(("changed", "error", "words"), [
     ({"theta": 0}, ValueError, ["theta", "0"]), ({"theta": np.nan}, ValueError, ["theta", "nan"]),
-    ({"theta": "1"}, ValueError, ["theta", "'1'"]), ({"max_distortion": 0}, ValueError, ["max_distortion", "(0, 100]"]),
+    ({"theta": "1"}, ValueError, ["theta", "'1'"]),
+    ({"max_distortion": 0}, ValueError, ["max_distortion", "(0, 100]"]),
     ({"max_distortion": 100.1}, ValueError, ["max_distortion", "100.1"]),
     ({"max_distortion": -3}, ValueError, ["max_distortion", "-3"]),
     ({"max_distortion": np.nan}, ValueError, ["max_distortion", "nan"]),
-    ({"targets": 10}, ValueError, ["targets", "0 to 9", "10"]), ({"targets": -1}, ValueError, ["targets", "-1"]),
-    ({"targets": [1, 2]}, ValueError, ["targets", "(2,)"]), ({"targets": 1.5}, ValueError, ["targets", "float64"]),
+    ({"targets": 10}, ValueError, ["targets", "0 to 9", "10"]),
+    ({"targets": -1}, ValueError, ["targets", "-1"]),
+    ({"targets": [1, 2]}, ValueError, ["targets", "(2,)"]),
+    ({"targets": 1.5}, ValueError, ["targets", "float64"]),
     ({"images": np.full((3, 28, 28), 1.01)}, ValueError, ["images", "[0, 1]", "1.01"]),
     ({"images": np.full((3, 28, 28), 255, np.uint8)}, ValueError, ["images", "255"]),
     ({"images": np.full((3, 28, 28), -0.1)}, ValueError, ["images", "-0.1"]),
@@ -283,11 +306,14 @@ def test_a_model_without_a_backward_derivative_says_so():
 
 
 def test_the_pairs_of_100_crafts_are_those_before_all_work_on_speed():
-    """Test digits 1,000 to 1,011 to their nine other classes, float64; written by the code of the commit 3470c9b."""
+    """Test digits 1,000 to 1,011 to their nine other classes, float64; written by the code of the
+    commit 3470c9b."""
     pinned = np.load(Path(__file__).parent / "pairs_of_100.npy")
     images, labels = (part[1000:1012] for part in load_mnist("test"))
-    index, targets = np.array([(n, t) for n, label in enumerate(labels) for t in range(10) if t != label][:100]).T
-    crafted = craft(LeNet.pretrained(), images[index].astype(np.float64), targets, derivative="backward")
+    samples = [(n, t) for n, label in enumerate(labels) for t in range(10) if t != label][:100]
+    index, targets = np.array(samples).T
+    crafted = craft(LeNet.pretrained(), images[index].astype(np.float64), targets,
+                    derivative="backward")
     np.testing.assert_array_equal(crafted.pairs, pinned)
     few = crafted.iterations.argsort(kind="stable")[20:24]
     forward = craft(LeNet.pretrained(), images[index[few]].astype(np.float64), targets[few])

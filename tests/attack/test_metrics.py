@@ -1,17 +1,20 @@
-"""τ, ε, their intervals and class tables: by hand on small cases, by simulation for what an interval promises."""
+"""τ, ε, their intervals and class tables: by hand on small cases, by simulation for what an
+interval promises."""
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small import Small
+from small import Small, some_samples
 
 from attack import (
     DISTORTIONS,
+    adversarial_distance,
     class_matrix,
     craft,
     distortion_interval,
     distortions,
     mean_distortion,
+    robustness,
     success_interval,
     success_rate,
 )
@@ -75,25 +78,28 @@ def test_class_matrix_by_hand():
     assert matrix[0, 1] == 0.5 and matrix[2, 0] == 5 and np.isnan(matrix).sum() == 7
 
 
-@pytest.mark.parametrize(("theta", "channels"), [(1.0, "separate"), (0.4, "separate"), (-0.3, "tied")])
+@pytest.mark.parametrize(("theta", "channels"),
+                         [(1.0, "separate"), (0.4, "separate"), (-0.3, "tied")])
 def test_distortions_by_a_loop_over_the_features(theta, channels):
     """Fractional steps touch a feature twice, and one at its bound without changing it."""
     rng, network = np.random.default_rng(0), Small()
     images = rng.random((20, 6, 6)).round(1)
     images[:, 0] = float(theta > 0)
-    crafted = craft(network, images.reshape(20, 1, 6, 6), rng.integers(0, 4, 20), theta=theta, max_distortion=70,
-                    channels=channels)
-    found = distortions(images.reshape(20, 1, 6, 6), crafted, channels)
-    assert tuple(found) == DISTORTIONS
+    crafted = craft(network, images.reshape(20, 1, 6, 6), rng.integers(0, 4, 20), theta=theta,
+                    max_distortion=70, channels=channels)
+    measured = distortions(images.reshape(20, 1, 6, 6), crafted, channels)
+    assert tuple(measured) == DISTORTIONS
     for n in range(20):
         before, after = images[n].reshape(-1).tolist(), crafted.adversarial[n].reshape(-1).tolist()
-        steps = [abs(a - b) for a, b in zip(before, after)]
+        moves = [abs(a - b) for a, b in zip(before, after)]
         touched = {int(i) for i in crafted.pairs[n].reshape(-1) if i >= 0}
-        expected = [100 * len(touched) / 36, 100 * sum(a != b for a, b in zip(before, after)) / 36, sum(steps),
-                    sum(step**2 for step in steps) ** 0.5, max(steps)]
-        np.testing.assert_allclose([found[name][n] for name in DISTORTIONS], expected, atol=1e-12)
-        assert found["L0"][n] == crafted.distortion[n]
-    assert (found["touched"] > found["L0"]).any()
+        changed = sum(a != b for a, b in zip(before, after))
+        expected = [100 * len(touched) / 36, 100 * changed / 36, sum(moves),
+                    sum(move**2 for move in moves) ** 0.5, max(moves)]
+        np.testing.assert_allclose([measured[name][n] for name in DISTORTIONS], expected,
+                                   atol=1e-12)
+        assert measured["L0"][n] == crafted.distortion[n]
+    assert (measured["touched"] > measured["L0"]).any()
 
 
 def test_tied_channels_count_as_one_pixel():
@@ -101,8 +107,36 @@ def test_tied_channels_count_as_one_pixel():
     adversarial = images.copy()
     adversarial[0, :, 0, 1] = [0.3, 0.4, 0]
     crafted = SimpleNamespace(adversarial=adversarial, pairs=np.array([[[1, 2], [1, -1]]]))
-    found = distortions(images, crafted, "tied")
-    assert {name: values.tolist() for name, values in found.items()} == {
-        "touched": [50.0], "L0": [25.0], "L1": [pytest.approx(0.7)], "L2": [pytest.approx(0.5)], "Linf": [0.4]}
+    measured = distortions(images, crafted, "tied")
+    assert {name: values.tolist() for name, values in measured.items()} == {
+        "touched": [50.0], "L0": [25.0], "L1": [pytest.approx(0.7)], "L2": [pytest.approx(0.5)],
+        "Linf": [0.4]}
     empty = SimpleNamespace(adversarial=images[:0], pairs=np.zeros((0, 0, 2), int))
     assert all(values.shape == (0,) for values in distortions(images[:0], empty).values())
+
+
+@pytest.mark.parametrize("theta", [1.0, -0.5])
+@pytest.mark.parametrize("derivative", ["forward", "backward"])
+def test_the_adversarial_distance_by_counting_all_pairs(theta, derivative):
+    """Eq. 13 by pairs, for every image and class."""
+    network, (images, _) = Small(), some_samples(5)
+    done = []
+    distance = adversarial_distance(network, images, theta=theta, derivative=derivative,
+                                    batch_size=2, progress=lambda *counts: done.append(counts))
+    assert distance.shape == (5, 4) and done == [(2, 5), (4, 5), (5, 5)]
+    sign = np.sign(theta)
+    for jacobian, row in zip(network.forward_derivative(images), distance):
+        for target in range(4):
+            alpha = sign * jacobian[target]
+            beta = sign * np.delete(jacobian, target, axis=0).sum(axis=0)
+            positive = [alpha[p] + alpha[q] > 0 and beta[p] + beta[q] < 0
+                        for p in range(36) for q in range(p + 1, 36)]
+            assert row[target] == pytest.approx(1 - np.mean(positive), abs=1e-12)
+    assert 0 < distance.min() < distance.max() <= 1
+
+
+def test_robustness_is_the_smallest_distance():
+    """Eq. 14."""
+    assert robustness(np.array([[0.9, np.nan], [0.4, 0.7]])) == 0.4
+    assert np.isnan(robustness([np.nan])) and np.isnan(robustness([]))
+    assert adversarial_distance(Small(), np.zeros((0, 6, 6))).size == 0

@@ -1,26 +1,24 @@
-"""The exact pair search against the dense one of Algorithm 3: every pair, one after the other, first best wins."""
+"""The exact pair search against the dense one of Algorithm 3: every pair, one after the other,
+first best wins."""
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from attack import best_pair, pair_share, pairs
+from attack import best_pair, pair_share, pairs, textbook
 
-KINDS = ("normal", "integers", "huge and tiny", "collapsed", "zeros", "front", "not finite", "absorbed", "duplicates")
+KINDS = ("normal", "integers", "huge and tiny", "collapsed", "zeros", "front", "not finite",
+         "absorbed", "duplicates")
 
 
 def dense(alpha, beta, domain, theta):
-    """Algorithm 3 as the M×M table: the first largest product in row-major order among the pairs that qualify."""
-    x, y = (alpha, -beta) if theta > 0 else (-alpha, beta)
+    """Algorithm 3 with the M×M table (attack.textbook), in the words of the fast search."""
     usable = domain & np.isfinite(alpha) & np.isfinite(beta)
     with np.errstate(all="ignore"):
-        sum_x, sum_y = np.add.outer(x, x), np.add.outer(y, y)
-        product = sum_x * sum_y
-    fits = (sum_x > 0) & (sum_y > 0) & np.logical_and.outer(usable, usable) & np.triu(np.ones(product.shape, bool), 1)
-    if not fits.any():
-        return -1, -1, 0
-    where = np.unravel_index(np.where(fits, product, -1).argmax(), product.shape)
-    return *where, product[where]
+        pair = textbook.best_pair(np.stack([alpha, beta]), 0, usable, theta)
+        if pair is None:
+            return -1, -1, 0
+        return *pair, textbook.pair_scores(alpha, beta, theta)[pair]
 
 
 def some_features(kind, rng, shape):
@@ -28,7 +26,8 @@ def some_features(kind, rng, shape):
     if kind == "integers":
         alpha, beta = rng.integers(-3, 4, (2, *shape)).astype(float)
     elif kind == "huge and tiny":
-        alpha, beta = alpha * 10.0 ** rng.integers(-44, 38, shape), beta * 10.0 ** rng.integers(-44, 38, shape)
+        alpha = alpha * 10.0 ** rng.integers(-44, 38, shape)
+        beta = beta * 10.0 ** rng.integers(-44, 38, shape)
     elif kind == "collapsed":
         beta = -alpha
     elif kind == "zeros":
@@ -37,9 +36,10 @@ def some_features(kind, rng, shape):
         angle = rng.random(shape) * np.pi / 2
         alpha, beta = np.cos(angle), -np.sin(angle)
     elif kind == "not finite":
-        alpha = np.where(rng.random(shape) < 0.1, rng.choice([np.nan, np.inf, -np.inf], shape), alpha)
-        beta = np.where(rng.random(shape) < 0.1, rng.choice([np.nan, np.inf, -np.inf], shape), beta)
-    elif kind == "absorbed":  # small differences vanish in sums with a large number: ties made by rounding
+        strange = [np.nan, np.inf, -np.inf]
+        alpha = np.where(rng.random(shape) < 0.1, rng.choice(strange, shape), alpha)
+        beta = np.where(rng.random(shape) < 0.1, rng.choice(strange, shape), beta)
+    elif kind == "absorbed":  # small differences vanish beside a large number: ties by rounding
         alpha = np.round(alpha, 1) + 1e8 * (rng.random(shape) < 0.1)
         beta = np.round(beta, 1) - 1e8 * (rng.random(shape) < 0.1)
     elif kind == "duplicates":
@@ -52,7 +52,7 @@ def some_features(kind, rng, shape):
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_the_dense_search(kind, dtype):
     rng = np.random.default_rng([KINDS.index(kind), np.dtype(dtype).itemsize])
-    found = 0
+    pairs_seen = 0
     for _ in range(120):
         shape = (int(rng.integers(1, 6)), int(rng.integers(1, 45)))
         with np.errstate(over="ignore"):
@@ -63,8 +63,8 @@ def test_equals_the_dense_search(kind, dtype):
         assert score.dtype == dtype
         for row, got in enumerate(zip(p, q, score)):
             assert got == dense(alpha[row], beta[row], domain[row], theta)
-            found += got[0] >= 0
-    assert found > 50
+            pairs_seen += got[0] >= 0
+    assert pairs_seen > 50
 
 
 def test_equals_the_dense_search_at_the_size_of_mnist():
@@ -88,13 +88,15 @@ def test_no_features_and_no_rows():
 
 
 def test_the_papers_example():
-    """§IV-B: p1 has α = 5, β = 0.1, p2 has α = −0.5, β = −6: neither qualifies alone, the pair does."""
+    """§IV-B: p1 has α = 5, β = 0.1, p2 has α = −0.5, β = −6: neither qualifies alone, the pair
+    does."""
     p, q, score = best_pair(np.array([[5.0, -0.5, 0.1]]), np.array([[0.1, -6.0, 9.0]]))
     assert (p[0], q[0]) == (0, 1) and score[0] == pytest.approx(4.5 * 5.9)
 
 
 def test_a_large_front_is_scored_in_blocks(monkeypatch):
-    """All features may be in the best pair: still the dense search's answer, in the memory of a few blocks."""
+    """All features may be in the best pair: still the dense search's answer, in the memory of a few
+    blocks."""
     rng = np.random.default_rng(3)
     angle = rng.random((1, 1500)) * np.pi / 2
     alpha, beta = np.cos(angle), -np.sin(angle)
@@ -115,7 +117,7 @@ def test_images_of_224_by_224_by_3_need_no_table():
     tracemalloc.stop()
     assert peak < 50e6
     x, y = alpha[0].astype(float), -beta[0].astype(float)
-    strong = np.argsort(-(x + y))[:3000]  # a sample of good features: none of their pairs may score higher
+    strong = np.argsort(-(x + y))[:3000]  # good features: none of their pairs may score higher
     pairs_of_strong = (x[strong][:, None] + x[strong]) * (y[strong][:, None] + y[strong])
     positive = (x[strong][:, None] + x[strong] > 0) & (y[strong][:, None] + y[strong] > 0)
     np.fill_diagonal(positive, False)
@@ -139,7 +141,9 @@ def test_the_share_of_pairs_that_qualify_by_counting_them(theta, block, monkeypa
     monkeypatch.setattr("attack.pairs.BLOCK", block)
     rng = np.random.default_rng(0)
     alpha, beta = rng.integers(-3, 4, (2, 6, 15)).astype(float)
-    expected = [np.mean([(sign * (a[p] + a[q]) > 0) and (sign * (b[p] + b[q]) < 0) for p in range(15)
-                         for q in range(p + 1, 15)]) for a, b in zip(alpha, beta) for sign in [np.sign(theta)]]
+    sign = np.sign(theta)
+    expected = [np.mean([(sign * (a[p] + a[q]) > 0) and (sign * (b[p] + b[q]) < 0)
+                         for p in range(15) for q in range(p + 1, 15)])
+                for a, b in zip(alpha, beta)]
     np.testing.assert_allclose(pair_share(alpha, beta, theta), expected)
     assert np.isnan(pair_share(alpha[:, :1], beta[:, :1])).all()

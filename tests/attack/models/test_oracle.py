@@ -1,4 +1,5 @@
-"""The oracle: its derivative against the exact one, its queries against the formula, its attack against the exact one."""
+"""The oracle: its derivative against the exact one, its queries against the formula, its attack
+against the exact one."""
 import numpy as np
 import pytest
 
@@ -10,15 +11,18 @@ from nn import Flatten, LeNet, Linear, Network, Sigmoid, Tanh
 def smooth(seed=0):
     rng = np.random.default_rng(seed)
     network = Network([Flatten(), Linear(16, 8, rng=rng), Tanh(), Linear(8, 4, rng=rng)], (4, 4))
-    return network.load({name: 3 * array.astype(np.float64) for name, array in network.parameters().items()})
+    return network.load({name: 3 * array.astype(np.float64)
+                         for name, array in network.parameters().items()})
 
 
 def test_the_derivative_is_that_of_the_centred_logits():
     network, x = smooth(), np.random.default_rng(1).uniform(0.1, 0.9, (3, 4, 4))
     oracle = Oracle(network.probabilities)
     logits = network.logits(x)
-    np.testing.assert_allclose(oracle.logits(x), logits - logits.mean(axis=1, keepdims=True), atol=1e-12)
-    np.testing.assert_allclose(oracle.forward_derivative(x), network.forward_derivative(x, of="centred"), atol=1e-7)
+    np.testing.assert_allclose(oracle.logits(x), logits - logits.mean(axis=1, keepdims=True),
+                               atol=1e-12)
+    np.testing.assert_allclose(oracle.forward_derivative(x),
+                               network.forward_derivative(x, of="centred"), atol=1e-7)
 
 
 def test_at_0_and_1_it_asks_inside_the_range():
@@ -29,8 +33,8 @@ def test_at_0_and_1_it_asks_inside_the_range():
         return network.probabilities(x)
 
     x = np.round(np.random.default_rng(1).random((2, 4, 4)))
-    found = Oracle(answer).forward_derivative(x)
-    np.testing.assert_allclose(found, network.forward_derivative(x, of="centred"), atol=1e-3)
+    jacobian = Oracle(answer).forward_derivative(x)
+    np.testing.assert_allclose(jacobian, network.forward_derivative(x, of="centred"), atol=1e-3)
     assert all(0 <= low and high <= 1 for low, high in asked)
 
 
@@ -51,8 +55,8 @@ def test_the_queries_are_counted(batch):
 
 
 def test_crafting_takes_the_same_way_as_with_the_weights_known():
-    """Against `craft` on centred logits; for a sample of k iterations k + 1 answers and k derivatives (one more where
-    it ends for want of a pair), and one for the number of classes."""
+    """Against `craft` on centred logits; for a sample of k iterations k + 1 answers and k
+    derivatives (one more where it ends for want of a pair), and one for the number of classes."""
     network, x = smooth(), np.random.default_rng(2).random((12, 4, 4))
     targets = (network.predict(x) + 1) % 4
     oracle = Oracle(network.probabilities)
@@ -74,16 +78,18 @@ def test_on_the_lenet_off_its_ties():
     network = LeNet.pretrained()
     rng = np.random.default_rng(0)
     x = load_mnist("test")[0][3:4].astype(float) * 0.9 + 0.05 * rng.random((1, 28, 28))
-    found, exact = Oracle(network.probabilities).forward_derivative(x), network.forward_derivative(x, of="centred")
-    assert np.median(np.abs(found - exact)) < 1e-6 * np.abs(exact).max()
-    assert np.mean(np.abs(found - exact) > 1e-3 * np.abs(exact).max()) < 0.02  # a step across a tie nearby
+    jacobian = Oracle(network.probabilities).forward_derivative(x)
+    exact = network.forward_derivative(x, of="centred")
+    error = np.abs(jacobian - exact)
+    assert np.median(error) < 1e-6 * np.abs(exact).max()
+    assert np.mean(error > 1e-3 * np.abs(exact).max()) < 0.02  # a step across a tie nearby
 
 
 def test_a_sigmoid_network_has_no_softmax_in_it():
     """Where the answers are no distribution, their logarithms still have a derivative."""
     network = Network([Flatten(), Linear(16, 3), Sigmoid()], (4, 4))
     x = np.full((1, 4, 4), 0.5)
-    found = Oracle(network.probabilities).forward_derivative(x)
+    jacobian = Oracle(network.probabilities).forward_derivative(x)
     p, j = network.probabilities(x)[0], network.forward_derivative(x, of="probabilities")[0]
     expected = j / p[:, None]
-    np.testing.assert_allclose(found[0], expected - expected.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(jacobian[0], expected - expected.mean(axis=0), atol=1e-6)

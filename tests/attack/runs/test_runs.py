@@ -1,5 +1,7 @@
-"""Runs in shards: the same as one call of `craft`, whatever stops them, whoever does the work, whatever is damaged."""
+"""Runs in shards: the same as one call of `craft`, whatever stops them, whoever does the work,
+whatever is damaged."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sessions import members
+from small import Small, some_samples
 
 from attack import craft, craft_run, processes, replay, truncate
 from attack.crafting import REASONS
@@ -18,13 +21,14 @@ from data import load_mnist
 from nn import LeNet
 
 ROOT = Path(__file__).parents[3]
-PATHS = [str(path) for path in (ROOT, ROOT / "tests", Path(__file__).parent)]  # what a child process imports from
+PATHS = [str(path) for path in (ROOT, ROOT / "tests", Path(__file__).parent)]  # of a child process
 OPTIONS = {"derivative": "backward", "max_distortion": 6.0}
 NAMES = ("success", "predicted", "iterations", "distortion", "reason")
 
 
 class Toy:
-    """Four features, three classes, logits that bend; with `pause`, slow, so that it can be killed at work."""
+    """Four features, three classes, logits that bend; with `pause`, slow, so that it can be killed
+    at work."""
     weights = np.random.default_rng(0).normal(size=(3, 16))
 
     def __init__(self, pause=0.0):
@@ -47,11 +51,13 @@ def samples(count):
 
 
 def toy_run(folder, count=60, pause=0.0, **options):
-    return craft_run(Toy(pause), *samples(count), folder, shard_size=7, max_distortion=50.0, **options)
+    return craft_run(Toy(pause), *samples(count), folder, shard_size=7, max_distortion=50.0,
+                     **options)
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).glob("*") if not path.name.startswith(".")}
+    return {path.name: path.read_bytes() for path in Path(folder).glob("*")
+            if not path.name.startswith(".")}
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +72,13 @@ def test_a_run_is_craft_in_shards(mnist, tmp_path):
     network = LeNet.pretrained()
     run = craft_run(network, images, targets, tmp_path, index=index, shard_size=5, **OPTIONS)
     assert len(run) == 3 and len(contents(tmp_path)) == 4
-    found = dict(zip(NAMES, run.columns(*NAMES)))
+    columns = dict(zip(NAMES, run.columns(*NAMES)))
     for shard in range(3):
         rows = run.rows(shard)
         alone = craft(network, images[index[rows]], targets[rows], **OPTIONS)
         for name in NAMES[:-1]:
-            np.testing.assert_array_equal(found[name][rows], getattr(alone, name))
-        assert [REASONS[code] for code in found["reason"][rows]] == alone.reason.tolist()
+            np.testing.assert_array_equal(columns[name][rows], getattr(alone, name))
+        assert [REASONS[code] for code in columns["reason"][rows]] == alone.reason.tolist()
         pairs = run.load(shard)["pairs"]
         np.testing.assert_array_equal(alone.pairs[:, :pairs.shape[1]], pairs)
         np.testing.assert_array_equal(replay(images[index[rows]], pairs), alone.adversarial)
@@ -93,7 +99,8 @@ def test_one_run_truncated_is_nine_runs(mnist):
     large = craft(network, images, targets, derivative="backward", max_distortion=38.3)
     for upsilon in (0.3, 1.3, 2.6, 5.1, 7.7, 10.2, 12.8, 25.5, 38.3):
         own = craft(network, images, targets, derivative="backward", max_distortion=upsilon)
-        success, distortion = truncate(images, large.pairs, large.iterations, large.success, upsilon)
+        success, distortion = truncate(images, large.pairs, large.iterations, large.success,
+                                       upsilon)
         np.testing.assert_array_equal(success, own.success)
         np.testing.assert_array_equal(distortion, own.distortion)
 
@@ -104,12 +111,14 @@ def test_who_works_does_not_matter(tmp_path):
         assert contents(toy_run(tmp_path / "b", executor=threads).folder) == whole
     with processes(2) as pool:
         assert contents(toy_run(tmp_path / "c", executor=pool).folder) == whole
-    assert "OPENBLAS_NUM_THREADS" not in os.environ or os.environ["OPENBLAS_NUM_THREADS"] == "1"  # as conftest set it
+    assert os.environ.get("OPENBLAS_NUM_THREADS", "1") == "1"  # as conftest set it
 
 
 def test_dask_may_do_the_work(tmp_path):
-    distributed = pytest.importorskip("distributed", reason="dask.distributed (extra: cluster) is not installed")
-    with distributed.LocalCluster(2, processes=False, dashboard_address=None) as cluster, cluster.get_client() as client:
+    distributed = pytest.importorskip(
+        "distributed", reason="dask.distributed (extra: cluster) is not installed")
+    with (distributed.LocalCluster(2, processes=False, dashboard_address=None) as cluster,
+          cluster.get_client() as client):
         run = toy_run(tmp_path / "b", executor=client.get_executor())
     assert contents(run.folder) == contents(toy_run(tmp_path / "a").folder)
 
@@ -133,7 +142,8 @@ def test_a_stopped_run_goes_on_and_says_so(tmp_path):
 @pytest.mark.parametrize(("jobs", "wanted"), [(0, 3), pytest.param(0, 10, marks=pytest.mark.slow),
                                               pytest.param(2, 10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(tmp_path, jobs, wanted):
-    """SIGKILL, no chance to tidy up: what is on disk is whole, and the last start ends with the same bytes."""
+    """SIGKILL, no chance to tidy up: what is on disk is whole, and the last start ends with the
+    same bytes."""
     whole = contents(toy_run(tmp_path / "whole", count=300).folder)
     code = f"""if __name__ == "__main__":
         import sys, contextlib; sys.path[:0] = {PATHS}
@@ -202,26 +212,45 @@ def test_a_damaged_shard_is_found_said_and_crafted_again(kind, tmp_path):
     assert "shard-00002.npz: damaged" in said[0] and said[0].endswith("crafted again")
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_every_flipped_bit_and_every_cut_is_found(tmp_path, step):
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path, stride):
     """Over the bytes of a small shard, which NumPy alone reads like any other file."""
     run = toy_run(tmp_path, count=4)
     path = run.path(0)
     data = path.read_bytes()
     with np.load(path) as archive:
         np.testing.assert_array_equal(archive["iterations"], run.load(0)["iterations"])
-    for place in range(0, len(data), step):
-        for wrong in (data[:place], data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1:]):
+    for place in range(0, len(data), stride):
+        flipped = data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1:]
+        for wrong in (data[:place], flipped):
             path.write_bytes(wrong)
             with pytest.raises(ValueError, match="damaged"):
                 run.load(0)
 
 
+def test_a_folder_from_before_the_redesign_goes_on(tmp_path):
+    """`old_run` holds two of four shards, written by the code of the commit 8c6c02f."""
+    old_run = Path(__file__).parent / "old_run"
+    shutil.copytree(old_run, tmp_path / "run")
+    options = {"shard_size": 3, "max_distortion": 40.0}
+    said = []
+    run = craft_run(Small(), *some_samples(12), tmp_path / "run", say=said.append, **options)
+    assert said == [f"{run.folder}: 6 of 12 samples are there; going on"] and not run.damaged
+    new = craft_run(Small(), *some_samples(12), tmp_path / "new", **options)
+    assert contents(run.folder).items() >= contents(old_run).items() and len(run) == len(new) == 4
+    for shard in range(4):
+        old_arrays, new_arrays = run.load(shard), new.load(shard)
+        for name, array in new_arrays.items():
+            np.testing.assert_array_equal(old_arrays[name], array)
+
+
 def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path):
     whole = contents(toy_run(tmp_path).folder)
+    larger_shards = {"max_distortion": 50.0}
     for changed, word in ((lambda: toy_run(tmp_path, theta=0.5), "options"),
                           (lambda: toy_run(tmp_path, count=61), "samples"),
-                          (lambda: craft_run(Toy(), *samples(60), tmp_path, max_distortion=50.0), "shard_size")):
+                          (lambda: craft_run(Toy(), *samples(60), tmp_path, **larger_shards),
+                           "shard_size")):
         with pytest.raises(ValueError, match=f"holds another run \\({word}"):
             changed()
     other = Toy()
@@ -241,7 +270,8 @@ def test_two_processes_in_one_folder_do_not_spoil_each_other(tmp_path):
 
 
 def test_where_nothing_can_be_written_nothing_is_lost(tmp_path, monkeypatch):
-    """A full disk: the error names the file, the shards before it stay, and the run goes on when there is room."""
+    """A full disk: the error names the file, the shards before it stay, and the run goes on when
+    there is room."""
     whole = contents(toy_run(tmp_path / "whole").folder)
     written, original = [], os.fsync
 
@@ -261,11 +291,13 @@ def test_where_nothing_can_be_written_nothing_is_lost(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("wrong", "word"), [
     ({"trace": True}, "trace"), ({"domain": np.ones(16, bool)}, "domain"), ({"theta": 0}, "theta"),
-    ({"index": [60]}, "index"), ({"index": [-1]}, "index"), ({"derivative": "backward"}, "backward_derivative")])
+    ({"index": [60]}, "index"), ({"index": [-1]}, "index"),
+    ({"derivative": "backward"}, "backward_derivative")])
 def test_wrong_arguments_leave_no_folder(wrong, word, tmp_path):
     images, targets = samples(60)
     with pytest.raises((ValueError, TypeError), match=word):
-        craft_run(Toy(), images, targets[:1] if "index" in wrong else targets, tmp_path / "new", **wrong)
+        craft_run(Toy(), images, targets[:1] if "index" in wrong else targets, tmp_path / "new",
+                  **wrong)
     assert not (tmp_path / "new").exists()
 
 
@@ -280,14 +312,16 @@ def test_a_file_in_place_of_the_folder_and_a_damaged_manifest(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
-    """Ten times the samples, from a memory map: the same peak, to a tenth of what the images would take."""
+    """Ten times the samples, from a memory map: the same peak, to a tenth of what the images would
+    take."""
     peaks = []
     for count in (400, 4000):
         path = tmp_path / f"{count}.dat"
         images = np.memmap(path, np.float32, "w+", shape=(count, 4, 4))
         images[:] = samples(count)[0]
         tracemalloc.start()
-        craft_run(Toy(), images, np.zeros(count, int), tmp_path / f"run{count}", shard_size=50, max_distortion=20.0)
+        craft_run(Toy(), images, np.zeros(count, int), tmp_path / f"run{count}", shard_size=50,
+                  max_distortion=20.0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 3600 * 4 * 4 * 4

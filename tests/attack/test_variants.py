@@ -1,10 +1,10 @@
-"""Each rule beside a plain loop over one sample and all pairs, written from what the rule's library or paper does; and
-beside the library itself where it is installed."""
+"""Each rule beside a plain loop over one sample and all pairs, written from what the rule's library
+or paper does; and beside the library itself where it is installed."""
 import numpy as np
 import pytest
 from small import Small, some_samples
 
-from attack import RULES, craft, replay
+from attack import RULES, craft, replay, textbook
 from data import load_mnist
 from nn import LeNet
 
@@ -27,14 +27,10 @@ def derivatives(network, x, of):
 
 
 def best(alpha, beta, allowed, theta):
-    """The pair p < q with the largest −(α_p + α_q)(β_p + β_q) by a loop over all; None where none qualifies."""
-    found, pair = 0.0, None
-    for n, p in enumerate(allowed):
-        for q in allowed[n + 1:]:
-            a, b = alpha[p] + alpha[q], beta[p] + beta[q]
-            if (a > 0 > b if theta > 0 else a < 0 < b) and -a * b > found * (1 + 1e-12):
-                found, pair = -a * b, (p, q)
-    return pair, found
+    """The pair of `allowed` features with the largest −α·β (attack.textbook), and this."""
+    gamma = np.isin(np.arange(len(alpha)), allowed)
+    pair = textbook.best_pair(np.stack([alpha, beta]), 0, gamma, theta)
+    return pair, 0.0 if pair is None else textbook.pair_scores(alpha, beta, theta)[pair]
 
 
 def plain(rule, network, image, target, theta, upsilon, of):
@@ -45,7 +41,8 @@ def plain(rule, network, image, target, theta, upsilon, of):
     if rule in ("art", "cleverhans", "torchattacks"):
         gamma = {i for i in gamma if (x[i] < 1 - near if theta > 0 else x[i] > near)}
     while network.predict(x[None])[0] != target:
-        limit = {"torchattacks": np.ceil(features * upsilon / 200), "single": np.floor(features * upsilon / 100)}.get(
+        limit = {"torchattacks": np.ceil(features * upsilon / 200),
+                 "single": np.floor(features * upsilon / 100)}.get(
             rule, np.floor(features * upsilon / 200))
         if (len(used) / features > upsilon / 100 if rule == "art" else len(chosen) >= limit):
             break
@@ -62,7 +59,8 @@ def plain(rule, network, image, target, theta, upsilon, of):
         if rule == "art":
             pair = tuple(sorted(sorted(allowed, key=lambda i: -np.sign(theta) * alpha[i])[:2]))
         elif rule == "single":
-            scores = [(abs(alpha[i] * beta[i]) if alpha[i] * theta >= 0 >= beta[i] * theta else 0, -i) for i in allowed]
+            scores = [(abs(alpha[i] * beta[i]) if alpha[i] * theta >= 0 >= beta[i] * theta else 0,
+                       -i) for i in allowed]
             score, place = max(scores)
             pair = (-place,) if score > 0 else None
         else:
@@ -90,7 +88,8 @@ def test_does_what_its_description_says(rule, theta, of):
     assert crafted.iterations.max() > 1 or theta < 0
     for n, (image, target) in enumerate(zip(images, targets)):
         expected, chosen = plain(rule, network, image, target, theta, 40, of)
-        pairs = [tuple(int(i) for i in pair if i >= 0) for pair in crafted.pairs[n][:crafted.iterations[n]]]
+        pairs = [tuple(int(i) for i in pair if i >= 0)
+                 for pair in crafted.pairs[n][:crafted.iterations[n]]]
         assert pairs == chosen
         np.testing.assert_array_equal(crafted.adversarial[n], expected)
     np.testing.assert_array_equal(replay(images, crafted.pairs, theta), crafted.adversarial)
@@ -100,7 +99,8 @@ def test_does_what_its_description_says(rule, theta, of):
 @pytest.mark.parametrize("of", OUTPUTS)
 def test_maximal_takes_the_best_of_all_classes_and_signs(theta, of):
     network, (images, _) = Small(), some_samples(10, seed=3)
-    crafted = craft(network, images, goal="misclassification", theta=theta, max_distortion=40, rule="maximal", of=of)
+    crafted = craft(network, images, goal="misclassification", theta=theta, max_distortion=40,
+                    rule="maximal", of=of)
     for n, image in enumerate(images):
         x, gamma, chosen = image.reshape(-1).copy(), set(range(36)), []
         source = network.predict(x[None])[0]
@@ -127,14 +127,16 @@ def test_maximal_takes_the_best_of_all_classes_and_signs(theta, of):
 
 
 def test_the_peers_start_without_what_cannot_move():
-    """Whatever is at the bound is never chosen by art, cleverhans and torchattacks, and torchattacks leaves a hundredth."""
+    """Whatever is at the bound is never chosen by art, cleverhans and torchattacks, and
+    torchattacks leaves a hundredth."""
     network, (images, targets) = Small(), some_samples(30)
     images[images > 0.75] = 1.0
     images[:, 0, 1], images[:, 0, 2] = 0.995, 0.985
     for rule in ("art", "cleverhans", "torchattacks"):
         crafted = craft(network, images, targets, rule=rule, max_distortion=100)
         for image, pairs in zip(images.reshape(30, -1), crafted.pairs):
-            chosen = set(pairs[pairs >= 0].tolist()) - {0}  # 0: torchattacks where nothing qualifies
+            # 0: torchattacks where nothing qualifies
+            chosen = set(pairs[pairs >= 0].tolist()) - {0}
             assert all(image[i] < 1 for i in chosen)
             assert rule != "torchattacks" or 1 not in chosen
     assert any(2 in pairs for pairs in crafted.pairs)
@@ -142,9 +144,12 @@ def test_the_peers_start_without_what_cannot_move():
 
 @pytest.mark.parametrize(("options", "said"), [
     ({"rule": "foolbox"},
-     "rule must be one of paper, art, cleverhans, torchattacks, single, weighted, taylor, maximal; got"),
+     "rule must be one of paper, art, cleverhans, torchattacks, single, weighted, taylor, maximal; "
+     "got"),
     ({"rule": "art", "saliency": "single"}, "saliency='single' is rule='single'; got rule='art'"),
-    ({"rule": "maximal"}, "rule='maximal' takes no targets: goal must be one of confidence, misclassification; got 'source"),
+    ({"rule": "maximal"},
+     "rule='maximal' takes no targets: goal must be one of confidence, misclassification; "
+     "got 'source"),
     ({"margin": -1}, "margin must be a number of at least 0; got -1"),
     ({"margin": np.nan}, "margin must be a number"),
     ({"channels": "both"}, "channels must be one of separate, tied; got 'both'"),
@@ -162,15 +167,20 @@ def test_refused_with_the_goals():
         craft(Small(), images, goal="misclassification", rule="maximal", trace=True)
     with pytest.raises(ValueError, match="goal='confidence' has none; got 2"):
         craft(Small(), images, goal="confidence", margin=2)
-    with pytest.raises(ValueError, match=r"channels='tied' needs images of the shape \(n, channels, …\); got \(2, 36\)"):
+    with pytest.raises(
+            ValueError,
+            match=r"channels='tied' needs images of the shape \(n, channels, …\); got \(2, 36\)"):
         craft(Small(), images.reshape(2, -1), 1, channels="tied")
 
 
 def test_single_is_single():
     images, targets = some_samples(20)
-    one, other = (craft(Small(), images, targets, **{key: "single"}) for key in ("rule", "saliency"))
-    assert np.array_equal(one.pairs, other.pairs) and np.array_equal(one.adversarial, other.adversarial)
-    assert set(RULES) == {"paper", "art", "cleverhans", "torchattacks", "single", "weighted", "taylor", "maximal"}
+    one, other = (craft(Small(), images, targets, **{key: "single"})
+                  for key in ("rule", "saliency"))
+    assert np.array_equal(one.pairs, other.pairs)
+    assert np.array_equal(one.adversarial, other.adversarial)
+    assert set(RULES) == {"paper", "art", "cleverhans", "torchattacks", "single", "weighted",
+                          "taylor", "maximal"}
 
 
 # margin
@@ -179,13 +189,16 @@ def test_single_is_single():
 def test_margin_goes_on_until_the_class_leads(goal):
     network, (images, targets) = Small(), some_samples(60)
     words = {"goal": goal} if goal == "misclassification" else {"targets": targets}
-    plain_run, far = (craft(network, images, **words, max_distortion=100, margin=margin) for margin in (0.0, 0.7))
+    plain_run, far = (craft(network, images, **words, max_distortion=100, margin=margin)
+                      for margin in (0.0, 0.7))
     for n in range(60):
         logits = np.sort(network.logits(far.adversarial[n:n + 1])[0])
         source = network.predict(images[n:n + 1])[0]
         if far.success[n]:
-            assert far.predicted[n] == (targets[n] if goal == "source/target" else far.predicted[n]) and (
-                goal == "source/target" or far.predicted[n] != source)
+            if goal == "source/target":
+                assert far.predicted[n] == targets[n]
+            else:
+                assert far.predicted[n] != source
             assert logits[-1] - logits[-2] >= 0.7 or goal == "misclassification"
             others = np.delete(network.logits(far.adversarial[n:n + 1])[0], source)
             if goal == "misclassification":
@@ -220,7 +233,8 @@ def test_tied_channels_change_together(theta):
     expected = craft(network, grey, targets, theta=theta, max_distortion=40)
     tied = craft(Colour(), colour, targets, theta=theta, max_distortion=40, channels="tied")
     np.testing.assert_array_equal(tied.pairs, expected.pairs)
-    np.testing.assert_allclose(tied.adversarial, np.repeat(expected.adversarial[:, None], 3, axis=1), atol=1e-15)
+    np.testing.assert_allclose(tied.adversarial,
+                               np.repeat(expected.adversarial[:, None], 3, axis=1), atol=1e-15)
     np.testing.assert_array_equal(tied.distortion, expected.distortion)
     np.testing.assert_array_equal(replay(colour, tied.pairs, theta, "tied"), tied.adversarial)
 
@@ -228,7 +242,8 @@ def test_tied_channels_change_together(theta):
 def test_a_tied_pixel_stays_until_all_its_channels_are_at_the_bound():
     network, rng = Colour(), np.random.default_rng(0)
     images = rng.random((40, 3, 6, 6)).round(1)
-    crafted = craft(network, images, rng.integers(0, 4, 40), theta=0.3, max_distortion=60, channels="tied")
+    crafted = craft(network, images, rng.integers(0, 4, 40), theta=0.3, max_distortion=60,
+                    channels="tied")
     again = 0
     for image, pairs in zip(images.reshape(40, 3, 36), crafted.pairs):
         x = image.copy()
@@ -259,7 +274,8 @@ def identical(one, other):
 @pytest.mark.slow
 @pytest.mark.parametrize("peer", ["art", "torchattacks"])
 def test_the_library_itself_finds_the_same_samples(peer, digits):
-    """Our rule on our network and the library's own code on the same weights in torch: at most rounding apart."""
+    """Our rule on our network and the library's own code on the same weights in torch: at most
+    rounding apart."""
     from scripts.measure import peers
 
     pytest.importorskip(peer, reason=f"{peer} is not installed (pip install 'jsma[peers]')")

@@ -21,11 +21,12 @@ def test_the_identity_needs_exactly_the_pixels_that_differ():
     images, wanted = np.zeros((2, 3, 3)), np.zeros((2, 9))
     wanted[0, [1, 5]] = 1
     wanted[1, :] = 1
-    found = craft_output(Same(), images, wanted, 0.1, max_distortion=None)
-    np.testing.assert_array_equal(found.adversarial.reshape(2, 9), wanted)
-    np.testing.assert_allclose(found.distortion, [200 / 9, 100])
-    np.testing.assert_allclose(found.started, [np.sqrt(2), 3])
-    assert found.success.all() and found.reason.tolist() == ["target_reached"] * 2 and not images.any()
+    reached = craft_output(Same(), images, wanted, 0.1, max_distortion=None)
+    np.testing.assert_array_equal(reached.adversarial.reshape(2, 9), wanted)
+    np.testing.assert_allclose(reached.distortion, [200 / 9, 100])
+    np.testing.assert_allclose(reached.started, [np.sqrt(2), 3])
+    assert reached.success.all() and reached.reason.tolist() == ["target_reached"] * 2
+    assert not images.any()
 
 
 def test_why_it_stops():
@@ -33,10 +34,13 @@ def test_why_it_stops():
     wanted[0], wanted[2] = 0, -1
     images[3] = 1
     wanted[3] = 5
-    found = craft_output(Same(), images, wanted, 0.5, max_distortion=40)
-    assert found.reason.tolist() == ["already_target", "max_iterations", "no_feature", "max_iterations"]
-    assert found.success.tolist() == [True, False, False, False] and found.distortion.tolist() == [0, 40, 0, 0]
-    assert craft_output(Same(), images[3:], wanted[3:], 0.5, max_distortion=None).reason[0] == "domain_empty"
+    reached = craft_output(Same(), images, wanted, 0.5, max_distortion=40)
+    assert reached.reason.tolist() == ["already_target", "max_iterations", "no_feature",
+                                       "max_iterations"]
+    assert reached.success.tolist() == [True, False, False, False]
+    assert reached.distortion.tolist() == [0, 40, 0, 0]
+    unlimited = craft_output(Same(), images[3:], wanted[3:], 0.5, max_distortion=None)
+    assert unlimited.reason[0] == "domain_empty"
 
 
 def test_each_choice_is_the_steepest_descent_of_the_distance():
@@ -44,11 +48,12 @@ def test_each_choice_is_the_steepest_descent_of_the_distance():
     rng = np.random.default_rng(0)
     network = Network([Linear(12, 6, rng=rng), Sigmoid()], (12,))
     x, wanted = rng.uniform(0.2, 0.8, (5, 12)), rng.random((5, 6))
-    found = craft_output(network, x, wanted, 1e-9, theta=1e-3, max_distortion=100 / 12)
+    reached = craft_output(network, x, wanted, 1e-9, theta=1e-3, max_distortion=100 / 12)
     for row in range(5):
-        square = [((network.probabilities(x[row:row + 1] + 1e-6 * unit) - wanted[row]) ** 2).sum() for unit in np.eye(12)]
-        assert (found.adversarial[row] != x[row]).argmax() == np.argmin(square)
-        assert found.distance[row] < found.started[row]
+        moved = x[row] + 1e-6 * np.eye(12)
+        square = ((network.probabilities(moved) - wanted[row]) ** 2).sum(axis=1)
+        assert (reached.adversarial[row] != x[row]).argmax() == np.argmin(square)
+        assert reached.distance[row] < reached.started[row]
 
 
 def test_nothing_and_nonsense():

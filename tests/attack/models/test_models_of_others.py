@@ -1,4 +1,5 @@
-"""Models of others: their own derivative against ours, against differences and the complex step, and crafted from."""
+"""Models of others: their own derivative against ours, against differences and the complex step,
+and crafted from."""
 import pickle
 
 import numpy as np
@@ -11,7 +12,8 @@ from nn import Flatten, LeNet, Linear, Network, to_torch
 
 
 def torch_or_skip():
-    return pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[models]')")
+    return pytest.importorskip("torch",
+                               reason="torch is not installed (pip install 'jsma[models]')")
 
 
 def jax_or_skip():
@@ -33,7 +35,8 @@ def jax_small(network):
     w = {name: np.asarray(array, float) for name, array in network.parameters().items()}
 
     def function(x):
-        z = lax.conv(x[:, None], jnp.asarray(w["0.weight"], x.dtype), (1, 1), "VALID") + w["0.bias"][:, None, None]
+        kernels = jnp.asarray(w["0.weight"], x.dtype)
+        z = lax.conv(x[:, None], kernels, (1, 1), "VALID") + w["0.bias"][:, None, None]
         h = jnp.tanh(lax.reduce_window(z, -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID"))
         return (h.reshape(len(x), -1) @ w["4.weight"].T + w["4.bias"]).astype(x.dtype)
     return function
@@ -42,17 +45,19 @@ def jax_small(network):
 MAKERS = {"torch": lambda network: TorchModel(torch_small(network).double()),
           "jax": lambda network: JaxModel(jax_small(network)),
           "ensemble": lambda network: Ensemble([network, Small(1)]),
-          "mixture": lambda network: Ensemble([network, Small(1), Small(2)], average="probabilities")}
+          "mixture": lambda network: Ensemble([network, Small(1), Small(2)],
+                                              average="probabilities")}
 
 
-def differences(model, x, step=1e-5):
+def differences(model, x, step_size=1e-5):
     """∂logits/∂x (B, N, M) by central differences."""
-    found = []
+    jacobians = []
     for sample in x:
-        moved = sample.reshape(-1) + step * np.concatenate([np.eye(sample.size), -np.eye(sample.size)])
+        directions = np.concatenate([np.eye(sample.size), -np.eye(sample.size)])
+        moved = sample.reshape(-1) + step_size * directions
         logits = model.logits(moved.reshape(-1, *sample.shape))
-        found.append(((logits[:sample.size] - logits[sample.size:]) / (2 * step)).T)
-    return np.array(found)
+        jacobians.append(((logits[:sample.size] - logits[sample.size:]) / (2 * step_size)).T)
+    return np.array(jacobians)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -85,9 +90,11 @@ def test_a_mean_of_probabilities_is_one():
     model = Ensemble(members, average="probabilities")
     z = model.logits(x)
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(p, np.mean([member.probabilities(x) for member in members], axis=0), atol=1e-14)
+    mean = np.mean([member.probabilities(x) for member in members], axis=0)
+    np.testing.assert_allclose(p, mean, atol=1e-14)
     np.testing.assert_allclose(np.exp(z).sum(axis=1), 1, atol=1e-12)
-    np.testing.assert_allclose(Ensemble(members).logits(x), sum(member.logits(x) for member in members) / 3, atol=1e-14)
+    np.testing.assert_allclose(Ensemble(members).logits(x),
+                               sum(member.logits(x) for member in members) / 3, atol=1e-14)
 
 
 def test_an_ensemble_goes_back_only_if_all_members_do():
@@ -97,7 +104,8 @@ def test_an_ensemble_goes_back_only_if_all_members_do():
         logits, forward_derivative = Small().logits, Small().forward_derivative
 
     model = Ensemble([Small(), Forward()])
-    assert not hasattr(model, "backward_derivative") and hasattr(Ensemble([Small()]), "backward_derivative")
+    assert not hasattr(model, "backward_derivative")
+    assert hasattr(Ensemble([Small()]), "backward_derivative")
     images, targets = some_samples(5)
     with pytest.raises(TypeError, match="needs a model with backward_derivative"):
         craft(model, images, targets, derivative="backward")
@@ -106,10 +114,12 @@ def test_an_ensemble_goes_back_only_if_all_members_do():
 
 def test_an_ensemble_is_fooled_as_a_whole():
     images, targets = some_samples(30)
-    model = pickle.loads(pickle.dumps(Ensemble([Small(), Small(1), Small(2)], average="probabilities")))
+    model = Ensemble([Small(), Small(1), Small(2)], average="probabilities")
+    model = pickle.loads(pickle.dumps(model))
     crafted = craft(model, images, targets, max_distortion=100, derivative="backward")
     assert crafted.success.sum() > 15
-    np.testing.assert_array_equal(model.logits(crafted.adversarial).argmax(axis=1), crafted.predicted)
+    np.testing.assert_array_equal(model.logits(crafted.adversarial).argmax(axis=1),
+                                  crafted.predicted)
 
 
 def test_a_black_box_by_differences():
@@ -126,9 +136,11 @@ def test_float32_stays_float32_and_nothing_is_changed():
     module = torch_small(network)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     model = TorchModel(module)
-    assert {array.dtype for array in (model.logits(images), model.forward_derivative(images),
-                                      model.vjp(images)[1](np.ones((4, 2, 4))))} == {np.dtype(np.float32)}
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())
+    answers = (model.logits(images), model.forward_derivative(images),
+               model.vjp(images)[1](np.ones((4, 2, 4))))
+    assert {array.dtype for array in answers} == {np.dtype(np.float32)}
+    assert all(parameter.grad is None and parameter.requires_grad
+               for parameter in module.parameters())
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.logits(images), model.logits(images))
@@ -136,11 +148,11 @@ def test_float32_stays_float32_and_nothing_is_changed():
 
 def test_a_large_derivative_is_made_in_parts(monkeypatch):
     torch_or_skip()
-    from attack.models import adapters
+    import attack.models.torch
 
     model, x = MAKERS["torch"](Small()), np.random.default_rng(0).random((7, 6, 6))
     whole = model.forward_derivative(x)
-    monkeypatch.setattr(adapters, "CHUNK", 300)
+    monkeypatch.setattr(attack.models.torch, "CHUNK", 300)
     np.testing.assert_allclose(model.forward_derivative(x), whole, atol=1e-15)
 
 
@@ -157,7 +169,8 @@ def test_the_shipped_lenet_in_torch_is_attacked_alike():
 def test_what_is_no_model_is_refused_in_one_line():
     with pytest.raises(ValueError, match="models must name at least one model"):
         Ensemble([])
-    with pytest.raises(ValueError, match="average must be one of logits, probabilities; got 'votes'"):
+    with pytest.raises(ValueError,
+                       match="average must be one of logits, probabilities; got 'votes'"):
         Ensemble([Small()], average="votes")
     three = Network([Flatten(), Linear(36, 3)], (6, 6))
     with pytest.raises(ValueError, match=r"must have the same classes; got \[4, 3\]"):
@@ -170,8 +183,9 @@ def test_torch_modules_that_are_refused():
         TorchModel(Small())
     with pytest.raises(ValueError, match="module is training: .*call module.eval"):
         TorchModel(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout()))
+    nothing = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Threshold(9, float("nan")))
     for module, said in ((torch.nn.Flatten(0), r"shape \(2, N\); got float32 \(6,\)"),
-                         (torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Threshold(9, float("nan"))), "NaN or inf")):
+                         (nothing, "NaN or inf")):
         with pytest.raises(ValueError, match=said):
             TorchModel(module.eval()).logits(np.zeros((2, 3), np.float32))
 
@@ -180,5 +194,6 @@ def test_jax_functions_that_are_refused():
     jax_or_skip()
     with pytest.raises(TypeError, match="function must be callable; got int"):
         JaxModel(3)
-    with pytest.raises(ValueError, match=r"JaxModel must answer 2 samples with floats of the shape \(2, N\)"):
+    with pytest.raises(ValueError,
+                       match=r"JaxModel must answer 2 samples with floats of the shape \(2, N\)"):
         JaxModel(lambda x: x.sum()).logits(np.zeros((2, 3)))
