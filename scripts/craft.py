@@ -1,8 +1,8 @@
 """Turn digits into adversarial samples: `jsma craft --count 5 --target all --out FOLDER`.
 
-In: digits of a split, by number (--index) or the first ones (--count), target classes, θ and Υ. Out, in FOLDER:
-`crafted.csv` (a line a sample), `crafted.npz` (originals, adversarial samples, pairs), the adversarial images and
-their true labels as IDX files (8 bits a pixel), and `grid.png`.
+In: digits of a split, by number (--index) or the first ones (--count), target classes, θ and Υ.
+Out, in FOLDER: `crafted.csv` (a line a sample), `crafted.npz` (originals, adversarial samples,
+pairs), the adversarial images and their true labels as IDX files (8 bits a pixel), and `grid.png`.
 """
 import csv
 import io
@@ -27,7 +27,8 @@ PIECE = 256  # samples that are crafted together: what an interruption costs at 
 
 def arguments(parser):
     """Describe the words of `jsma craft`."""
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
+                        help="where the files go")
     _digits(parser)
     _goal(parser)
     _rules(parser)
@@ -37,7 +38,8 @@ def arguments(parser):
 
 def _digits(parser):
     """Which digits are altered."""
-    parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="default: test")
+    parser.add_argument("--split", choices=["train", "validation", "test"], default="test",
+                        help="default: test")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--index", type=indices, metavar="I,J,…",
                        help="digits by their number in the split, from 0")
@@ -50,23 +52,27 @@ def _goal(parser):
     parser.add_argument("--target", type=_target,
                         help="a class, or 'all' for every class but the digit's own (default)")
     parser.add_argument("--goal", choices=GOALS, default="source/target",
-                        help="what is wanted (Fig. 2); misclassification and confidence try every class and keep the "
-                             "cheapest (default: source/target)")
+                        help="what is wanted (Fig. 2); misclassification and confidence try every "
+                             "class and keep the cheapest (default: source/target)")
     parser.add_argument("--confidence", type=float, default=0.5, metavar="P",
-                        help="goal confidence: below which probability of the source class (default: 0.5)")
+                        help="goal confidence: below which probability of the source class "
+                             "(default: 0.5)")
     parser.add_argument("--margin", type=float, default=0.0, metavar="LOGITS",
-                        help="by how much the class that is to be read must lead all others (default: 0)")
+                        help="by how much the class that is to be read must lead all others "
+                             "(default: 0)")
 
 
 def _rules(parser):
     """How pixels are chosen and changed."""
-    parser.add_argument("--theta", type=float, default=1.0, help="θ, added to a chosen pixel (default: 1)")
+    parser.add_argument("--theta", type=float, default=1.0,
+                        help="θ, added to a chosen pixel (default: 1)")
     parser.add_argument("--max-distortion", type=distortion, default=14.5, metavar="PERCENT",
                         help="Υ, the largest share of pixels to change, or 'none' (default: 14.5)")
     parser.add_argument("--saliency", choices=["pairs", "single"], default="pairs",
                         help="Eq. 10 (default) or Eq. 8/9")
     parser.add_argument("--rule", choices=RULES, default="paper",
-                        help="whose rules are followed (default: the paper's; maximal needs --goal misclassification)")
+                        help="whose rules are followed (default: the paper's; maximal needs --goal "
+                             "misclassification)")
     parser.add_argument("--of", choices=["logits", "centred", "probabilities"], default="logits",
                         help="which outputs are differentiated (default: logits, as in the paper)")
 
@@ -76,27 +82,31 @@ def run(args):
     network = load_network("lenet", args.weights)
     images, labels = load_mnist(args.split, args.data)
     index, targets = _samples(args, labels, network.classes)
-    crafted = _in_pieces(network, images[index], targets, goal=args.goal, confidence=args.confidence,
-                         theta=args.theta, max_distortion=args.max_distortion, saliency=args.saliency,
+    crafted = _in_pieces(network, images[index], targets, goal=args.goal,
+                         confidence=args.confidence, theta=args.theta,
+                         max_distortion=args.max_distortion, saliency=args.saliency,
                          rule=args.rule, margin=args.margin, derivative=args.derivative, of=args.of)
     index, not_crafted = np.split(index, [len(crafted.success)])
     folder = output_folder(args.out)
     moved = distortions(images[index], crafted)
     _write(folder, images[index], index, labels[index], crafted, moved)
     if len(not_crafted):
-        raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit {not_crafted[0]} with "
-                                f"--index and another --out for the {len(not_crafted):,} that are left")
+        raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit "
+                                f"{not_crafted[0]} with --index and another --out for the "
+                                f"{len(not_crafted):,} that are left")
     print(f"{crafted.success.sum()} of {len(index)} samples reach their goal "
           f"(τ = {success_rate(crafted.success):.1f} %), mean distortion of these "
           f"{mean_distortion(crafted.distortion, crafted.success):.2f} %; files in {folder}")
     print("\n".join(_moved(moved, crafted.success)))
     lost = _lost_by_rounding(network, images[index], crafted, args)
     if lost:
-        print(f"{lost} of them no longer are once rounded to the 8 bits of the IDX file (crafted.npz is exact)")
+        print(f"{lost} of them no longer are once rounded to the 8 bits of the IDX file "
+              "(crafted.npz is exact)")
 
 
 def _samples(args, labels, classes):
-    """The digit each sample starts from (n,), and the targets: (n,) classes, or as given where the goal names none."""
+    """The digit each sample starts from (n,), and its target (n,); the option where no goal is
+    named."""
     if not len(labels):
         raise ValueError(f"{args.data}: there are no {args.split} digits")
     index = np.arange(min(args.count, len(labels))) if args.index is None else np.array(args.index)
@@ -114,7 +124,8 @@ def _lost_by_rounding(network, images, crafted, args):
     """How many successes no longer reach their goal once their pixels are rounded to 8 bits."""
     rounded = network.logits(np.round(crafted.adversarial * 255) / np.float32(255))
     sources = network.predict(images)
-    return (crafted.success & ~reached(args.goal, rounded, sources, crafted.target, args.confidence)).sum()
+    return (crafted.success & ~reached(args.goal, rounded, sources, crafted.target,
+                                       args.confidence)).sum()
 
 
 def _in_pieces(network, images, targets, **options):
@@ -130,11 +141,13 @@ def _in_pieces(network, images, targets, **options):
             progress(start * count // size + done, len(images) * count // size)
 
         try:
-            parts.append(craft(network, some, targets[rows] if isinstance(targets, np.ndarray) else targets,
+            parts.append(craft(network, some,
+                               targets[rows] if isinstance(targets, np.ndarray) else targets,
                                progress=show, **options))
         except KeyboardInterrupt:
             if not parts:
-                raise KeyboardInterrupt(f"nothing is kept yet, that begins with {PIECE} samples") from None
+                raise KeyboardInterrupt(
+                    f"nothing is kept yet, that begins with {PIECE} samples") from None
             print("jsma: stopping; what is finished is written", file=sys.stderr, flush=True)
             break
     progress.close()
@@ -145,16 +158,21 @@ def _joined(parts):
     """Several `Crafted` as one."""
     width = max(part.pairs.shape[1] for part in parts)
     for part in parts:
-        part.pairs = np.pad(part.pairs, [(0, 0), (0, width - part.pairs.shape[1]), (0, 0)], constant_values=-1)
+        part.pairs = np.pad(part.pairs, [(0, 0), (0, width - part.pairs.shape[1]), (0, 0)],
+                            constant_values=-1)
     columns = [field.name for field in fields(Crafted) if field.name != "trace"]
-    return Crafted(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
+    return Crafted(**{name: np.concatenate([getattr(part, name) for part in parts])
+                      for name in columns})
 
 
 def _moved(moved, success):
-    """The mean of each measure of distortion over all samples, the successful and the failed ones."""
-    yield f"{'mean of':12}" + "".join(f"{name + (' %' if name in PERCENT else ''):>11}" for name in moved)
-    for who, some in (("all", np.ones(len(success), bool)), ("successful", success), ("failed", ~success)):
-        means = [f"{values[some].mean():11.3f}" if some.any() else f"{'–':>11}" for values in moved.values()]
+    """Lines with the mean of each measure of distortion: of all samples, successes and failures."""
+    yield f"{'mean of':12}" + "".join(f"{name + (' %' if name in PERCENT else ''):>11}"
+                                      for name in moved)
+    for who, some in (("all", np.ones(len(success), bool)), ("successful", success),
+                      ("failed", ~success)):
+        means = [f"{values[some].mean():11.3f}" if some.any() else f"{'–':>11}"
+                 for values in moved.values()]
         yield f"{who:12}" + "".join(means) + f"   {some.sum():,} samples"
 
 
@@ -163,14 +181,17 @@ def _write(folder, images, index, labels, crafted, moved):
     from scripts.paper.figures import craft_grid, save_png  # matplotlib starts slowly
 
     with replacing(folder / "crafted.npz") as file:
-        np.savez_compressed(file, original=images, adversarial=crafted.adversarial, index=index, label=labels,
-                            target=crafted.target, predicted=crafted.predicted, success=crafted.success,
-                            pairs=crafted.pairs, iterations=crafted.iterations, distortion=crafted.distortion)
+        np.savez_compressed(file, original=images, adversarial=crafted.adversarial, index=index,
+                            label=labels, target=crafted.target, predicted=crafted.predicted,
+                            success=crafted.success, pairs=crafted.pairs,
+                            iterations=crafted.iterations, distortion=crafted.distortion)
     with replacing(folder / "crafted.csv") as file:
         file.write(_csv(index, labels, crafted, moved).encode())
-    write_idx(folder / "adversarial-images-idx3-ubyte", np.round(crafted.adversarial * 255).astype(np.uint8))
+    write_idx(folder / "adversarial-images-idx3-ubyte",
+              np.round(crafted.adversarial * 255).astype(np.uint8))
     write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
-    grid = craft_grid(images, crafted.adversarial, index, labels, crafted.target, crafted.success, SHOWN)
+    grid = craft_grid(images, crafted.adversarial, index, labels, crafted.target, crafted.success,
+                      SHOWN)
     save_png(grid, folder / "grid.png")
 
 
@@ -178,10 +199,12 @@ def _csv(index, labels, crafted, moved):
     """The table of `crafted.csv` as text."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations", "distortion_percent",
+    table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations",
+                    "distortion_percent",
                     *(f"{name}_percent" if name in PERCENT else name for name in moved)])
-    table.writerows(zip(index, labels, crafted.target, crafted.predicted, crafted.success.astype(int), crafted.reason,
-                        crafted.iterations, np.round(crafted.distortion, 4),
+    table.writerows(zip(index, labels, crafted.target, crafted.predicted,
+                        crafted.success.astype(int), crafted.reason, crafted.iterations,
+                        np.round(crafted.distortion, 4),
                         *(np.round(values, 4) for values in moved.values())))
     return text.getvalue()
 

@@ -1,4 +1,5 @@
-"""The shipped network is what the recorded command makes, and the attack on it succeeds as often as is claimed."""
+"""The shipped network is what the recorded command makes, and the attack on it succeeds as often as
+is claimed."""
 import hashlib
 import json
 
@@ -20,7 +21,8 @@ def test_the_record_is_that_of_the_weights():
     assert RECORD["sha256"] == hashlib.sha256((PRETRAINED / "lenet.npz").read_bytes()).hexdigest()
     images, labels = load_mnist("test")
     error = 100 - accuracy(LeNet.pretrained(), images, labels)
-    assert error == pytest.approx(RECORD["epochs"][-1]["test_error"], abs=0.011)  # a digit on the edge may tip over
+    # a digit on the edge may tip over
+    assert error == pytest.approx(RECORD["epochs"][-1]["test_error"], abs=0.011)
     assert error <= 1.0 and len(RECORD["epochs"]) == RECORD["settings"]["epochs"] <= 10
 
 
@@ -42,12 +44,14 @@ def test_the_first_epoch_comes_out_as_recorded():
     network = LeNet(settings["seed"], settings["output_weights"])
     optimizer = SGD(network, settings["lr"], settings["momentum"])
     loss = train_epoch(network, images, labels, optimizer, settings["batch"], settings["seed"], 0)
-    assert loss == pytest.approx(RECORD["epochs"][0]["loss"], rel=0.02)  # other processors round otherwise
+    # other processors round otherwise
+    assert loss == pytest.approx(RECORD["epochs"][0]["loss"], rel=0.02)
 
 
 @pytest.mark.slow
 def test_success_rate_and_distortion_on_a_thousand_digits():
-    """1,000 test digits × 9 targets, Υ = 14.5 %: τ ≥ 96.5 % and ε ≤ 4.5 % of successes (paper: 97.10, 4.02)."""
+    """1,000 test digits × 9 targets, Υ = 14.5 %: τ ≥ 96.5 % and ε ≤ 4.5 % of successes (paper:
+    97.10, 4.02)."""
     images, labels = (part[:1000] for part in load_mnist("test"))
     index, targets = every_other(labels, 10)
     crafted = craft(LeNet.pretrained(), images[index], targets, derivative="backward")

@@ -1,6 +1,7 @@
-"""Success rate and distortion by source and target class: Fig. 12 and 13, and what the paper reads from them.
+"""Success rate and distortion by source and target class: Fig. 12 and 13, and what is read there.
 
-In: a `Setup`; its samples are those of Fig. 11, test digits. Out: an `Outcome` each, with a table (10, 10).
+In: a `Setup`; its samples are those of Fig. 11, test digits. Out: an `Outcome` each, with a table
+(10, 10).
 """
 import numpy as np
 
@@ -14,8 +15,8 @@ def fig12(setup):
     samples = setup.samples("test", setup.sized(10_000))
     matrix = 100 * class_matrix(samples.success, samples.sources, samples.targets)
     claims = [
-        harder("sources 0, 2, 8 are harder to leave than 1, 7, 9", samples, samples.sources, (0, 2, 8),
-               (1, 7, 9), means(matrix, 1)),
+        harder("sources 0, 2, 8 are harder to leave than 1, 7, 9", samples, samples.sources,
+               (0, 2, 8), (1, 7, 9), means(matrix, 1)),
         harder("targets 1, 7 are harder to reach than 0, 8, 9", samples, samples.targets, (1, 7),
                (0, 8, 9), means(matrix, 0))]
     return Outcome({"matrix": plain(matrix)}, claims, {"matrix": matrix})
@@ -30,20 +31,23 @@ def fig13(setup):
     largest = int(np.nanargmax(by_target)) if samples.success.any() else None
     rho, interval = rank_correlation(matrix, success)
     unknown = np.isnan(rho)
-    numbers = {"matrix": plain(matrix), "rank_correlation": None if unknown else rho, "largest_target": largest}
+    numbers = {"matrix": plain(matrix), "rank_correlation": None if unknown else rho,
+               "largest_target": largest}
     claims = [
         Claim("pairs with low distortion have high success", "negative rank correlation",
-              with_interval(rho, interval, "", "+.2f"), verdict(None if unknown else interval[1] < 0),
+              with_interval(rho, interval, "", "+.2f"),
+              verdict(None if unknown else interval[1] < 0),
               "every pair succeeds equally often in this sample" if unknown else ""),
         Claim("the target with the largest mean distortion", "1", f"{largest}",
               verdict(None if largest is None else largest == 1),
-              "means by target: " + ", ".join(f"{target}: {value:.1f} %" for target, value in enumerate(by_target)
-                                              if not np.isnan(value)))]
+              "means by target: "
+              + ", ".join(f"{target}: {value:.1f} %" for target, value in enumerate(by_target)
+                          if not np.isnan(value)))]
     return Outcome(numbers, claims, {"matrix": matrix})
 
 
 def distortion_table(samples):
-    """Mean distortion of the successes by source and target class (10, 10), NaN where there is none."""
+    """Mean distortion of the successes by source and target class (10, 10), NaN without one."""
     won = samples.success
     return class_matrix(samples.distortion[won], samples.sources[won], samples.targets[won])
 
@@ -55,7 +59,9 @@ def means(matrix, axis):
 
 
 def harder(claim, samples, classes, hard, easy, by_class):
-    """The `Claim` that τ is lower for one group of classes than for another: their intervals do not overlap.
+    """The `Claim` that τ is lower for one group of classes than for another.
+
+    It agrees or differs where their intervals do not overlap.
 
     Args:
         claim: what is claimed, in words.

@@ -1,7 +1,8 @@
-"""Defences (VI): detection by the differences of neighbouring pixels, and training with adversarial samples.
+"""Defences (VI): detection by neighbouring pixels, and training with adversarial samples.
 
-In: a `Setup`. Out: an `Outcome` each. The paper's 18,000 samples are the first 2,000 training digits with nine targets;
-at the small scale two small networks are trained, with and without the few samples there are.
+In: a `Setup`. Out: an `Outcome` each. The paper's 18,000 samples are the first 2,000 training
+digits with nine targets; at the small scale two small networks are trained, with and without the
+few samples there are.
 """
 import numpy as np
 from scipy import stats
@@ -17,7 +18,7 @@ from scripts.train import RECIPES
 
 
 def detection(setup):
-    """VI: is the sum of squared differences of neighbouring pixels always higher for adversarial samples?"""
+    """VI: are the squared differences of neighbours always higher for adversarial samples?"""
     samples = setup.samples("test", setup.sized(10_000))
     benign = roughness(samples.images)
     altered = np.empty(len(samples))
@@ -33,14 +34,16 @@ def detection(setup):
     area, area_interval = auc(altered, benign, index)
     false, caught = roc(altered, benign)
     at_five = float(np.interp(0.05, false, caught))
-    numbers = {"auc": area, "auc_interval": area_interval, "higher_than_its_original": share, "interval": interval,
-               "above_every_benign": above, "caught_at_5_percent_false_alarms": at_five, "samples": len(altered)}
+    numbers = {"auc": area, "auc_interval": area_interval, "higher_than_its_original": share,
+               "interval": interval, "above_every_benign": above,
+               "caught_at_5_percent_false_alarms": at_five, "samples": len(altered)}
     claims = [
         Claim("always higher than for benign samples (the sample's own original)", "always",
               with_interval(share, interval), verdict(bool(higher.all())),
               f"{int((~higher).sum()):,} of {len(higher):,} are not"),
-        Claim("always higher than for benign samples (any of them)", "always", f"{100 * above:.1f} %",
-              verdict(above == 1), "share of the adversarial samples above the roughest benign one"),
+        Claim("always higher than for benign samples (any of them)", "always",
+              f"{100 * above:.1f} %", verdict(above == 1),
+              "share of the adversarial samples above the roughest benign one"),
         Claim("detection by this sum, area below the ROC curve", "no value",
               with_interval(area, area_interval, "", ".3f"), "–",
               f"{100 * at_five:.0f} % are found at 5 % false alarms")]
@@ -48,7 +51,10 @@ def detection(setup):
 
 
 def roughness(images):
-    """Σ (x[y, x] − x[y + 1, x])² + (x[y, x] − x[y, x + 1])² over all neighbours: images (n, 28, 28) → (n,)."""
+    """The sum of squared differences of neighbouring pixels: images (n, 28, 28) → (n,).
+
+    Σ (x[r, c] − x[r + 1, c])² + (x[r, c] − x[r, c + 1])² over all rows r and columns c.
+    """
     images = np.asarray(images, float)
     down = np.diff(images, axis=1)
     across = np.diff(images, axis=2)
@@ -56,24 +62,32 @@ def roughness(images):
 
 
 def roc(positive, negative):
-    """The curve of a threshold on a score: (share of `negative` at or above it, share of `positive`), rising."""
+    """The curve of a threshold on a score: shares of `negative` and of `positive` at or above
+    it."""
     threshold = np.unique(np.concatenate([positive, negative]))[::-1]
-    shares = [1 - np.searchsorted(np.sort(values), threshold, side="left") / len(values)
+    shares = [1 - np.searchsorted(np.sort(values), threshold) / len(values)
               for values in (negative, positive)]
     return tuple(np.concatenate([[0.0], share]) for share in shares)
 
 
 def auc(positive, negative, groups):
-    """The area below that curve (Mann-Whitney) and its 95 % interval, by drawing whole groups of `positive` anew."""
+    """The area below the curve `roc` (Mann-Whitney) and its 95 % interval.
+
+    Args:
+        positive, negative: (n,) and (m,) scores.
+        groups: (n,), which of `positive` come from one digit; whole groups are drawn anew.
+    """
     if not len(positive):
         return float("nan"), (float("nan"),) * 2
-    rank = stats.rankdata(np.concatenate([positive, negative]))[:len(positive)] - stats.rankdata(positive)
-    share_below = rank / len(negative)  # for each positive the share of negatives below it
+    in_all = stats.rankdata(np.concatenate([positive, negative]))[:len(positive)]
+    # of negatives, for each positive
+    share_below = (in_all - stats.rankdata(positive)) / len(negative)
     return float(share_below.mean()), distortion_interval(share_below, groups)
 
 
 def adversarial_training(setup):
-    """VI: 18,000 adversarial samples more in the training set of a new network; 9,000 new samples against it."""
+    """VI: 18,000 adversarial samples more to train a new network on; 9,000 new samples against
+    it."""
     samples = setup.samples("train", setup.sized(10_000))
     added = _first(samples, 18_000)
     digits = setup.sized(50_000, 2000)
@@ -86,11 +100,12 @@ def adversarial_training(setup):
     claims = [_change("success rate τ", "−7.2 %", "tau", before, after, -1),
               _change("mean distortion ε of the successes", "+37.5 %", "epsilon", before, after, 1)]
     heads = ("network", "test accuracy", "τ", "ε of the successes")
-    table = [(name, f"{numbers['accuracy']:.2f} %", with_interval(numbers["tau"], numbers["tau_interval"]),
+    table = [(name, f"{numbers['accuracy']:.2f} %",
+              with_interval(numbers["tau"], numbers["tau_interval"]),
               with_interval(numbers["epsilon"], numbers["epsilon_interval"]))
              for name, numbers in (("without", before), ("with", after))]
-    return Outcome({"without": before, "with": after, "added": len(added), "digits": digits}, claims,
-                   table=(heads, table))
+    return Outcome({"without": before, "with": after, "added": len(added), "digits": digits},
+                   claims, table=(heads, table))
 
 
 def _first(samples, most):
@@ -113,13 +128,15 @@ def _trained(setup, images, labels, name):
 
 def _attacked(setup, network, name):
     """τ and ε of new samples against `network`, and its accuracy on the test digits."""
-    samples = setup.samples("test", setup.sized(1000, 3), network=network, called=f"{name} adversarial training")
+    samples = setup.samples("test", setup.sized(1000, 3), network=network,
+                            called=f"{name} adversarial training")
     test = setup.load("test", setup.sized(10_000, 1000))
-    return {**summary(samples.success, samples.distortion, samples.index), "accuracy": accuracy(network, *test)}
+    return {**summary(samples.success, samples.distortion, samples.index),
+            "accuracy": accuracy(network, *test)}
 
 
 def _change(what, paper, key, before, after, sign):
-    """The `Claim` that training changes a number: it agrees where the change has the paper's sign beyond both intervals.
+    """The `Claim` that training changes a number, with the paper's sign and beyond both intervals.
 
     Args:
         what: the number, in words.
@@ -132,6 +149,7 @@ def _change(what, paper, key, before, after, sign):
     intervals = before[f"{key}_interval"], after[f"{key}_interval"]
     holds = below(*intervals[::sign])
     change = "–" if np.isnan(relative) else f"{relative:+.1f} %"
-    ours = f"{change} ({with_interval(before[key], intervals[0])} → {with_interval(after[key], intervals[1])})"
-    return Claim(f"adversarial training changes the {what}", paper, ours, verdict(holds),
-                 "" if holds is not None else "the intervals overlap")
+    old, new = (with_interval(values[key], interval)
+                for values, interval in zip((before, after), intervals))
+    return Claim(f"adversarial training changes the {what}", paper, f"{change} ({old} → {new})",
+                 verdict(holds), "" if holds is not None else "the intervals overlap")

@@ -1,8 +1,9 @@
-"""What the experiments share: a `Setup` of network, digits, derivative and size, and the samples that it crafts.
+"""What the experiments share: a `Setup` of network, digits and size, and the samples it crafts.
 
-An experiment is a function from a `Setup` to an `Outcome`. In: the options of `jsma reproduce`. Out: digits, and
-`Samples` that are crafted in shards (`attack.craft_run`), so that the paper's own sizes can be stopped and go on. The
-experiments themselves: `toy`, `single`, `population`, `hardness`, `defences`, `threat`; the list: `experiments`.
+An experiment is a function from a `Setup` to an `Outcome`. In: the options of `jsma reproduce`.
+Out: digits, and `Samples` that are crafted in shards (`attack.craft_run`), so that the paper's own
+sizes can be stopped and go on. The experiments themselves: `toy`, `single`, `population`,
+`hardness`, `defences`, `threat`; the list: `experiments`.
 """
 import sys
 from contextlib import ExitStack
@@ -27,8 +28,9 @@ SHARD = {"small": 45, "full": 900}  # samples in a shard
 class Setup:
     """What the experiments share; used as `with Setup(…) as setup:`.
 
-    `scale`: "small" (`digits` of each set) or "full" (the paper's sizes), whose samples lie in `folder`/runs and go on
-    where they were stopped. `jobs` processes craft at once. `answers`: files of the human study (`survey`).
+    `scale`: "small" (`digits` of each set) or "full" (the paper's sizes), whose samples lie in
+    `folder`/runs and go on where they were stopped. `jobs` processes craft at once. `answers`:
+    files of the human study (`survey`).
     """
     network: object
     directory: object = None
@@ -104,7 +106,9 @@ class Setup:
         return crafted
 
     def samples(self, split, count, theta=1.0, max_distortion=UPSILON, network=None, called=""):
-        """The first `count` digits of a split, each crafted to the nine other classes; made once, whoever asks.
+        """The first `count` digits of a split, each crafted to the nine other classes.
+
+        They are made once, whoever asks for them.
 
         Args:
             split, count: as in `load`.
@@ -122,20 +126,21 @@ class Setup:
             images, labels = self.load(split, count)
             index, targets = every_other(labels, self.network.classes)
             progress = Progress(name)
-            run = craft_run(network or self.network, images, targets, self._runs / name, index=index,
-                            shard_size=SHARD[self.scale], executor=self._executor, progress=progress,
-                            say=lambda line: print(line, file=sys.stderr), theta=theta,
-                            max_distortion=max_distortion, derivative=self.derivative)
+            run = craft_run(network or self.network, images, targets, self._runs / name,
+                            index=index, shard_size=SHARD[self.scale], executor=self._executor,
+                            progress=progress, say=lambda line: print(line, file=sys.stderr),
+                            theta=theta, max_distortion=max_distortion, derivative=self.derivative)
             progress.close()
             self._samples[name] = Samples(images, index, labels[index], targets, run, theta)
         return self._samples[name]
 
     @cached_property
     def one_of_each(self):
-        """The first test digit of each class that the network reads correctly: images (10, 28, 28)."""
+        """The first correctly read test digit of each class: images (10, 28, 28)."""
         images, labels = (part[:1000] for part in load_mnist("test", self.directory))
         right = self.network.predict(images) == labels
         missing = set(range(10)) - set(labels[right].tolist())
         if missing:
-            raise ValueError(f"of the first {len(images)} test digits no {sorted(missing)} is read correctly")
+            raise ValueError(f"of the first {len(images)} test digits no {sorted(missing)} is read "
+                             "correctly")
         return images[[np.flatnonzero(right & (labels == digit))[0] for digit in range(10)]]

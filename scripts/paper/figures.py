@@ -1,6 +1,7 @@
-"""The pictures: numbers in, a `matplotlib.figure.Figure` out (no window is opened, nothing is kept).
+"""The pictures: numbers in, a `matplotlib.figure.Figure` out; no window is opened.
 
-In: the arrays of an experiment's `Outcome`, or of `jsma craft`. Out: figures, and PNG files of them.
+In: the arrays of an experiment's `Outcome`, or of `jsma craft`. Out: figures, and PNG files of
+them.
 """
 import io
 
@@ -15,7 +16,8 @@ RIGHT, WRONG = "#2a6f97", "#b5651d"
 
 
 def digit_grid(images, titles=None, frames=None):
-    """A grid of digits: images (rows, columns, 28, 28), titles and frame colours (rows, columns) or None."""
+    """A grid of digits: images (rows, columns, 28, 28); titles, colours of frames (rows,
+    columns)."""
     rows, columns = images.shape[:2]
     height = 0.95 if titles is not None else 0.75
     figure = Figure(figsize=(0.75 * columns, height * rows), layout="constrained")
@@ -31,7 +33,7 @@ def digit_grid(images, titles=None, frames=None):
 
 
 def every_pair(arrays):
-    """Fig. 1 and 10: row = source class, column = target class, the originals framed on the diagonal."""
+    """Fig. 1 and 10: row = source class, column = target class, originals on the diagonal."""
     targets = np.arange(10)
     predicted = arrays["predicted"]  # (10, 10)
     frames = np.where(predicted == targets, RIGHT, WRONG).astype(object)
@@ -67,7 +69,7 @@ def distance_matrix(arrays):
 
 
 def toy_surfaces(arrays):
-    """Fig. 4 and 5: F(x1, x2) and ∂F/∂x2 of the AND network, with the way from F = 0.11 to F = 0.95."""
+    """Fig. 4 and 5: F(x1, x2) and ∂F/∂x2 of the AND network, and the way from F = 0.11 to 0.95."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     x1, x2 = np.meshgrid(arrays["x"], arrays["x"], indexing="ij")
     for place, (name, label) in enumerate((("surface", "F(X)"), ("slope", "∂F/∂x2"))):
@@ -75,8 +77,8 @@ def toy_surfaces(arrays):
         axis.plot_surface(x1, x2, arrays[name], cmap="viridis", rcount=50, ccount=50, linewidth=0)
         if np.isfinite(arrays["high"]):
             chosen = (arrays["x"] >= arrays["low"]) & (arrays["x"] <= arrays["high"])
-            axis.plot(np.ones(chosen.sum()), arrays["x"][chosen], arrays[name][-1, chosen], color="black",
-                      zorder=9)
+            axis.plot(np.ones(chosen.sum()), arrays["x"][chosen], arrays[name][-1, chosen],
+                      color="black", zorder=9)
         axis.set(xlabel="x1", ylabel="x2", title=label)
         axis.view_init(elev=25, azim=-130)
     return figure
@@ -131,7 +133,7 @@ def probability_path(arrays):
 
 
 def _two_axes(x, tau, epsilon, label, right):
-    """τ on the left axis, ε on the right one (named `right`), over x (named `label`): the figure, its left axis."""
+    """τ on the left axis and ε on the right one over x: the figure and its left axis."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axis = figure.subplots()
     axis.plot(x, tau, "o-", color=RIGHT)
@@ -161,7 +163,7 @@ def class_table(matrix, label, form):
 
 
 def craft_grid(images, adversarial, index, labels, targets, success, most):
-    """The digits and what became of them, the first `most` samples: original above, adversarial below.
+    """The digits and what became of them: original above, adversarial below.
 
     Args:
         images, adversarial: (n, 28, 28), before and after.
@@ -187,7 +189,8 @@ def craft_grid(images, adversarial, index, labels, targets, success, most):
 def png(figure):
     """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    with np.errstate(all="ignore"):  # matplotlib projects a surface's unused corners, whatever they hold
+    # matplotlib projects a surface's unused corners, whatever they hold
+    with np.errstate(all="ignore"):
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -210,7 +213,7 @@ def roc_curve(arrays):
 
 
 def output_targets(arrays):
-    """VI: digits, outputs, altered digits, their outputs, wanted outputs of the autoencoder, row by row."""
+    """VI: digits, their outputs, altered digits, their outputs, wanted outputs, row by row."""
     words = ("digit", "its output", "altered", "its output", "wanted")
     titles = [[word] * arrays["images"].shape[1] for word in words]
     return digit_grid(arrays["images"], titles)
@@ -221,7 +224,8 @@ def step_image(step):
     width = round(len(step.image) ** 0.5)
     figure = Figure(figsize=(4, 4), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(step.image.reshape(width, width), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.imshow(step.image.reshape(width, width), cmap="gray", vmin=0, vmax=1,
+                interpolation="nearest")
     rows, columns = np.divmod([feature for feature in step.pair if feature >= 0], width)
     axis.scatter(columns, rows, s=60, marker="s", facecolors="none", edgecolors=WRONG, linewidths=2)
     axis.set(xticks=[], yticks=[])
@@ -231,7 +235,8 @@ def step_image(step):
 def step_plane(step, theta=1.0):
     """One `attack.crafting.Step`: every feature of Γ by its α and −β (−α and β for θ < 0).
 
-    Drawn in: the candidates, the chosen pair and the curve through its middle, beyond which no pair has its own (Eq. 10).
+    Drawn in: the candidates, the chosen pair and the curve through its middle, beyond which no pair
+    has its own (Eq. 10).
     """
     sign = 1 if theta > 0 else -1
     x = sign * step.alpha
@@ -240,7 +245,8 @@ def step_plane(step, theta=1.0):
     axis = figure.subplots()
     axis.plot(x[step.domain], y[step.domain], ".", color="0.45", markersize=4)
     survivors, front = candidates(step, theta)
-    axis.plot(x[front], y[front], "o", color=RIGHT, fillstyle="none", label="dominated by one at most")
+    axis.plot(x[front], y[front], "o", color=RIGHT, fillstyle="none",
+              label="dominated by one at most")
     axis.plot(x[survivors], y[survivors], "o", color=RIGHT, label="passes the bound")
     pair = [feature for feature in step.pair if feature >= 0]
     if len(pair) == 2:
@@ -258,7 +264,8 @@ def step_plane(step, theta=1.0):
 
 
 FIGURES = {
-    "fig1": every_pair, "fig3": toy_surfaces, "fig7": saliency_surface, "fig9": from_empty, "fig10": every_pair,
-    "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix, "fig13": distortion_matrix,
-    "path": probability_path, "detection": roc_curve, "beyond": output_targets, "fig14": hardness_matrix,
-    "fig15": distance_matrix, **survey_figures.FIGURES}
+    "fig1": every_pair, "fig3": toy_surfaces, "fig7": saliency_surface, "fig9": from_empty,
+    "fig10": every_pair, "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix,
+    "fig13": distortion_matrix, "path": probability_path, "detection": roc_curve,
+    "beyond": output_targets, "fig14": hardness_matrix, "fig15": distance_matrix,
+    **survey_figures.FIGURES}

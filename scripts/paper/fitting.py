@@ -1,6 +1,7 @@
-"""Networks that an experiment trains for itself: the AND network, surrogates, an autoencoder, a LeNet to be defended.
+"""Networks that an experiment trains: the AND network, surrogates, an autoencoder, a new LeNet.
 
-In: a new network, samples, what it is to say of them, a recipe as in `scripts.train.RECIPES`. Out: the network, trained.
+In: a new network, samples, what it is to say of them, a recipe as in `scripts.train.RECIPES`. Out:
+the network, trained.
 """
 from nn.training import SGD, cross_entropy, train_epoch
 from scripts.terminal.progress import Progress
@@ -15,7 +16,8 @@ def fitted(network, x, wanted, name, *, epochs, lr, batch, momentum=0.0, decay=1
         x: (n, …), the samples.
         wanted: (n,) classes, or whatever `loss` takes.
         name: what the progress line calls it.
-        epochs, batch, seed: how often all samples are seen, how many at once, and the order they come in.
+        epochs, batch, seed: how often all samples are seen, how many at once, and the order they
+            come in.
         lr, momentum, decay: of the gradient descent; the learning rate of epoch k is lr·decay^k.
         loss: as in `nn.training.train_epoch`.
     """

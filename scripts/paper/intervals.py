@@ -1,7 +1,8 @@
-"""Values with their 95 % intervals: means, rank correlations, which of two lies below the other, and how it is written.
+"""Values with their 95 % intervals: means, rank correlations, comparisons, and how they are
+written.
 
-In: values of samples and the digit each comes from, or two tables by source and target class. Out: a value and its
-interval (low, high); NaN where there is too little to tell.
+In: values of samples and the digit each comes from, or two tables by source and target class. Out:
+a value and its interval (low, high); NaN where there is too little to tell.
 """
 import numpy as np
 from scipy import stats
@@ -10,7 +11,7 @@ from attack import distortion_interval
 
 
 def below(a, b):
-    """True where the interval a lies below the interval b, False where above, None where they overlap."""
+    """True where interval a lies below interval b, False where above, None where they overlap."""
     if a[1] < b[0]:
         return True
     return False if a[0] > b[1] else None

@@ -1,7 +1,7 @@
-"""What an experiment gives: numbers, and claims of the paper beside what came out here, each with a verdict.
+"""What an experiment gives: numbers, and the paper's claims beside ours, each with a verdict.
 
-In: values with their intervals (`intervals`). Out: an `Outcome`; its `Claim`s are the rows of the report, and the
-entries `claims` of `results.json`.
+In: values with their intervals (`intervals`). Out: an `Outcome`; its `Claim`s are the rows of the
+report, and the entries `claims` of `results.json`.
 """
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,7 +15,8 @@ ENOUGH = 45  # of the 90 pairs of classes, to compare two tables
 
 
 class Claim(NamedTuple):
-    """One claim of the paper: what, its value, ours, "agrees" or "differs" (or "–" for no claim), and why."""
+    """One claim of the paper, its value, ours, "agrees" or "differs" (or "–": no claim), and
+    why."""
     claim: str
     paper: str
     ours: str
@@ -27,8 +28,8 @@ class Claim(NamedTuple):
 class Outcome:
     """What an experiment gives.
 
-    `numbers` go into `results.json`; `rows` are `Claim`s, `arrays` what the figure is drawn from, and `table` (heads,
-    rows of text) is shown as it is.
+    `numbers` go into `results.json`; `rows` are `Claim`s, `arrays` what the figure is drawn from,
+    and `table` (heads, rows of text) is shown as it is.
     """
     numbers: dict
     rows: list
@@ -62,7 +63,8 @@ def measured(claim, paper, ours, interval):
 
 
 def similar(claim, a, b):
-    """The `Claim` that table a looks like b: their rank correlation is above `ALIKE`, interval and all."""
+    """The `Claim` that table a looks like b: their rank correlation is above `ALIKE`, interval and
+    all."""
     cells = int((~np.isnan(a) & ~np.isnan(b)).sum())
     rho, interval = rank_correlation(a, b)
     few = np.isnan(rho) or cells < ENOUGH

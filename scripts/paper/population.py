@@ -1,7 +1,7 @@
-"""Experiments on many digits: τ and ε in the three sets (Fig. 11), with θ = −1 (V-A), over Υ and θ (V-A).
+"""Experiments on many digits: τ and ε in the three sets (Fig. 11), with θ = −1, over Υ and θ (V-A).
 
-In: a `Setup`. Out: an `Outcome` each. The Υ sweep is one run at the largest Υ, truncated. By source and target class
-(Fig. 12 and 13): `classes`.
+In: a `Setup`. Out: an `Outcome` each. The Υ sweep is one run at the largest Υ, truncated. By source
+and target class (Fig. 12 and 13): `classes`.
 """
 import numpy as np
 
@@ -17,26 +17,35 @@ GAIN = 1.0  # percentage points of τ: what counts as a significant gain
 
 
 def fig11(setup):
-    """Fig. 11: success rate τ, mean distortion of all and of the successes, in each of the three sets and in all."""
+    """Fig. 11: τ, mean distortion of all samples and of the successes, in three sets and in all."""
     sets = {name: setup.samples(name, setup.sized(10_000)) for name in SETS}
     numbers = {name: summary(samples.success, samples.distortion, samples.index, samples.reason)
                for name, samples in sets.items()}
-    offset = max(len(samples.images) for samples in sets.values())  # digits of different sets are different groups
-    success, distortion, reason = (np.concatenate([getattr(samples, column) for samples in sets.values()])
-                                   for column in ("success", "distortion", "reason"))
-    groups = np.concatenate([samples.index + k * offset for k, samples in enumerate(sets.values())])
-    numbers["all"] = total = summary(success, distortion, groups, reason)
-    claims = [measured(claim, paper, total[key], total[f"{key}_interval"]) for claim, paper, key in (
-        ("success rate τ", 97.10, "tau"), ("mean distortion of all samples", 4.44, "epsilon_all"),
-        ("mean distortion ε of the successes", 4.02, "epsilon"))]
+    numbers["all"] = total = _summary_of_all(list(sets.values()))
+    claims = [measured(claim, paper, total[key], total[f"{key}_interval"])
+              for claim, paper, key in (("success rate τ", 97.10, "tau"),
+                                        ("mean distortion of all samples", 4.44, "epsilon_all"),
+                                        ("mean distortion ε of the successes", 4.02, "epsilon"))]
     return Outcome(numbers, claims, table=_table_of_sets(numbers))
+
+
+def _summary_of_all(sets):
+    """The `summary` of several `Samples` together; digits of different sets are different
+    groups."""
+    success, distortion, reason = (
+        np.concatenate([getattr(samples, column) for samples in sets])
+        for column in ("success", "distortion", "reason"))
+    largest = max(len(samples.images) for samples in sets)
+    groups = np.concatenate([samples.index + k * largest for k, samples in enumerate(sets)])
+    return summary(success, distortion, groups, reason)
 
 
 def _table_of_sets(numbers):
     heads = ("digits", "samples", "success rate τ", "distortion, all", "distortion ε, successes")
     rows = []
     for name, values in numbers.items():
-        shown = (with_interval(values[key], values[f"{key}_interval"]) for key in ("tau", "epsilon_all", "epsilon"))
+        shown = (with_interval(values[key], values[f"{key}_interval"])
+                 for key in ("tau", "epsilon_all", "epsilon"))
         rows.append((name, f"{values['samples']:,}", *shown))
     return heads, rows
 
@@ -47,7 +56,8 @@ def decreasing(setup):
     numbers = summary(samples.success, samples.distortion, samples.index, samples.reason)
     return Outcome(numbers, [
         measured("success rate τ with θ = −1", 64.7, numbers["tau"], numbers["tau_interval"]),
-        measured("mean distortion ε with θ = −1", 3.62, numbers["epsilon"], numbers["epsilon_interval"])])
+        measured("mean distortion ε with θ = −1", 3.62, numbers["epsilon"],
+                 numbers["epsilon_interval"])])
 
 
 def upsilons(setup):
@@ -61,10 +71,12 @@ def upsilons(setup):
     gain = success_rate(gained)
     interval = success_interval(gained, samples.index)
     claim = Claim("Υ beyond 14.5 % brings no significant gain", "no gain",
-                  f"+{with_interval(gain, interval, ' points of τ')}", verdict(below(interval, (GAIN, GAIN))),
-                  f"from Υ = 14.5 % to {max(UPSILONS)} %; significant would be {GAIN:g} point or more")
-    numbers = {"upsilon": {str(upsilon): values for upsilon, values in by_upsilon.items()}, "gain": gain,
-               "gain_interval": list(interval)}
+                  f"+{with_interval(gain, interval, ' points of τ')}",
+                  verdict(below(interval, (GAIN, GAIN))),
+                  f"from Υ = 14.5 % to {max(UPSILONS)} %; significant would be {GAIN:g} point or "
+                  "more")
+    numbers = {"upsilon": {str(upsilon): values for upsilon, values in by_upsilon.items()},
+               "gain": gain, "gain_interval": list(interval)}
     return Outcome(numbers, [claim], {"upsilon": np.array(list(by_upsilon)),
                                       "tau": _column(by_upsilon, "tau"),
                                       "epsilon": _column(by_upsilon, "epsilon")})
@@ -72,7 +84,8 @@ def upsilons(setup):
 
 def thetas(setup):
     """V-A: θ below +1, or negative, changes more features."""
-    crafted = {theta: setup.samples("test", setup.sized(1000, 2), theta=theta) for theta in sorted(THETAS)}
+    crafted = {theta: setup.samples("test", setup.sized(1000, 2), theta=theta)
+               for theta in sorted(THETAS)}
     by_theta = {theta: summary(samples.success, samples.distortion, samples.index)
                 for theta, samples in crafted.items()}
     claims = [_changes_more(theta, crafted, by_theta) for theta in THETAS if theta != 1.0]
@@ -86,11 +99,13 @@ def _changes_more(theta, crafted, by_theta):
     samples = crafted[theta]
     whole = crafted[1.0]
     both = samples.success & whole.success
-    more, interval = mean_with_interval((samples.distortion - whole.distortion)[both], samples.index[both])
+    more, interval = mean_with_interval((samples.distortion - whole.distortion)[both],
+                                        samples.index[both])
     return Claim(f"θ = {_signed(theta)} changes more features than θ = +1", "more",
-                 f"by {with_interval(more, interval, ' points', '+.2f')}", verdict(below((0, 0), interval)),
-                 f"on the {both.sum():,} samples that both turn; τ = {by_theta[theta]['tau']:.1f} % against "
-                 f"{by_theta[1.0]['tau']:.1f} %")
+                 f"by {with_interval(more, interval, ' points', '+.2f')}",
+                 verdict(below((0, 0), interval)),
+                 f"on the {both.sum():,} samples that both turn; τ = {by_theta[theta]['tau']:.1f} "
+                 f"% against {by_theta[1.0]['tau']:.1f} %")
 
 
 def _column(summaries, key):
@@ -110,11 +125,12 @@ def summary(success, distortion, groups, reason=None):
         reason: (n,), why each sample stopped, to be counted; or None.
 
     Returns:
-        {"samples", "tau", "epsilon_all" (of all samples), "epsilon" (of the successes)}, the three with "…_interval",
-        and "reasons" {reason: count}.
+        {"samples", "tau", "epsilon_all" (of all samples), "epsilon" (of the successes)}, the three
+        with "…_interval", and "reasons" {reason: count}.
     """
     numbers = {"samples": len(success), "tau": success_rate(success),
-               "tau_interval": success_interval(success, groups), "epsilon_all": mean_distortion(distortion),
+               "tau_interval": success_interval(success, groups),
+               "epsilon_all": mean_distortion(distortion),
                "epsilon_all_interval": distortion_interval(distortion, groups),
                "epsilon": mean_distortion(distortion, success),
                "epsilon_interval": distortion_interval(distortion, groups, success)}

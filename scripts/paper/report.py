@@ -1,7 +1,7 @@
-"""One self-contained page, `report.html`: every figure and number of the paper beside ours, with a verdict for each.
+"""One self-contained page, `report.html`: every figure and number of the paper beside ours.
 
-In: the outcomes of the experiments and the pictures as PNG bytes. Out: HTML that opens from disk without a network; its
-style is `report.css`.
+In: the outcomes of the experiments and the pictures as PNG bytes. Out: HTML that opens from disk
+without a network; its style is `report.css`.
 """
 import base64
 from html import escape
@@ -21,11 +21,13 @@ def page(outcomes, about, pictures, experiments):
         outcomes: {name: Outcome}.
         about: {label: text} on how it was made, with the label "size".
         pictures: {name: PNG bytes}.
-        experiments: {name: Experiment}, with a title (also the picture's alternative text) and what the picture shows.
+        experiments: {name: Experiment}, with a title (also the picture's alternative text) and what
+            the picture shows.
     """
     agree, differ = _count(row for outcome in outcomes.values() for row in outcome.rows)
     parts = [f"<h1>{TITLE}</h1>",
-             f"<p>{agree} claims agree with the paper here, {differ} differ. Size: {escape(about['size'])}.</p>",
+             f"<p>{agree} claims agree with the paper here, {differ} differ. Size: "
+             f"{escape(about['size'])}.</p>",
              _contents(outcomes, experiments)]
     for name, outcome in outcomes.items():
         parts += _section(name, outcome, pictures.get(name), experiments[name])
@@ -34,12 +36,14 @@ def page(outcomes, about, pictures, experiments):
 
 
 def _section(name, outcome, picture, experiment):
-    """The parts of one experiment: its claims, its picture (PNG bytes or None) and its table, where there is one."""
+    """The parts of one experiment: its claims, its picture (PNG bytes or None), its table if
+    any."""
     title = escape(experiment.title, quote=True)
     yield f"<h2 id='{escape(name)}'>{title}</h2>" + _table(HEADS, outcome.rows)
     if picture is not None:
         data = base64.b64encode(picture).decode()
-        yield (f"<figure><div class='wide'><img alt='{title}' src='data:image/png;base64,{data}'></div>"
+        image = f"<img alt='{title}' src='data:image/png;base64,{data}'>"
+        yield (f"<figure><div class='wide'>{image}</div>"
                f"<figcaption>{escape(experiment.text)}</figcaption></figure>")
     if outcome.table:
         yield _table(*outcome.table)
@@ -50,9 +54,11 @@ def _contents(outcomes, experiments):
     lines = []
     for name, outcome in outcomes.items():
         agree, differ = _count(outcome.rows)
-        counts = ", ".join(f"<span class='{word}'>{number} {word if number == 1 else word[:-1]}</span>"
+        counts = ", ".join(f"<span class='{word}'>{number} "
+                           f"{word if number == 1 else word[:-1]}</span>"
                            for number, word in ((agree, "agrees"), (differ, "differs")) if number)
-        lines.append(f"<li><a href='#{escape(name)}'>{escape(experiments[name].title)}</a> {counts}</li>")
+        title = escape(experiments[name].title)
+        lines.append(f"<li><a href='#{escape(name)}'>{title}</a> {counts}</li>")
     return f"<ul>{''.join(lines)}</ul>"
 
 
@@ -64,9 +70,10 @@ def _count(rows):
 
 def _table(heads, rows):
     head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in heads)
-    body = "".join("<tr>" + "".join(_cell(label, str(value)) for label, value in zip(heads, row)) + "</tr>"
-                   for row in rows)
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    lines = ("".join(_cell(label, str(value)) for label, value in zip(heads, row)) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return (f"<div class='wide'><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></div>")
 
 
 def _cell(label, value):

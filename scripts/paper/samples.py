@@ -1,7 +1,8 @@
-"""The crafted samples of an experiment: which digit each started from, its two classes, and what came of it.
+"""The crafted samples of an experiment: where each started, its two classes, what came of it.
 
-In: images and a run of `attack.craft_run` that started from them. Out: columns over all samples; images and pairs of
-features shard by shard, so that memory holds a part of the paper's 270,000 samples only.
+In: images and a run of `attack.craft_run` that started from them. Out: columns over all samples;
+images and pairs of features shard by shard, so that memory holds a part of the paper's 270,000
+samples only.
 """
 import numpy as np
 
@@ -12,8 +13,8 @@ from attack.crafting import REASONS
 class Samples:
     """n crafted samples.
 
-    `index` (n,) of the digit in `images`, `sources` and `targets` (n,), and what came of each: `success`, `iterations`,
-    `distortion` (percent) and `reason`, all (n,).
+    `index` (n,) of the digit in `images`, `sources` and `targets` (n,), and what came of each:
+    `success`, `iterations`, `distortion` (percent) and `reason`, all (n,).
     """
 
     def __init__(self, images, index, sources, targets, run, theta):
@@ -49,7 +50,8 @@ class Samples:
     def truncated(self, upsilon):
         """(success, distortion) of all samples as a run at the smaller Υ would have left them."""
         if upsilon not in self._truncated:
-            parts = [truncate(images, pairs, self.iterations[rows], self.success[rows], upsilon, self.theta)
+            parts = [truncate(images, pairs, self.iterations[rows], self.success[rows], upsilon,
+                              self.theta)
                      for rows, images, pairs in self.shards()]
             self._truncated[upsilon] = tuple(np.concatenate(part) for part in zip(*parts))
         return self._truncated[upsilon]

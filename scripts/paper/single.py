@@ -1,7 +1,8 @@
-"""Experiments on single digits: Fig. 1 and 10 (every digit into every other), 7 (a saliency map), 9 (from nothing), the
-class probabilities along the way (V-B1), the time a sample takes, and whether both derivatives choose alike.
+"""Experiments on single digits, one after the other.
 
-In: a `Setup`. Out: an `Outcome` each.
+Fig. 1 and 10 (every digit into every other), 7 (a saliency map), 9 (from nothing), the class
+probabilities along the way (V-B1), the time a sample takes, and whether both derivatives choose
+alike. In: a `Setup`. Out: an `Outcome` each.
 """
 import time
 
@@ -27,7 +28,8 @@ def fig01(setup):
 def fig10(setup):
     """Fig. 10: as Fig. 1 with θ = −1."""
     outcome, distortion = _every_pair(setup, -1.0)
-    outcome.rows.append(Claim("mean distortion of the successes", "not given", f"{distortion.mean():.2f} %", "–"))
+    outcome.rows.append(Claim("mean distortion of the successes", "not given",
+                              f"{distortion.mean():.2f} %", "–"))
     return outcome
 
 
@@ -35,13 +37,16 @@ def _every_pair(setup, theta):
     """The `Outcome` of Fig. 1 for one θ, and the distortion of its successes in percent."""
     originals = setup.one_of_each
     index, targets = every_other(np.arange(10), 10)
-    crafted = setup.craft(originals[index], targets, f"θ = {theta:+g}, Υ = ∞", theta=theta, max_distortion=None)
-    images = originals[:, None].repeat(10, axis=1)  # (10, 10, 28, 28), the originals on the diagonal
+    crafted = setup.craft(originals[index], targets, f"θ = {theta:+g}, Υ = ∞", theta=theta,
+                          max_distortion=None)
+    # (10, 10, 28, 28), the originals on the diagonal
+    images = originals[:, None].repeat(10, axis=1)
     images[index, targets] = crafted.adversarial
     predicted = np.tile(np.arange(10)[:, None], 10)  # (10, 10)
     predicted[index, targets] = crafted.predicted
     successes = int(crafted.success.sum())
-    failed = [f"{index[k]}→{targets[k]} ({crafted.reason[k]})" for k in np.flatnonzero(~crafted.success)]
+    failed = [f"{index[k]}→{targets[k]} ({crafted.reason[k]})"
+              for k in np.flatnonzero(~crafted.success)]
     numbers = {"successes": successes, "distortion": plain(crafted.distortion), "failed": failed}
     claim = Claim("every digit is turned into every other", "90 of 90", f"{successes} of 90",
                   verdict(successes == 90), f"not: {', '.join(failed)}" if failed else "")
@@ -55,8 +60,8 @@ def fig07(setup):
     target = 1
     score = saliency_map(setup.network.forward_derivative(image[None]), np.array([target]))[0]
     positive = int((score > 0).sum())
-    claim = Claim("the map picks out few of the 784 pixels", "picture", f"{positive} pixels score above 0", "–",
-                  f"first test 0, target {target}")
+    claim = Claim("the map picks out few of the 784 pixels", "picture",
+                  f"{positive} pixels score above 0", "–", f"first test 0, target {target}")
     return Outcome({"source": 0, "target": target, "positive": positive}, [claim],
                    {"image": image, "score": score.reshape(28, 28)})
 
@@ -67,24 +72,30 @@ def fig09(setup):
     crafted = setup.craft(empty, np.arange(10), "Fig. 9", max_distortion=None)
     start = np.flatnonzero(crafted.reason == "already_target").tolist()
     successes = int(crafted.success.sum())
-    note = f"the empty image itself is read as {start[0]}, so nothing had to change there" if start else ""
+    note = ""
+    if start:
+        note = f"the empty image itself is read as {start[0]}, so nothing had to change there"
     claim = Claim("every class is reached from an empty image", "10 of 10", f"{successes} of 10",
                   verdict(successes == 10), note)
-    numbers = {"successes": successes, "distortion": crafted.distortion.tolist(), "read_as_when_empty": start}
+    numbers = {"successes": successes, "distortion": crafted.distortion.tolist(),
+               "read_as_when_empty": start}
     return Outcome(numbers, [claim], {"images": crafted.adversarial})
 
 
 def path(setup):
-    """V-B1: the class probabilities along the way; how much of the distortion goes into leaving the source class."""
+    """V-B1: the class probabilities along the way; how much distortion leaving the source takes."""
     samples = setup.samples("test", setup.sized(10_000))
     shares, groups = _shares_of_leaving(setup, samples)
     mean, interval = mean_with_interval(100 * shares, groups)
     claim = Claim("most of the distortion goes into leaving the source class", "more than half",
-                  with_interval(mean, interval), verdict(None if np.isnan(interval[0]) else interval[0] > 50),
-                  f"share of the iterations in which the source class is still read, {len(shares):,} samples")
+                  with_interval(mean, interval),
+                  verdict(None if np.isnan(interval[0]) else interval[0] > 50),
+                  "share of the iterations in which the source class is still read, "
+                  f"{len(shares):,} samples")
     numbers = {"share_of_leaving": None if np.isnan(mean) else mean, "samples": len(shares)}
-    return Outcome(numbers, [claim], {"probabilities": _probabilities_along(setup, 2, 4), "source": np.array(2),
-                                      "target": np.array(4)})
+    return Outcome(numbers, [claim],
+                   {"probabilities": _probabilities_along(setup, 2, 4), "source": np.array(2),
+                    "target": np.array(4)})
 
 
 def _shares_of_leaving(setup, samples):
@@ -103,7 +114,7 @@ def _shares_of_leaving(setup, samples):
 
 
 def share_of_leaving(network, images, pairs, sources):
-    """The share of each sample's iterations (n,) after which the network still reads its source class.
+    """The share of each sample's iterations (n,) before which its source class is still read.
 
     Args:
         network: with `predict`.
@@ -123,14 +134,14 @@ def share_of_leaving(network, images, pairs, sources):
 def _probabilities_along(setup, source, target):
     """The class probabilities after each iteration of one digit: (iterations + 1, 10)."""
     image = setup.one_of_each[source]
-    crafted = craft(setup.network, image[None], target, derivative=setup.derivative, max_distortion=None,
-                    trace=True)
+    crafted = craft(setup.network, image[None], target, derivative=setup.derivative,
+                    max_distortion=None, trace=True)
     before = [step.logits for step in crafted.trace[0]]
     return softmax(np.stack([*before, setup.network.logits(crafted.adversarial)[0]]), axis=1)
 
 
 def identical(setup):
-    """Samples of Fig. 11 crafted again with the other derivative: how many come out the same, pixel by pixel?"""
+    """Samples of Fig. 11 crafted again with the other derivative: how many come out the same?"""
     samples = setup.samples("test", setup.sized(10_000))
     chosen = np.random.default_rng(0).choice(len(samples), setup.sized(500, 9), replace=False)
     adversarial = {}  # number of the sample: its image
@@ -140,11 +151,13 @@ def identical(setup):
         adversarial.update(zip(numbers.tolist(), replayed))
     other = "backward" if setup.derivative == "forward" else "forward"
     again = setup.craft(samples.images[samples.index[chosen]], samples.targets[chosen],
-                        f"again with the {other} derivative", derivative=other, max_distortion=UPSILON)
+                        f"again with the {other} derivative", derivative=other,
+                        max_distortion=UPSILON)
     same = sum(np.array_equal(adversarial[number], image)
                for number, image in zip(chosen.tolist(), again.adversarial))
     claim = Claim(f"the {other} derivative gives the same adversarial samples", "the same",
-                  f"{same} of {len(chosen)}", "–", "in float32: where two pairs score alike, rounding decides")
+                  f"{same} of {len(chosen)}", "–",
+                  "in float32: where two pairs score alike, rounding decides")
     return Outcome({"samples": len(chosen), "same": same, "again_with": other}, [claim])
 
 

@@ -1,8 +1,9 @@
-"""The threat model (Fig. 2) as experiments: every goal by every capability, and an output vector as target (VI).
+"""The threat model (Fig. 2): every goal by every capability, and an output vector as target (VI).
 
-In: a `Setup`, whose network is the victim. Out: an `Outcome` each. The victim judges all samples, whoever made them:
-with its weights (training data and architecture add nothing to these), on a surrogate of another architecture trained on
-the training data, by its answers alone (`attack.Oracle`), or on a surrogate fitted to a few of its answers.
+In: a `Setup`, whose network is the victim. Out: an `Outcome` each. The victim judges all samples,
+whoever made them: with its weights (training data and architecture add nothing to these), on a
+surrogate of another architecture trained on the training data, by its answers alone
+(`attack.Oracle`), or on a surrogate fitted to a few of its answers.
 """
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ RATE = {"lr": 0.1, "momentum": 0.9, "batch": 50}  # of the surrogates
 
 
 class Adversary(NamedTuple):
-    """What one capability comes to: the model that is attacked, by which derivative, and what is known of a surrogate."""
+    """The model that is attacked, by which derivative, and what there is to say of a surrogate."""
     model: object
     derivative: str
     note: str = ""
@@ -39,9 +40,11 @@ def threat_model(setup):
         for goal in GOALS:
             if capability == "oracle" and goal != "targeted" and not setup.full:
                 continue  # tens of thousands of queries a sample
-            results[goal, capability] = _attack(setup, adversary, capability, goal, images[:count], labels[:count])
+            results[goal, capability] = _attack(setup, adversary, capability, goal, images[:count],
+                                                labels[:count])
     numbers = {f"{goal} | {capability}": result for (goal, capability), result in results.items()}
-    numbers["surrogates"] = {capability: adversary.note for capability, adversary in adversaries.items()
+    numbers["surrogates"] = {capability: adversary.note
+                             for capability, adversary in adversaries.items()
                              if adversary.note}
     return Outcome(numbers, list(_claims(results, numbers["surrogates"])), table=_table(results))
 
@@ -49,14 +52,16 @@ def threat_model(setup):
 def _claims(results, notes):
     for goal in GOALS:
         best = results[goal, "weights"]
-        others = [results[goal, capability] for capability in CAPABILITIES[1:] if (goal, capability) in results]
+        others = [results[goal, capability] for capability in CAPABILITIES[1:]
+                  if (goal, capability) in results]
         holds = all(other["interval"][0] <= best["interval"][1] for other in others)
         yield Claim(f"{goal}: no weaker adversary does better than the one with the weights", "yes",
                     with_interval(best["success"], best["interval"]), verdict(holds))
     for capability in ("training data", "samples"):
         result = results["source/target", capability]
-        yield Claim(f"transfer from a surrogate ({capability}) to the victim, source/target", "no value",
-                    with_interval(result["success"], result["interval"]), "–", notes[capability])
+        yield Claim(f"transfer from a surrogate ({capability}) to the victim, source/target",
+                    "no value", with_interval(result["success"], result["interval"]), "–",
+                    notes[capability])
     yield Claim("queries of the oracle adversary for one sample", "no value",
                 f"{results['targeted', 'oracle']['queries']:,.0f}", "–",
                 "targeted, from an empty image; 1 an answer, 2·784 a derivative")
@@ -84,16 +89,18 @@ def _adversaries(setup):
     test = setup.load("test", 1000)
 
     def note(model, more=""):
-        return f"a 784-200-10 network, right on {accuracy(model, *test):.1f} % of 1,000 test digits{more}"
+        right = accuracy(model, *test)
+        return f"a 784-200-10 network, right on {right:.1f} % of 1,000 test digits{more}"
 
     return {"weights": Adversary(victim, setup.derivative),
             "training data": Adversary(surrogate, setup.derivative, note(surrogate)),
             "oracle": Adversary(Oracle(victim.probabilities), "forward"),
-            "samples": Adversary(copy, setup.derivative, note(copy, f", fitted to {len(seen):,} answers"))}
+            "samples": Adversary(copy, setup.derivative,
+                                 note(copy, f", fitted to {len(seen):,} answers"))}
 
 
 def _attack(setup, adversary, capability, goal, images, labels):
-    """Craft on the adversary's model, judge by the victim: {"samples", "success", "interval", "distortion", …}.
+    """Craft on the adversary's model, judge by the victim: the numbers of one goal and capability.
 
     Args:
         setup: whose network is the victim.
@@ -103,19 +110,22 @@ def _attack(setup, adversary, capability, goal, images, labels):
     """
     images, index, targets = _started(setup, capability, goal, images, labels)
     queries_before = getattr(adversary.model, "queries", 0)
-    crafted = setup.craft(images[index], targets, f"{goal}, {capability}", adversary.model, goal=goal,
-                          max_distortion=UPSILON, derivative=adversary.derivative, confidence=CONFIDENCE)
+    crafted = setup.craft(images[index], targets, f"{goal}, {capability}", adversary.model,
+                          goal=goal, max_distortion=UPSILON, derivative=adversary.derivative,
+                          confidence=CONFIDENCE)
     queries = getattr(adversary.model, "queries", 0) - queries_before
     sources = setup.network.predict(images[index])
     logits = setup.network.logits(crafted.adversarial)
     success = reached(goal, logits, sources, crafted.target, CONFIDENCE)
-    return {"samples": len(index), "success": success_rate(success), "interval": success_interval(success, index),
+    return {"samples": len(index), "success": success_rate(success),
+            "interval": success_interval(success, index),
             "distortion": mean_distortion(crafted.distortion, success),
             "on_its_own_model": success_rate(crafted.success), "queries": queries / len(index)}
 
 
 def _started(setup, capability, goal, images, labels):
-    """Where a goal's samples start: images, the index of each sample's image, and its target (None: any other class)."""
+    """Where a goal's samples start: images, which of them each starts from, and its target or
+    None."""
     few = capability == "oracle" and not setup.full
     if goal == "targeted":
         targets = np.array([8]) if few else np.arange(10)
@@ -130,7 +140,7 @@ def _started(setup, capability, goal, images, labels):
 
 
 def beyond(setup):
-    """VI: Algorithm 1 for an output vector: an autoencoder is made to give out another digit's reconstruction."""
+    """VI: Algorithm 1 for an output vector: an autoencoder is to give another digit's output."""
     coder = _autoencoder(setup)
     digits = setup.one_of_each[:5]
     outputs_before = coder.probabilities(digits)  # (5, 784)
@@ -141,20 +151,23 @@ def beyond(setup):
     numbers = {"started": result.started.tolist(), "distance": result.distance.tolist(),
                "success": result.success.tolist(), "distortion": result.distortion.tolist(),
                "reason": result.reason.tolist()}
-    claim = Claim("Algorithm 1 reaches an output vector when equality becomes a distance", "suggested",
-                  f"{int(result.success.sum())} of {len(digits)} come within half the distance", "–",
-                  f"{result.distortion.mean():.1f} % of the pixels; mean distance "
-                  f"{result.started.mean():.2f} → {result.distance.mean():.2f}")
+    claim = Claim("Algorithm 1 reaches an output vector when equality becomes a distance",
+                  "suggested",
+                  f"{int(result.success.sum())} of {len(digits)} come within half the distance",
+                  "–", f"{result.distortion.mean():.1f} % of the pixels; mean distance "
+                       f"{result.started.mean():.2f} → {result.distance.mean():.2f}")
     rows = (digits, outputs_before, result.adversarial, outputs, wanted)
-    return Outcome(numbers, [claim], {"images": np.stack([row.reshape(-1, 28, 28) for row in rows])})
+    return Outcome(numbers, [claim],
+                   {"images": np.stack([row.reshape(-1, 28, 28) for row in rows])})
 
 
 def _autoencoder(setup):
     images, _ = setup.load("train", setup.sized(50_000, 2000))
-    coder = Network({"flatten": Flatten(), "code": Linear(784, 32, rng=np.random.default_rng(0)), "tanh": Tanh(),
-                     "out": Linear(32, 784, rng=np.random.default_rng(1)), "sigmoid": Sigmoid()}, (28, 28))
-    return fitted(coder, images, images.reshape(len(images), -1), "autoencoder", epochs=setup.sized(20, 12),
-                  **{**RATE, "lr": 0.005}, loss=pixel_cross_entropy)
+    coder = Network({"flatten": Flatten(), "code": Linear(784, 32, rng=np.random.default_rng(0)),
+                     "tanh": Tanh(), "out": Linear(32, 784, rng=np.random.default_rng(1)),
+                     "sigmoid": Sigmoid()}, (28, 28))
+    return fitted(coder, images, images.reshape(len(images), -1), "autoencoder",
+                  epochs=setup.sized(20, 12), **{**RATE, "lr": 0.005}, loss=pixel_cross_entropy)
 
 
 def _perceptron():

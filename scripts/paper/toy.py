@@ -1,8 +1,9 @@
-"""The toy network of Fig. 3 to 5: two inputs, AND, its surface, its forward derivative and how sharply it flips.
+"""The toy network of Fig. 3 to 5: AND of two inputs, its forward derivative, how sharply it flips.
 
-In: a `Setup`. Out: an `Outcome`. Labels are those of the inputs rounded to 0 or 1; 1,000 samples of each of the four
-cases, uniform in their quadrant, learning rate 0.0663, 100 epochs, one sample at a time (the paper gives no batch size).
-At the small scale the shipped weights are used; `--scale full` trains them anew (FOLDER/and.npz).
+In: a `Setup`. Out: an `Outcome`. Labels are those of the inputs rounded to 0 or 1; 1,000 samples of
+each of the four cases, uniform in their quadrant, learning rate 0.0663, 100 epochs, one sample at a
+time (the paper gives no batch size). At the small scale the shipped weights are used; `--scale
+full` trains them anew (FOLDER/and.npz).
 """
 import numpy as np
 from scipy.optimize import brentq
@@ -50,7 +51,8 @@ def _claims(numbers):
                 f"{numbers['steepest']:.1f}")
     width = None if low is None or high is None else high - low
     yield Claim("a change of 0.06 in x2 flips the output from 0.11 to 0.95", "0.06",
-                "never" if width is None else f"{width:.3f}, from (1, {low:.3f}) to (1, {high:.3f})",
+                "never" if width is None
+                else f"{width:.3f}, from (1, {low:.3f}) to (1, {high:.3f})",
                 verdict(width is not None and width <= 0.06))
 
 

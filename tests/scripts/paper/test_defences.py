@@ -1,4 +1,5 @@
-"""Detection, adversarial training, the threat model, output vectors: numbers by hand, brute force, small runs."""
+"""Detection, adversarial training, the threat model, output vectors: numbers by hand, brute force,
+small runs."""
 import itertools
 
 import numpy as np
@@ -34,7 +35,8 @@ def test_the_curve_and_its_area_by_counting():
         assert np.isclose(np.stack([false, caught], axis=1), point).all(axis=1).any()
     pairs = np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative])
     area, (low, high) = defences.auc(positive, negative, np.arange(40))
-    assert area == pytest.approx(pairs) == pytest.approx(trapezoid(caught, false)) and low < area < high
+    assert area == pytest.approx(pairs) == pytest.approx(trapezoid(caught,
+                                                                   false)) and low < area < high
     assert (np.diff(false) >= 0).all() and (np.diff(caught) >= 0).all()
     assert false[-1] == caught[-1] == 1
 
@@ -64,13 +66,16 @@ def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, mon
     outcome = defences.adversarial_training(setup)
     plain, _ = training_sets["without"]
     more, all_labels = training_sets["with"]
-    assert len(plain) == 2000 and len(more) == 2027 == outcome.numbers["digits"] + outcome.numbers["added"]
+    assert len(plain) == 2000 and len(more) == 2027
+    assert len(more) == outcome.numbers["digits"] + outcome.numbers["added"]
     np.testing.assert_array_equal(more[:2000], plain)
     samples = setup.samples("train", 3)
     np.testing.assert_array_equal(all_labels[2000:], samples.sources)
-    again = craft(setup.network, samples.images[samples.index], samples.targets, derivative="backward")
+    again = craft(setup.network, samples.images[samples.index], samples.targets,
+                  derivative="backward")
     np.testing.assert_array_equal(more[2000:], again.adversarial)
-    assert outcome.numbers["with"] == outcome.numbers["without"]  # the same network twice: no change
+    # the same network twice: no change
+    assert outcome.numbers["with"] == outcome.numbers["without"]
     assert all(row.verdict == "–" and "overlap" in row.why for row in outcome.rows)
 
 

@@ -1,4 +1,5 @@
-"""The experiments' numbers against small cases by hand, brute force and separate runs; their words; the full scale."""
+"""The experiments' numbers against small cases by hand, brute force and separate runs; their words;
+the full scale."""
 import json
 
 import numpy as np
@@ -35,10 +36,12 @@ def test_small_samples_hold_every_class_in_turn():
 
 
 def test_fig14_is_nine_runs(setup):
-    """From one run at Υ = 38.3 %, truncated; against one run for each Υ, with Eq. 12 written out."""
+    """From one run at Υ = 38.3 %, truncated; against one run for each Υ, with Eq. 12 written
+    out."""
     samples = setup.samples("test", 2, max_distortion=max(UPSILONS))
     images = samples.images[samples.index]
-    runs = [craft(setup.network, images, samples.targets, derivative="backward", max_distortion=upsilon)
+    runs = [craft(setup.network, images, samples.targets, derivative="backward",
+                  max_distortion=upsilon)
             for upsilon in UPSILONS]
     table = hardness_table(samples)
     for s, t in zip(samples.sources, samples.targets):
@@ -56,7 +59,8 @@ def test_fig14_is_nine_runs(setup):
 
 def test_hardness_by_hand():
     """τ 0, ½, 1 at ε –, 2, 4: a triangle of ½·2/2 and a trapezoid of ½·(2 + 4)/2."""
-    assert hardness(np.array([0.0, 0.5, 1.0]), np.array([np.nan, 2.0, 4.0])) == pytest.approx(0.5 + 1.5)
+    assert hardness(np.array([0.0, 0.5, 1.0]),
+                    np.array([np.nan, 2.0, 4.0])) == pytest.approx(0.5 + 1.5)
 
 
 def test_adversarial_distance_by_brute_force(setup):
@@ -70,7 +74,8 @@ def test_adversarial_distance_by_brute_force(setup):
             of_pairs = alpha[:, None] + alpha, beta[:, None] + beta  # (784, 784) each
             good = np.triu((of_pairs[0] > 0) & (of_pairs[1] < 0), 1).sum()
             expected = 1 - good / (784 * 783 / 2)
-            assert row[t] == pytest.approx(expected, abs=1e-4)  # 30 pairs: sums within rounding of 0
+            # 30 pairs: sums within rounding of 0
+            assert row[t] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_share_of_leaving_by_hand():
@@ -81,7 +86,8 @@ def test_the_share_of_leaving_by_hand():
 
     pairs = np.array([[[0, 1], [2, 3], [4, 5]], [[0, 1], [-1, -1], [-1, -1]], [[-1, -1]] * 3])
     share = single.share_of_leaving(Counting(), np.zeros((3, 6)), pairs, np.zeros(3, int))
-    np.testing.assert_allclose(share, [2 / 3, 1, 0])  # two iterations end or begin as 0; the one; none
+    # two iterations end or begin as 0; the one; none
+    np.testing.assert_allclose(share, [2 / 3, 1, 0])
 
 
 def test_the_and_network_that_is_shipped():
@@ -116,7 +122,8 @@ def test_rank_correlation_and_its_interval():
     assert np.isnan(rank_correlation(np.ones((10, 10)), b)[0])
     assert np.isnan(rank_correlation(a, np.full((10, 10), np.nan))[0])
     covered = 0
-    for _ in range(300):  # of 90 independent cells: without any relation it holds 0 in 95 of 100 draws
+    # of 90 independent cells: without any relation it holds 0 in 95 of 100 draws
+    for _ in range(300):
         low, high = rank_correlation(rng.normal(size=(9, 10)), rng.normal(size=(9, 10)))[1]
         covered += low <= 0 <= high
     assert 0.9 <= covered / 300 <= 0.99
@@ -156,10 +163,12 @@ def test_two_groups_of_classes_are_compared_by_their_intervals(hard, easy, expec
 
 @pytest.mark.slow
 def test_the_full_scale_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
-    """The paper's sizes cut to 10 digits and shards of 18: stopped in the middle, it says so, and ends with the same."""
+    """The paper's sizes cut to 10 digits and shards of 18: stopped in the middle, it says so, and
+    ends with the same."""
     monkeypatch.setattr(Setup, "sized", lambda self, paper, small=None: 10)
     monkeypatch.setitem(scripts.paper.experiment.SHARD, "full", 18)
-    words = ["reproduce", "--scale", "full", "--derivative", "backward", "--only", "fig14", "--only", "fig13"]
+    words = ["reproduce", "--scale", "full", "--derivative", "backward", "--only", "fig14",
+             "--only", "fig13"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     original = scripts.paper.experiment.craft_run
     calls = []
