@@ -102,8 +102,7 @@ def _mend_streams():
 
 
 def _drop_output():
-    """Output that nobody takes (a closed pipe, a full disk) must not fail again when Python
-    ends."""
+    """Output that nobody takes (a closed pipe, a full disk) must not fail again at the end."""
     try:
         sys.stdout.flush()
     except OSError:

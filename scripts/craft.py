@@ -105,8 +105,7 @@ def run(args):
 
 
 def _samples(args, labels, classes):
-    """The digit each sample starts from (n,), and its target (n,); the option where no goal is
-    named."""
+    """The digit each sample starts from (n,), and its target (n,) where the goal names one."""
     if not len(labels):
         raise ValueError(f"{args.data}: there are no {args.split} digits")
     index = np.arange(min(args.count, len(labels))) if args.index is None else np.array(args.index)

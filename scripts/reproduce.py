@@ -1,5 +1,4 @@
-"""The main job: `jsma reproduce` makes the paper's figures and numbers anew, beside the paper's
-own.
+"""The main job: `jsma reproduce` sets the paper's figures and numbers beside ours.
 
 In: the network (the shipped LeNet), the shipped MNIST. Out, in FOLDER: `report.html` (one
 self-contained page), `results.json` (every number), `figN.png` and `figN.npz` (the figures and the
@@ -94,8 +93,7 @@ def _how_to_go_on(setup, folder, outcomes):
 
 
 def _write_figure(folder, name, outcome):
-    """Write the arrays of an experiment and its picture, where it has one; returns that as PNG
-    bytes."""
+    """Write an experiment's arrays and its picture; returns that as PNG bytes, or None."""
     from scripts.paper.figures import FIGURES, png  # matplotlib starts slowly
 
     picture = None

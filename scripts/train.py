@@ -129,8 +129,7 @@ def _new(args, images):
 
 
 def _load(load, directory, holdout):
-    """{"train", "validation", "test": (images, labels)}: the last `holdout` images are for
-    validation."""
+    """{"train", "validation", "test": (images, labels)}; the last `holdout` for validation."""
     images, labels = (np.concatenate(parts)
                       for parts in zip(load("train", directory), load("validation", directory)))
     if holdout >= len(images):
@@ -146,8 +145,7 @@ def _load(load, directory, holdout):
 
 
 def _save(out, state, record, network, optimizer):
-    """The record, then the state, then the weights: after any interruption --resume finds a whole
-    epoch."""
+    """Record, state, weights, in this order: after any stop --resume finds a whole epoch."""
     weights = npz_bytes(network.parameters())
     record = {**record, "sha256": hashlib.sha256(weights).hexdigest()}
     _write(out.with_suffix(".json"), as_json(record).encode())

@@ -1,5 +1,4 @@
-"""The shipped network is what the recorded command makes, and the attack on it succeeds as often as
-is claimed."""
+"""The shipped network is what its record says, and the attack succeeds as often as claimed."""
 import hashlib
 import json
 
@@ -50,8 +49,7 @@ def test_the_first_epoch_comes_out_as_recorded():
 
 @pytest.mark.slow
 def test_success_rate_and_distortion_on_a_thousand_digits():
-    """1,000 test digits × 9 targets, Υ = 14.5 %: τ ≥ 96.5 % and ε ≤ 4.5 % of successes (paper:
-    97.10, 4.02)."""
+    """1,000 test digits × 9 targets: τ ≥ 96.5 % and ε ≤ 4.5 % (paper: 97.10 and 4.02 %)."""
     images, labels = (part[:1000] for part in load_mnist("test"))
     index, targets = every_other(labels, 10)
     crafted = craft(LeNet.pretrained(), images[index], targets, derivative="backward")

@@ -29,8 +29,7 @@ def torch_gradcheck(claim, fast=False):
 
 
 def jax_check_grads(claim, step_size=None):
-    """Does `jax.test_util.check_grads` accept it, forward and reverse? Its own step size is
-    1e-4."""
+    """Does `jax.test_util.check_grads` accept it, both ways? Its own step size is 1e-4."""
     import jax
     from jax.test_util import check_grads
 

@@ -13,8 +13,7 @@ from nn.verify.mistakes import FORWARD, GRADIENT
 
 
 class ClaimedDerivative(NamedTuple):
-    """`jacobian` (M,) → (N, M) is said to be the derivative of `function` (M,) → (N,) at
-    `point`."""
+    """`jacobian` (M,) → (N, M), said to be the derivative of `function` (M,) → (N,) at `point`."""
     function: Callable
     jacobian: Callable
     point: np.ndarray

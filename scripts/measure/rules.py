@@ -1,7 +1,6 @@
-"""What each deviation from the paper costs: `jsma bench --rules` crafts the same digits by every
-rule.
+"""What each deviation from the paper costs: the same digits, crafted by every rule.
 
-In: how many digits, each driven to its nine other classes on the same network by each of
+`jsma bench --rules`. In: how many digits, each driven to its nine other classes by each of
 `attack.RULES`. Out: a line a rule and kind of outputs: success rate τ, mean distortion ε of the
 successes, time, and for how many samples the first pair is not the paper's; below a rule its own
 library, where that is installed, with the share of samples that both craft alike.

@@ -62,8 +62,7 @@ def roughness(images):
 
 
 def roc(positive, negative):
-    """The curve of a threshold on a score: shares of `negative` and of `positive` at or above
-    it."""
+    """Shares of `negative` and of `positive` at or above each threshold on a score, rising."""
     threshold = np.unique(np.concatenate([positive, negative]))[::-1]
     shares = [1 - np.searchsorted(np.sort(values), threshold) / len(values)
               for values in (negative, positive)]
@@ -80,14 +79,13 @@ def auc(positive, negative, groups):
     if not len(positive):
         return float("nan"), (float("nan"),) * 2
     in_all = stats.rankdata(np.concatenate([positive, negative]))[:len(positive)]
-    # of negatives, for each positive
+    # (n,): for each positive the share of negatives below it
     share_below = (in_all - stats.rankdata(positive)) / len(negative)
     return float(share_below.mean()), distortion_interval(share_below, groups)
 
 
 def adversarial_training(setup):
-    """VI: 18,000 adversarial samples more to train a new network on; 9,000 new samples against
-    it."""
+    """VI: a new network, trained on 18,000 adversarial samples more; 9,000 new ones against it."""
     samples = setup.samples("train", setup.sized(10_000))
     added = _first(samples, 18_000)
     digits = setup.sized(50_000, 2000)

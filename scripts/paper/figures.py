@@ -16,8 +16,7 @@ RIGHT, WRONG = "#2a6f97", "#b5651d"
 
 
 def digit_grid(images, titles=None, frames=None):
-    """A grid of digits: images (rows, columns, 28, 28); titles, colours of frames (rows,
-    columns)."""
+    """A grid of digits (rows, columns, 28, 28), with titles and colours of the frames."""
     rows, columns = images.shape[:2]
     height = 0.95 if titles is not None else 0.75
     figure = Figure(figsize=(0.75 * columns, height * rows), layout="constrained")

@@ -25,8 +25,7 @@ def fig14(setup):
 
 
 def fig15(setup):
-    """Fig. 15 and Eq. 14: adversarial distance by source and target class, its minimum, its
-    mean."""
+    """Fig. 15 and Eq. 14: adversarial distance by source and target class, minimum and mean."""
     images, labels = setup.load("test", setup.sized(1000))
     index, targets = every_other(labels, setup.network.classes)
     distance = adversarial_distances(setup, images)[index, targets]
@@ -63,8 +62,7 @@ def hardness_table(samples):
 
 
 def adversarial_distances(setup, images, batch=16):
-    """Eq. 13 by pairs: 1 − the share of pairs of features whose Eq. 10 score is positive, (n,
-    N)."""
+    """Eq. 13 by pairs, (n, N): 1 − the share of pairs of features that Eq. 10 accepts."""
     distance = np.empty((len(images), 10))
     progress = Progress("Fig. 15", "digits")
     weights = np.concatenate([np.eye(10), 1 - np.eye(10)])  # α and β of every class

@@ -1,5 +1,4 @@
-"""Values with their 95 % intervals: means, rank correlations, comparisons, and how they are
-written.
+"""Values with their 95 % intervals: means, rank correlations, comparisons, and their text.
 
 In: values of samples and the digit each comes from, or two tables by source and target class. Out:
 a value and its interval (low, high); NaN where there is too little to tell.

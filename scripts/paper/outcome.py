@@ -15,8 +15,7 @@ ENOUGH = 45  # of the 90 pairs of classes, to compare two tables
 
 
 class Claim(NamedTuple):
-    """One claim of the paper, its value, ours, "agrees" or "differs" (or "–": no claim), and
-    why."""
+    """A claim of the paper, its value, ours, "agrees" or "differs" (or "–": no claim), and why."""
     claim: str
     paper: str
     ours: str
@@ -63,8 +62,7 @@ def measured(claim, paper, ours, interval):
 
 
 def similar(claim, a, b):
-    """The `Claim` that table a looks like b: their rank correlation is above `ALIKE`, interval and
-    all."""
+    """The `Claim` that tables a and b look alike: their rank correlation is above `ALIKE`."""
     cells = int((~np.isnan(a) & ~np.isnan(b)).sum())
     rho, interval = rank_correlation(a, b)
     few = np.isnan(rho) or cells < ENOUGH

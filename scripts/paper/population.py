@@ -30,8 +30,7 @@ def fig11(setup):
 
 
 def _summary_of_all(sets):
-    """The `summary` of several `Samples` together; digits of different sets are different
-    groups."""
+    """The `summary` of several `Samples`; digits of different sets are different groups."""
     success, distortion, reason = (
         np.concatenate([getattr(samples, column) for samples in sets])
         for column in ("success", "distortion", "reason"))

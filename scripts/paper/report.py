@@ -36,8 +36,7 @@ def page(outcomes, about, pictures, experiments):
 
 
 def _section(name, outcome, picture, experiment):
-    """The parts of one experiment: its claims, its picture (PNG bytes or None), its table if
-    any."""
+    """The parts of one experiment: claims, picture (PNG bytes or None), table where it has one."""
     title = escape(experiment.title, quote=True)
     yield f"<h2 id='{escape(name)}'>{title}</h2>" + _table(HEADS, outcome.rows)
     if picture is not None:

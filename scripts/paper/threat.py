@@ -124,8 +124,7 @@ def _attack(setup, adversary, capability, goal, images, labels):
 
 
 def _started(setup, capability, goal, images, labels):
-    """Where a goal's samples start: images, which of them each starts from, and its target or
-    None."""
+    """Where a goal's samples start: images, the image of each sample, and its target or None."""
     few = capability == "oracle" and not setup.full
     if goal == "targeted":
         targets = np.array([8]) if few else np.arange(10)

@@ -1,5 +1,4 @@
-"""The commands as a person runs them: what they write, what they say, and one line for every
-mistake."""
+"""The commands as a person runs them: what they write and say, one line for every mistake."""
 import csv
 import json
 import os
@@ -24,8 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def small_mnist(tmp_path_factory):
-    """The first digits of the real MNIST as a set of its own: 500 + 100 for training, 200 for the
-    test."""
+    """The first digits of MNIST as a set of its own: 500 + 100 for training, 200 for the test."""
     folder = tmp_path_factory.mktemp("mnist")
     for split, part, count in (("train", "train", 600), ("test", "t10k", 200)):
         images, labels = load_mnist(split)
@@ -168,8 +166,8 @@ def test_train_does_not_overwrite_or_mix_runs(small_mnist, tmp_path, capsys):
     assert main(words) == 0
     before = (tmp_path / "w.npz").read_bytes()
     assert main(words) == 2 and "--resume" in capsys.readouterr().err
-    assert main([*words, "--resume", "--seed",
-                 "1"]) == 2 and "seed = 0, not 1" in capsys.readouterr().err
+    assert main([*words, "--resume", "--seed", "1"]) == 2
+    assert "seed = 0, not 1" in capsys.readouterr().err
     (tmp_path / "w.json").write_text("{")
     assert main([*words, "--resume"]) == 2 and "w.json" in capsys.readouterr().err
     assert (tmp_path / "w.npz").read_bytes() == before
@@ -207,8 +205,7 @@ LONG = ("fig2", "training", "identical", "time")
 @pytest.fixture(scope="module",
                 params=["all but the long", pytest.param("all", marks=pytest.mark.slow)])
 def report(request, tmp_path_factory):
-    """A folder with the report on two digits of each set: of every experiment, or of those that do
-    not take long."""
+    """The report on two digits of each set: every experiment, or those that do not take long."""
     folder = tmp_path_factory.mktemp("report")
     names = [] if request.param == "all" else [name for name in EXPERIMENTS if name not in LONG]
     words = [word for name in names for word in ("--only", name)]
@@ -255,8 +252,8 @@ def test_results_are_the_numbers_of_the_page(report):
 def test_only_one_experiment(tmp_path):
     assert main(["reproduce", "--out", str(tmp_path), "--only", "fig9", "--derivative",
                  "backward"]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fig9.npz", "fig9.png",
-                                                                "report.html", "results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fig9.npz", "fig9.png", "report.html", "results.json"]
 
 
 def test_names_from_outside_are_escaped(tmp_path):

@@ -30,8 +30,8 @@ def test_what_is_not_finite_is_null_in_the_json(capsys, monkeypatch):
     row = Row("conv1", (1, 2, 2), 100.0, float("nan"), 0,
               errors={"dense": Comparison(float("inf"), float("nan"), 0)})
     finding = Finding("conv1", "forward derivative", "dense", "output 0", float("nan"), 1.0, "")
-    monkeypatch.setattr(scripts.verify, "check_network", lambda *_,
-                        **__: Report([row], finding, {}, []))
+    report = Report([row], finding, {}, [])
+    monkeypatch.setattr(scripts.verify, "check_network", lambda *_, **__: report)
     assert main(["verify", "--json"]) == 1
     report, = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert report["rows"][0]["largest"] is report["rows"][0]["errors"]["dense"]["absolute"] is None

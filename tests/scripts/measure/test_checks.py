@@ -1,5 +1,4 @@
-"""The table of what each checker finds: its words with checkers whose answer is known, and the real
-ones on LeNet."""
+"""What each checker finds: words for checkers with known answers, and the real ones on LeNet."""
 import json
 from types import SimpleNamespace
 
@@ -52,15 +51,16 @@ def table(monkeypatch, verdict, layer, **checkers):
 def test_the_words_for_each_answer(monkeypatch):
     rows = table(monkeypatch, "wrong", "conv2", always=lambda claim: True,
                  never=lambda claim: False, missing=missing)
-    assert [row.what
-            for row in rows][-len(MISTAKES):] == list(MISTAKES) and len(rows) > len(MISTAKES) + 2
+    names = [row.what for row in rows]
+    assert names[-len(MISTAKES):] == list(MISTAKES) and len(rows) > len(MISTAKES) + 2
     for row in rows:
         said = {name: cell.said for name, cell in row.cells.items()}
         assert said.pop("missing") == "not installed"
         named = {"": "false alarm", "conv2": "caught, layer named"}.get(row.layer, "caught")
-        assert said == ({"ours": named, "always": "missed", "never": "cannot tell"} if row.layer
-                        else
-                        {"ours": named, "always": "passes", "never": "false alarm"})
+        if row.layer:
+            assert said == {"ours": named, "always": "missed", "never": "cannot tell"}
+        else:
+            assert said == {"ours": named, "always": "passes", "never": "false alarm"}
 
 
 @pytest.mark.parametrize(("verdict", "right", "wrong"),
@@ -168,8 +168,7 @@ def slow_where_it_is(name):
 
 @pytest.mark.parametrize("name", [slow_where_it_is(name) for name in CHECKERS], indirect=True)
 def test_on_lenet(name, lenet):
-    """Right code: refused on a digit, for its ties, and accepted off them, where mistakes are
-    caught."""
+    """Right code: refused on a digit with ties, accepted off them, where mistakes are caught."""
     check = CHECKERS[name]
     assert not check(claims(lenet, DIGIT))
     assert check(claims(lenet, MOVED)) == (name != COARSE)
@@ -184,5 +183,5 @@ def test_on_lenet(name, lenet):
 def test_ours_names_every_layer_and_passes_right_code(monkeypatch):
     monkeypatch.setattr(checks, "CHECKERS", {})
     for row in checks.table(DIGIT[None]):
-        assert row.cells["ours"].said == ("caught, layer named" if row.layer
-                                          else "passes"), row.what
+        expected = "caught, layer named" if row.layer else "passes"
+        assert row.cells["ours"].said == expected, row.what

@@ -1,5 +1,4 @@
-"""Detection, adversarial training, the threat model, output vectors: numbers by hand, brute force,
-small runs."""
+"""Defences, the threat model, output vectors: numbers by hand, brute force, small runs."""
 import itertools
 
 import numpy as np
@@ -35,8 +34,8 @@ def test_the_curve_and_its_area_by_counting():
         assert np.isclose(np.stack([false, caught], axis=1), point).all(axis=1).any()
     pairs = np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative])
     area, (low, high) = defences.auc(positive, negative, np.arange(40))
-    assert area == pytest.approx(pairs) == pytest.approx(trapezoid(caught,
-                                                                   false)) and low < area < high
+    assert area == pytest.approx(pairs) == pytest.approx(trapezoid(caught, false))
+    assert low < area < high
     assert (np.diff(false) >= 0).all() and (np.diff(caught) >= 0).all()
     assert false[-1] == caught[-1] == 1
 

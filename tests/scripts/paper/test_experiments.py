@@ -1,5 +1,4 @@
-"""The experiments' numbers against small cases by hand, brute force and separate runs; their words;
-the full scale."""
+"""The experiments' numbers by hand, by brute force, by separate runs; words; the full scale."""
 import json
 
 import numpy as np
@@ -36,8 +35,7 @@ def test_small_samples_hold_every_class_in_turn():
 
 
 def test_fig14_is_nine_runs(setup):
-    """From one run at Υ = 38.3 %, truncated; against one run for each Υ, with Eq. 12 written
-    out."""
+    """One run at Υ = 38.3 %, truncated, against one run for each Υ, with Eq. 12 written out."""
     samples = setup.samples("test", 2, max_distortion=max(UPSILONS))
     images = samples.images[samples.index]
     runs = [craft(setup.network, images, samples.targets, derivative="backward",
@@ -163,8 +161,7 @@ def test_two_groups_of_classes_are_compared_by_their_intervals(hard, easy, expec
 
 @pytest.mark.slow
 def test_the_full_scale_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
-    """The paper's sizes cut to 10 digits and shards of 18: stopped in the middle, it says so, and
-    ends with the same."""
+    """The paper's sizes cut to 10 digits and shards of 18; stopped in the middle, it goes on."""
     monkeypatch.setattr(Setup, "sized", lambda self, paper, small=None: 10)
     monkeypatch.setitem(scripts.paper.experiment.SHARD, "full", 18)
     words = ["reproduce", "--scale", "full", "--derivative", "backward", "--only", "fig14",

@@ -1,5 +1,4 @@
-"""The page of `jsma reproduce` as a reader's browser shows it, 400 pixels wide (a telephone) and
-1400 pixels wide."""
+"""The page of `jsma reproduce` as a browser shows it, 400 (a telephone) and 1400 pixels wide."""
 import html
 import re
 
@@ -52,8 +51,7 @@ def page(width, report):
 
 @pytest.fixture(scope="module")
 def texts(page):
-    """Every element (and ::before, ::after) that shows text of its own: its tag, font size, colour
-    and background."""
+    """Tag, font size, colour and background of all that shows text, ::before and ::after too."""
     texts = page.evaluate(TEXTS)
     assert len(texts) > 100
     return texts
