@@ -18,19 +18,14 @@ from data.idx import replacing
 from nn import LeNet
 from nn.training import SGD, accuracy, calibrate, train_epoch
 from nn.weights import load_arrays, npz_bytes, save_arrays
+from scripts.paper.fitting import RECIPES
 from scripts.terminal.networks import NETWORKS, network_option
 from scripts.terminal.options import add_data, whole
 from scripts.terminal.progress import Progress, duration
 from scripts.terminal.text import as_json
 
-CALIBRATION = 500
-RECIPES = {
-    "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 10},
-    "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
-    "residual": {"lr": 0.01, "momentum": 0.9, "decay": 0.85, "batch": 64, "epochs": 12},
-}
-
-RECORD = 1 << 20  # bytes, some 10,000 epochs
+CALIBRATION = 500   # images for the statistics of batch normalisation
+RECORD = 1 << 20    # bytes, some 10,000 epochs
 
 
 def arguments(parser):

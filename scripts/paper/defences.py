@@ -10,11 +10,10 @@ from scipy import stats
 from attack import distortion_interval, success_interval, success_rate
 from nn import LeNet
 from nn.training import accuracy
-from scripts.paper.fitting import fitted
+from scripts.paper.fitting import RECIPES, fitted
 from scripts.paper.intervals import below, with_interval
 from scripts.paper.outcome import Claim, Outcome, verdict
 from scripts.paper.population import summary
-from scripts.train import RECIPES
 
 
 def detection(setup):

@@ -1,10 +1,16 @@
-"""Networks that an experiment trains: the AND network, surrogates, an autoencoder, a new LeNet.
+"""The recipes of `jsma train`, and networks that an experiment trains for itself.
 
-In: a new network, samples, what it is to say of them, a recipe as in `scripts.train.RECIPES`. Out:
-the network, trained.
+In: a new network (the AND network, a surrogate, an autoencoder, a LeNet), samples, what it is to
+say of them, a recipe. Out: the network, trained.
 """
 from nn.training import SGD, cross_entropy, train_epoch
 from scripts.terminal.progress import Progress
+
+RECIPES = {
+    "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 10},
+    "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
+    "residual": {"lr": 0.01, "momentum": 0.9, "decay": 0.85, "batch": 64, "epochs": 12},
+}
 
 
 def fitted(network, x, wanted, name, *, epochs, lr, batch, momentum=0.0, decay=1.0, seed=0,
