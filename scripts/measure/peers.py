@@ -7,6 +7,7 @@ weights and its own defaults but for θ and Υ.
 """
 import numpy as np
 
+from attack.textbook import pair_scores
 from nn import Softmax, to_torch
 
 
@@ -75,21 +76,9 @@ def torchattacks(network, images, targets, upsilon):
 def dense_search(alpha, beta):
     """Eq. 10 for each row of α, β (B, M) over the whole M×M table: where the best score stands."""
     def run():
-        """The largest −α·β among the pairs that qualify."""
-        best = []
-        for row_alpha, row_beta in zip(alpha, beta):
-            best.append(_scores(row_alpha, row_beta).argmax())
-        return best
+        """The first of the largest scores, as the textbook has them."""
+        return [pair_scores(*row).argmax() for row in zip(alpha, beta)]
     return run
-
-
-def _scores(alpha, beta):
-    """−α·β of every pair that qualifies, 0 elsewhere: α, β (M,) → (M, M)."""
-    alphas = alpha[:, None] + alpha
-    betas = beta[:, None] + beta
-    scores = np.where((alphas > 0) & (betas < 0), alphas * -betas, 0)
-    np.fill_diagonal(scores, 0)
-    return scores
 
 
 def _logits(network):
