@@ -1,9 +1,9 @@
-"""The command `jsma` (= `python -m scripts`): finds the command's file, runs it, turns a user's error into one line.
+"""The command `jsma` (= `python -m scripts`): runs the command's file, says an error in one line.
 
-In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130 interrupted, 143
-terminated, 141 nobody reads the output any more). A command `jsma NAME` is the file `scripts/NAME.py` with
-`arguments(parser)` and `run(args) -> int | None`; only the file that is asked for is imported, so that `jsma --help`
-starts at once.
+In: the words on the command line. Out: the exit status (0 done, 2 an error of the user's, 130
+interrupted, 143 terminated, 141 nobody reads the output any more). A command `jsma NAME` is the
+file `scripts/NAME.py` with `arguments(parser)` and `run(args) -> int | None`; only the file that is
+asked for is imported, so that `jsma --help` starts at once.
 """
 import argparse
 import ctypes
@@ -39,11 +39,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def keep_memory():
-    """Ask glibc to keep freed memory for the next batch: mapping 40 MB anew each time costs a third of a derivative."""
+    """Ask glibc to keep freed memory for the next batch.
+
+    To map 40 MB anew each time costs a third of a derivative.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        for setting, size in ((-3, 1 << 30), (-1, (1 << 31) - 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-            mallopt(setting, size)
+        mallopt(-3, 1 << 30)        # M_MMAP_THRESHOLD
+        mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
 def main(argv=None):
@@ -64,8 +67,9 @@ def main(argv=None):
             _drop_output()
             return 2
         except KeyboardInterrupt as error:
-            said = f": {one_line(error)}" if error.args else ""
-            print(f"jsma: {'terminated' if terminated else 'interrupted'}{said}", file=sys.stderr)
+            message = f": {one_line(error)}" if error.args else ""
+            print(f"jsma: {'terminated' if terminated else 'interrupted'}{message}",
+                  file=sys.stderr)
             return 143 if terminated else 130
 
 
@@ -99,7 +103,7 @@ def _mend_streams():
 
 
 def _drop_output():
-    """Output that nobody takes (a closed pipe, a full disk) must not fail a second time when Python ends."""
+    """Output that nobody takes (a closed pipe, a full disk) must not fail again at the end."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -107,8 +111,12 @@ def _drop_output():
 
 
 def _command(argv):
-    parser = _Parser(prog="jsma", description="Forward derivatives and adversarial samples after Papernot et al. 2016.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    """Read the words and run the command they name; returns its exit status or None."""
+    parser = _Parser(
+        prog="jsma",
+        description="Forward derivatives and adversarial samples after Papernot et al. 2016.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND",
+                                     parser_class=_Parser)
     name = next((word for word in argv if not word.startswith("-")), None)
     module = importlib.import_module(f"scripts.{name}") if name in COMMANDS else None
     for command, text in COMMANDS.items():
@@ -117,7 +125,8 @@ def _command(argv):
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         if command == name:
             module.arguments(sub)
-    return module.run(parser.parse_args(argv)) if module else parser.parse_args(argv)
+    args = parser.parse_args(argv)  # ends here where the words name no command
+    return module.run(args)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""How long everything takes: `jsma bench` prints medians measured in one run on this machine, beside other libraries.
+"""How long everything takes: `jsma bench` prints medians measured in one run on this machine.
 
-In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest, the time that its
-arithmetic alone would take as one large matrix product, target), below it each peer at its best batch size with how many
-times as long it takes, the BLAS kernel and the number of threads; --scale instead how time and memory grow, --rules what
-other rules than the paper's make of the same digits; --json FILE
-writes the same with every single timing. Peers that are not installed are named.
+In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest,
+the time that its arithmetic alone would take as one large matrix product, target), below it each
+peer, another library, at its best batch size with how many times as long it takes, the BLAS kernel
+and the number of threads; --scale instead how time and memory grow, --rules what other rules than
+the paper's make of the same digits; --json FILE writes the same with every single timing. Peers
+that are not installed are named.
 """
 from pathlib import Path
 
@@ -27,13 +28,17 @@ def arguments(parser):
     parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--checks", action="store_true",
-                      help="instead: which wrong derivatives our check and those of torch, jax and autograd find")
+                      help="instead: which wrong derivatives our check and those of torch, jax and "
+                           "autograd find")
     what.add_argument("--scale", action="store_true",
-                      help="instead: how time and memory grow with features, classes, batch and samples")
+                      help="instead: how time and memory grow with features, classes, batch and "
+                           "samples")
     what.add_argument("--rules", action="store_true",
-                      help="instead: the same digits crafted by the rules of the paper, other libraries and variants")
+                      help="instead: the same digits crafted by the rules of the paper, other "
+                           "libraries and variants")
     parser.add_argument("--count", type=whole(1), default=100, metavar="N",
-                        help="digits for --rules, each driven to its nine other classes (default: 100)")
+                        help="digits for --rules, each driven to its nine other classes (default: "
+                             "100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
 
 
@@ -48,7 +53,8 @@ def run(args):
     elif args.rules:
         rows = _rules(args.count, not args.no_peers)
     else:
-        rows = list(_growth(args.repeat) if args.scale else _table(args.repeat, not args.no_peers, about[SPEED]))
+        rows = list(_growth(args.repeat) if args.scale
+                    else _table(args.repeat, not args.no_peers, about[SPEED]))
     if args.json:
         with replacing(args.json) as file:
             file.write(as_json({"machine": about, "rows": rows}).encode())
@@ -63,71 +69,96 @@ def _checks():
 
 
 def _rules(count, with_peers):
-    kept = []
+    rows = []
 
     def noted():
-        """The rows as they come, each kept."""
+        """The rows as they come, each remembered."""
         for row in rules.rules(count, with_peers):
-            kept.append(row)
+            rows.append(row)
             yield row
 
     for line in rules.table(noted()):
         print(line, flush=True)
-    return kept
+    return rows
 
 
 def _table(repeat, with_peers, speed):
     print(f"{'what':62} {'median':>10} {'fastest':>10} {'slowest':>10} {'arithmetic':>10}  target")
-    for one in measurements():
-        limit = one.mflop and SCALES[one.unit] * one.mflop / (1e3 * speed)
-        row = {"what": one.what, "unit": one.unit, "target": one.target, "arithmetic": limit, **_measured(one, repeat),
-               "peers": {}}
-        shown = " " * 10 if limit is None else f"{limit:7.3g} {one.unit:2}"
-        _show(row, shown + ("" if one.target is None else
-                            f"  ≤ {one.target:g} {one.unit}" + _met(row["median"] <= one.target)))
-        for name, peer in (one.peers if with_peers else {}).items():
-            row["peers"][name] = found = _peer(name, one, peer, repeat)
-            if "missing" in found:
-                print(f"{found['what']:62} not installed: {found['missing']}", flush=True)
-                continue
-            found["ratio"] = ratio = found["median"] / row["median"]
-            wanted = "" if peer.wanted is None else f" (≥ {peer.wanted:.3g}){_met(ratio >= peer.wanted)}"
-            _show(found, f"{ratio:8.1f} × ours{wanted}")
+    for measurement in measurements():
+        row = _row(measurement, repeat, speed)
+        _show(row, _arithmetic(row) + _target(row))
+        for name, peer in (measurement.peers if with_peers else {}).items():
+            row["peers"][name] = _peer(name, measurement, peer, repeat)
+            _show_peer(row["peers"][name], row["median"])
         yield row
 
 
-def _measured(one, repeat):
-    if one.unit == "MB":
-        one.action()
-        most = peak_memory(one.action)
+def _row(measurement, repeat, speed):
+    """Our own timings; `speed` in GFLOP/s says how long the arithmetic alone would take."""
+    limit = measurement.mflop and SCALES[measurement.unit] * measurement.mflop / (1e3 * speed)
+    return {"what": measurement.what, "unit": measurement.unit, "target": measurement.target,
+            "arithmetic": limit, **_measured(measurement, repeat), "peers": {}}
+
+
+def _arithmetic(row):
+    return " " * 10 if row["arithmetic"] is None else f"{row['arithmetic']:7.3g} {row['unit']:2}"
+
+
+def _target(row):
+    if row["target"] is None:
+        return ""
+    return f"  ≤ {row['target']:g} {row['unit']}" + _met(row["median"] <= row["target"])
+
+
+def _show_peer(peer, median):
+    """Print a peer's line and note how many times as long as our `median` it takes."""
+    if "missing" in peer:
+        print(f"{peer['what']:62} not installed: {peer['missing']}", flush=True)
+        return
+    peer["ratio"] = peer["median"] / median
+    wanted = peer["wanted"]
+    target = "" if wanted is None else f" (≥ {wanted:.3g}){_met(peer['ratio'] >= wanted)}"
+    _show(peer, f"{peer['ratio']:8.1f} × ours{target}")
+
+
+def _measured(measurement, repeat):
+    if measurement.unit == "MB":
+        measurement.action()
+        most = peak_memory(measurement.action)
         return {"median": most, "timings": [most]}
-    return timed(one.action, one.count, one.unit, repeat)
+    return timed(measurement.action, measurement.count, measurement.unit, repeat)
 
 
-def _peer(name, one, peer, repeat):
+def _peer(name, measurement, peer, repeat):
     """The fastest of a peer's ways, timed up to three times each; or why it could not be asked."""
     best = None
     for what, count, make in peer.ways:
         try:
-            found = {"what": f"  {name}{what}", "unit": one.unit, "wanted": peer.wanted,
-                     **timed(make(), count, one.unit, min(repeat, 3))}
+            timings = timed(make(), count, measurement.unit, min(repeat, 3))
         except ImportError as error:
             return {"what": f"  {name}", "missing": str(error)}
-        best = found if best is None or found["median"] < best["median"] else best
+        if best is None or timings["median"] < best["median"]:
+            best = {"what": f"  {name}{what}", "unit": measurement.unit, "wanted": peer.wanted,
+                    **timings}
     return best
 
 
 def _growth(repeat):
     print(f"{'what':62} {'median':>10} {'memory':>10}  grows as")
     for row in growth(min(repeat, 5)):
-        shown = "" if row["power"] is None else f"  {row['by']}^{row['power']:.2f}, memory ^{row['memory_power']:.2f}"
-        print(f"{row['what']:62} {row['median']:7.3g} {row['unit']:2} {row['memory']:7.1f} MB{shown}", flush=True)
+        powers = ""
+        if row["power"] is not None:
+            powers = f"  {row['by']}^{row['power']:.2f}, memory ^{row['memory_power']:.2f}"
+        print(f"{row['what']:62} {row['median']:7.3g} {row['unit']:2} {row['memory']:7.1f} "
+              f"MB{powers}",
+              flush=True)
         yield row
 
 
 def _show(row, after):
     values = row["median"], min(row["timings"]), max(row["timings"])
-    print(f"{row['what']:62}", *(f"{value:7.3g} {row['unit']:2}" for value in values), after, flush=True)
+    timings = (f"{value:7.3g} {row['unit']:2}" for value in values)
+    print(f"{row['what']:62}", *timings, after, flush=True)
 
 
 def _met(yes):

@@ -1,8 +1,8 @@
-"""Look at a set of IDX files: `jsma data check [DIR]` reads all four, holds images against labels, and says whether
-they are MNIST's.
+"""Look at a set of IDX files: `jsma data check [DIR]` reads all four and says if they are MNIST's.
 
-In: a folder (default: the MNIST that ships with this package). Out: a line a file and a verdict; exit status 0 when
-all four are MNIST's bytes, 1 when they are sound but not MNIST's (0 with --any-set), 2 when one is missing or damaged.
+In: a folder (default: the MNIST that ships with this package). Images are held against labels. Out:
+a line a file and a verdict; exit status 0 when all four are MNIST's bytes, 1 when they are sound
+but not MNIST's (0 with --any-set), 2 when one is missing or damaged.
 """
 from data.mnist import check
 
@@ -11,8 +11,10 @@ def arguments(parser):
     """Describe the words of `jsma data`."""
     parser.add_argument("action", choices=["check"], help="what to do")
     parser.add_argument("directory", nargs="?", metavar="DIR",
-                        help="folder of the IDX files, plain or .gz (default: the MNIST shipped with this package)")
-    parser.add_argument("--any-set", action="store_true", help="sound files of another set are fine, too")
+                        help="folder of the IDX files, plain or .gz (default: the MNIST shipped "
+                             "with this package)")
+    parser.add_argument("--any-set", action="store_true",
+                        help="sound files of another set are fine, too")
 
 
 def run(args):
@@ -21,7 +23,8 @@ def run(args):
     width = max(len(str(row.file)) for row in rows)
     for row in rows:
         shape = " x ".join(map(str, row.shape))
-        print(f"{str(row.file):{width}}  {shape:15}  sha256 {row.sha256}  {'MNIST' if row.is_mnist else 'not MNIST'}")
+        whose = "MNIST" if row.is_mnist else "not MNIST"
+        print(f"{str(row.file):{width}}  {shape:15}  sha256 {row.sha256}  {whose}")
     if all(row.is_mnist for row in rows):
         print("all four files are MNIST's")
         return 0

@@ -1,8 +1,9 @@
-"""The main job: `jsma reproduce` makes the paper's figures and numbers anew and sets them side by side in one report.
+"""The main job: `jsma reproduce` sets the paper's figures and numbers beside ours.
 
-In: the network (the shipped LeNet), the shipped MNIST. Out, in FOLDER: `report.html` (one self-contained page),
-`results.json` (every number), `figN.png` and `figN.npz` (the figures and the arrays they show). With `--scale full` the
-samples are crafted in shards below FOLDER/runs: started again after whatever stopped it, it goes on from there.
+In: the network (the shipped LeNet), the shipped MNIST. Out, in FOLDER: `report.html` (one
+self-contained page), `results.json` (every number), `figN.png` and `figN.npz` (the figures and the
+arrays they show). With `--scale full` the samples are crafted in shards below FOLDER/runs: started
+again after whatever stopped it, it goes on from there.
 """
 import platform
 import time
@@ -22,78 +23,111 @@ from scripts.terminal.text import as_json, visible
 
 def arguments(parser):
     """Describe the words of `jsma reproduce`."""
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER",
+                        help="default: out")
     parser.add_argument("--digits", type=whole(1), default=10, metavar="N",
-                        help="digits of each set, nine samples each, at the small scale (default: 10)")
+                        help="digits of each set, nine samples each, at the small scale (default: "
+                             "10)")
     parser.add_argument("--scale", choices=["small", "full"], default="small",
-                        help="full: the paper's sizes, hours of work that can be stopped and goes on (default: small)")
+                        help="full: the paper's sizes, hours of work that can be stopped and goes "
+                             "on (default: small)")
     parser.add_argument("--jobs", type=whole(1, 4 * cores()), default=cores(), metavar="N",
-                        help="processes that craft at once, one BLAS thread each (default: a core each, the fastest)")
-    parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this one (may be repeated)")
+                        help="processes that craft at once, one BLAS thread each (default: a core "
+                             "each, the fastest)")
+    parser.add_argument("--only", choices=EXPERIMENTS, action="append",
+                        help="only this one (may be repeated)")
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
-                        help="answers to the page of `jsma survey make`, for Fig. 16 and 17 (default: none)")
+                        help="answers to the page of `jsma survey make`, for Fig. 16 and 17 "
+                             "(default: none)")
     add_model(parser)
     add_data(parser)
 
 
 def run(args):
     """Run the experiments, write the files and say where they are."""
-    begun = time.monotonic()
+    start = time.monotonic()
     read_answers(args.answers)  # mistakes in them are told now, not after the work
-    network, folder = load_network("lenet", args.weights), output_folder(args.out)
+    network = load_network("lenet", args.weights)
+    folder = output_folder(args.out)
     setup = Setup(network, args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
                   tuple(args.answers))
-    outcomes, pictures = {}, {}
+    outcomes = {}
+    pictures = {}
     try:
         with setup:
             for name in dict.fromkeys(args.only or EXPERIMENTS):
-                started = time.monotonic()
-                outcomes[name] = outcome = EXPERIMENTS[name].run(setup)
-                _keep(folder, name, outcome, pictures)
-                print(f"{EXPERIMENTS[name].title} ({duration(time.monotonic() - started)})", flush=True)
-                for row in outcome.rows:
-                    print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}", flush=True)
+                _experiment(name, setup, folder, outcomes, pictures)
     except KeyboardInterrupt:
-        kept = ("the same command goes on with what is crafted" if setup.full else
-                f"the figures of {', '.join(outcomes) or 'no experiment'} are in {folder}, without a report; --only "
-                "makes others")
-        raise KeyboardInterrupt(kept) from None
-    about = _about(args, time.monotonic() - begun)
-    _write(folder, outcomes, about, pictures)
-    print(f"{folder / 'report.html'}: {duration(time.monotonic() - begun)}")
+        raise KeyboardInterrupt(_how_to_go_on(setup, folder, outcomes)) from None
+    about = _about(args, time.monotonic() - start)
+    _write_results(folder, outcomes, about)
+    _write_report(folder, outcomes, about, pictures)
+    print(f"{folder / 'report.html'}: {duration(time.monotonic() - start)}")
 
 
-def _keep(folder, name, outcome, pictures):
-    from scripts.paper.figures import (  # matplotlib starts slowly: only where something is drawn
-        FIGURES,
-        png,
-    )
+def _experiment(name, setup, folder, outcomes, pictures):
+    """Run one experiment, write its figure, print its claims.
 
+    Args:
+        name: one of `EXPERIMENTS`.
+        setup: the `Setup`.
+        folder: where the figure goes.
+        outcomes, pictures: {name: Outcome} and {name: PNG bytes}, to which its own are added.
+    """
+    start = time.monotonic()
+    outcome = EXPERIMENTS[name].run(setup)
+    outcomes[name] = outcome
+    picture = _write_figure(folder, name, outcome)
+    if picture is not None:
+        pictures[name] = picture
+    print(f"{EXPERIMENTS[name].title} ({duration(time.monotonic() - start)})", flush=True)
+    for row in outcome.rows:
+        print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}", flush=True)
+
+
+def _how_to_go_on(setup, folder, outcomes):
+    if setup.full:
+        return "the same command goes on with what is crafted"
+    return (f"the figures of {', '.join(outcomes) or 'no experiment'} are in {folder}, without a "
+            "report; --only makes others")
+
+
+def _write_figure(folder, name, outcome):
+    """Write an experiment's arrays and its picture; returns that as PNG bytes, or None."""
+    from scripts.paper.figures import FIGURES, png  # matplotlib starts slowly
+
+    picture = None
     if name in FIGURES:
-        pictures[name] = png(FIGURES[name](outcome.arrays))
+        picture = png(FIGURES[name](outcome.arrays))
         with replacing(folder / f"{name}.png") as file:
-            file.write(pictures[name])
+            file.write(picture)
     if outcome.arrays:
         with replacing(folder / f"{name}.npz") as file:
             np.savez_compressed(file, **outcome.arrays)
+    return picture
 
 
-def _write(folder, outcomes, about, pictures):
+def _write_results(folder, outcomes, about):
+    experiments = {name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers,
+                          "claims": [row._asdict() for row in outcome.rows]}
+                   for name, outcome in outcomes.items()}
+    with replacing(folder / "results.json") as file:
+        file.write(as_json({"about": about, "experiments": experiments}).encode())
+
+
+def _write_report(folder, outcomes, about, pictures):
     from scripts.paper.report import page
 
-    results = {"about": about, "experiments": {
-        name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers,
-               "claims": [row._asdict() for row in outcome.rows]}
-        for name, outcome in outcomes.items()}}
-    with replacing(folder / "results.json") as file:
-        file.write(as_json(results).encode())
     with replacing(folder / "report.html") as file:
         file.write(page(outcomes, about, pictures, EXPERIMENTS).encode())
 
 
 def _about(args, seconds):
-    size = ("the paper's" if args.scale == "full" else f"small, {args.digits} digits of each set, nine samples each: the "
-            "paper has up to 10,000; the intervals say what that leaves open")
-    return {"network": visible(args.weights or "the shipped LeNet"), "digits": visible(args.data or "the shipped MNIST"),
-            "derivative": args.derivative, "size": size, "time": duration(seconds), "python": platform.python_version(),
+    size = "the paper's"
+    if args.scale != "full":
+        size = (f"small, {args.digits} digits of each set, nine samples each: the paper has up to "
+                "10,000; the intervals say what that leaves open")
+    return {"network": visible(args.weights or "the shipped LeNet"),
+            "digits": visible(args.data or "the shipped MNIST"), "derivative": args.derivative,
+            "size": size, "time": duration(seconds), "python": platform.python_version(),
             "numpy": np.__version__}

@@ -1,9 +1,10 @@
 """Train a network, the paper's LeNet on MNIST, and write its weights: `jsma train --out lenet.npz`.
 
-In: images, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss and errors
-of every epoch, the weights' SHA-256) and FILE.state.npz, from which --resume goes on after the last finished epoch.
-Recipes: `momentum` (the default), `paper`, that of the time: plain SGD 0.1, batches of 500, 50,000 + 10,000 digits, and
-`residual` for the networks with batch normalisation, whose statistics are taken once, from the first images.
+In: images, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss
+and errors of every epoch, the weights' SHA-256) and FILE.state.npz, from which --resume goes on
+after the last finished epoch. Recipes: `momentum` (the default), `paper`, that of the time: plain
+SGD 0.1, batches of 500, 50,000 + 10,000 digits, and `residual` for the networks with batch
+normalisation, whose statistics are taken once, from the first images.
 """
 import hashlib
 import json
@@ -17,31 +18,29 @@ from data.idx import replacing
 from nn import LeNet
 from nn.training import SGD, accuracy, calibrate, train_epoch
 from nn.weights import load_arrays, npz_bytes, save_arrays
+from scripts.paper.fitting import RECIPES
 from scripts.terminal.networks import NETWORKS, network_option
 from scripts.terminal.options import add_data, whole
 from scripts.terminal.progress import Progress, duration
 from scripts.terminal.text import as_json
 
-CALIBRATION = 500
-RECIPES = {
-    "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 10},
-    "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
-    "residual": {"lr": 0.01, "momentum": 0.9, "decay": 0.85, "batch": 64, "epochs": 12},
-}
-
-RECORD = 1 << 20  # bytes, some 10,000 epochs
+CALIBRATION = 500   # images for the statistics of batch normalisation
+RECORD = 1 << 20    # bytes, some 10,000 epochs
 
 
 def arguments(parser):
     """Describe the words of `jsma train`."""
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="where the weights go")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz",
+                        help="where the weights go")
     network_option(parser)
-    parser.add_argument("--recipe", choices=RECIPES, help="default: momentum; residual for --network resnet or colour")
+    parser.add_argument("--recipe", choices=RECIPES,
+                        help="default: momentum; residual for --network resnet or colour")
     parser.add_argument("--epochs", type=whole(1), help="default: 10 (paper: 60, residual: 12)")
-    parser.add_argument("--seed", type=whole(0), default=0, help="start weights and order of the digits (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0,
+                        help="start weights and order of the digits (default: 0)")
     parser.add_argument("--holdout", type=whole(0), default=10_000, metavar="N",
-                        help="keep the last N digits of the training file for validation (default: 10,000; 0: train "
-                             "on all)")
+                        help="keep the last N digits of the training file for validation (default: "
+                             "10,000; 0: train on all)")
     parser.add_argument("--output-weights", choices=["random", "zero"], default="random",
                         help="how the last layer of the LeNet starts (default: random)")
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
@@ -52,48 +51,67 @@ def run(args):
     """Train, print a line an epoch and write the files."""
     if args.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz; got {args.out}")
-    recipe = args.recipe or ("momentum" if args.network == "lenet" else "residual")
-    settings = {"recipe": recipe, **RECIPES[recipe], "seed": args.seed, "holdout": args.holdout,
-                "output_weights": args.output_weights}
-    if args.network != "lenet":
-        settings["network"] = args.network
-    settings["epochs"] = args.epochs or settings["epochs"]
+    settings = _settings(args)
     sets = _load(NETWORKS[args.network].images, args.data, args.holdout)
     network = _new(args, sets["train"][0][:CALIBRATION])
     optimizer = SGD(network, settings["lr"], settings["momentum"])
     record = {"command": _command(settings), "settings": settings, "epochs": []}
     state = args.out.with_suffix(".state.npz")
     if args.resume:
-        record["epochs"] = _restore(args.out.with_suffix(".json"), state, settings, network, optimizer)
+        record["epochs"] = _restore(args.out.with_suffix(".json"), state, settings, network,
+                                    optimizer)
         print(f"going on after epoch {len(record['epochs'])}")
-        _write(args.out, npz_bytes(network.parameters()))  # a kill may have come between the state and these
+        # a kill may have come between the state and these
+        _write(args.out, npz_bytes(network.parameters()))
     elif state.exists():
         raise ValueError(f"{state} is there from an earlier run: go on with --resume, or remove it")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    kept = len(record["epochs"])
+    finished = len(record["epochs"])
     try:
-        for epoch in range(kept, settings["epochs"]):
+        for epoch in range(finished, settings["epochs"]):
             record["epochs"].append(_epoch(network, optimizer, sets, settings, epoch))
             _save(args.out, state, record, network, optimizer)
-            kept = epoch + 1
+            finished = epoch + 1
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{kept} epochs are kept; go on with --resume" if kept else
+        raise KeyboardInterrupt(f"{finished} epochs are kept; go on with --resume" if finished else
                                 "no epoch is finished, nothing is kept") from None
-    print(f"{args.out}: {100 - record['epochs'][-1]['test_error']:.2f} % of the test images are read correctly")
+    error = record["epochs"][-1]["test_error"]
+    print(f"{args.out}: {100 - error:.2f} % of the test images are read correctly")
+
+
+def _settings(args):
+    """Everything that the weights depend on, as the record has it."""
+    recipe = args.recipe or ("momentum" if args.network == "lenet" else "residual")
+    settings = {"recipe": recipe, **RECIPES[recipe], "seed": args.seed, "holdout": args.holdout,
+                "output_weights": args.output_weights}
+    if args.network != "lenet":
+        settings["network"] = args.network
+    settings["epochs"] = args.epochs or settings["epochs"]
+    return settings
 
 
 def _epoch(network, optimizer, sets, settings, epoch):
-    begun, progress = time.monotonic(), Progress(f"epoch {epoch + 1}", "images")
+    """One epoch of training and its line; returns {"loss", "validation_error", "test_error"}.
+
+    Args:
+        network, optimizer: what is trained, and by which `SGD`.
+        sets: {"train", "validation", "test": (images, labels)}; "validation" may be missing.
+        settings: learning rate, decay, batch and seed.
+        epoch: its number, from 0.
+    """
+    start = time.monotonic()
+    progress = Progress(f"epoch {epoch + 1}", "images")
     optimizer.lr = settings["lr"] * settings["decay"] ** epoch
-    loss = train_epoch(network, *sets["train"], optimizer, settings["batch"], settings["seed"], epoch,
-                       lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"))
+    loss = train_epoch(network, *sets["train"], optimizer, settings["batch"], settings["seed"],
+                       epoch, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"))
     progress.close()
     if not np.isfinite(loss):
         raise ValueError(f"the loss of epoch {epoch + 1} is not finite: the weights have run away")
     errors = {f"{name}_error": round(100 - accuracy(network, *sets[name]), 4)
               for name in ("validation", "test") if name in sets}
-    said = ", ".join(f"{name.replace('_', ' ')} {error:.2f} %" for name, error in errors.items())
-    print(f"epoch {epoch + 1}: loss {loss:.5f}, {said}, {duration(time.monotonic() - begun)}", flush=True)
+    listed = ", ".join(f"{name.replace('_', ' ')} {error:.2f} %" for name, error in errors.items())
+    print(f"epoch {epoch + 1}: loss {loss:.5f}, {listed}, {duration(time.monotonic() - start)}",
+          flush=True)
     return {"loss": loss, **errors}
 
 
@@ -106,22 +124,29 @@ def _new(args, images):
 
 
 def _load(load, directory, holdout):
-    images, labels = (np.concatenate(parts) for parts in zip(load("train", directory), load("validation", directory)))
+    """{"train", "validation", "test": (images, labels)}; the last `holdout` for validation."""
+    images, labels = (np.concatenate(parts)
+                      for parts in zip(load("train", directory), load("validation", directory)))
     if holdout >= len(images):
-        raise ValueError(f"--holdout must be below the {len(images)} training images; got {holdout}")
+        raise ValueError(f"--holdout must be below the {len(images)} training images; "
+                         f"got {holdout}")
     border = len(images) - holdout
     sets = {"train": (images[:border], labels[:border]), "test": load("test", directory)}
     if not len(sets["test"][0]):
         raise ValueError(f"{directory}: there are no test images to measure the error on")
-    return {**sets, "validation": (images[border:], labels[border:])} if holdout else sets
+    if holdout:
+        sets["validation"] = images[border:], labels[border:]
+    return sets
 
 
 def _save(out, state, record, network, optimizer):
-    """The record first, then the state, then the weights: whatever interrupts this, --resume finds a whole epoch."""
+    """Record, state, weights, in this order: after any stop --resume finds a whole epoch."""
     weights = npz_bytes(network.parameters())
-    _write(out.with_suffix(".json"), as_json({**record, "sha256": hashlib.sha256(weights).hexdigest()}).encode())
-    save_arrays(state, {**network.parameters(), "epoch": np.float64(len(record["epochs"])),
-                        **{f"velocity.{name}": array for name, array in optimizer.velocity.items()}})
+    record = {**record, "sha256": hashlib.sha256(weights).hexdigest()}
+    _write(out.with_suffix(".json"), as_json(record).encode())
+    velocity = {f"velocity.{name}": array for name, array in optimizer.velocity.items()}
+    save_arrays(state,
+                {**network.parameters(), "epoch": np.float64(len(record["epochs"])), **velocity})
     _write(out, weights)
 
 
@@ -131,21 +156,25 @@ def _write(path, content):
 
 
 def _restore(record, state, settings, network, optimizer):
-    """Take over the state that was saved last; returns the epochs that led to it. A file may hold anything."""
+    """Take over the state that was saved last; returns the epochs that led to it.
+
+    A file may hold anything: ValueError says what is wrong with it.
+    """
     old, history = _read_record(record)
     different = [key for key in settings if key != "epochs" and old.get(key) != settings[key]]
     if different:
         key = different[0]
-        raise ValueError(f"--resume: {record} was begun with {key} = {old.get(key)}, not {settings[key]}")
+        raise ValueError(f"--resume: {record} was begun with {key} = {old.get(key)}, not "
+                         f"{settings[key]}")
     shapes = {name: array.shape for name, array in network.parameters().items()}
-    moving = optimizer.velocity
-    arrays = load_arrays(state, {**shapes, "epoch": (), **{f"velocity.{name}": shapes[name] for name in moving}})
+    moving = {f"velocity.{name}": shapes[name] for name in optimizer.velocity}
+    arrays = load_arrays(state, {**shapes, "epoch": (), **moving})
     done = float(arrays["epoch"])
     if not (done.is_integer() and 1 <= done <= len(history)):
-        raise ValueError(f"{state}: expected the state after one of the {len(history)} epochs of {record}; "
-                         f"found {done:g}")
+        raise ValueError(f"{state}: expected the state after one of the {len(history)} epochs of "
+                         f"{record}; found {done:g}")
     network.load({name: arrays[name] for name in shapes})
-    optimizer.velocity = {name: arrays[f"velocity.{name}"] for name in moving}
+    optimizer.velocity = {name: arrays[f"velocity.{name}"] for name in optimizer.velocity}
     return history[:int(done)]
 
 
@@ -154,9 +183,11 @@ def _read_record(record):
     try:
         if record.exists() and not (record.is_file() and record.stat().st_size <= RECORD):
             raise ValueError(f"not a file of {RECORD:,} bytes at most")
-        found = json.loads(record.read_text(encoding="utf-8"))
-        old, history = found["settings"], found["epochs"]
-        if not (isinstance(old, dict) and isinstance(history, list) and all(map(_is_epoch, history))):
+        content = json.loads(record.read_text(encoding="utf-8"))
+        old = content["settings"]
+        history = content["epochs"]
+        if not (isinstance(old, dict) and isinstance(history, list)
+                and all(map(_is_epoch, history))):
             raise ValueError("settings and a list of epochs are not there")
         return old, history
     except FileNotFoundError:
@@ -165,15 +196,18 @@ def _read_record(record):
         raise ValueError(f"{record}: not a record of jsma train ({error})") from None
 
 
-def _is_epoch(found):
+def _is_epoch(content):
     names = {"loss", "validation_error", "test_error"}
-    return (isinstance(found, dict) and names - {"validation_error"} <= set(found) <= names
-            and all(isinstance(value, (int, float)) and abs(value) < 1e9 for value in found.values()))
+    if not isinstance(content, dict) or not names - {"validation_error"} <= set(content) <= names:
+        return False
+    return all(isinstance(value, (int, float)) and abs(value) < 1e9 for value in content.values())
 
 
 def _command(settings):
+    """The command line that makes these weights."""
     network = ["--network", settings["network"]] if "network" in settings else []
-    return shlex.join(["jsma", "train", *network, "--recipe", settings["recipe"], "--epochs", str(settings["epochs"]),
-                       "--seed", str(settings["seed"]), "--holdout", str(settings["holdout"]),
-                       "--output-weights", settings["output_weights"], "--out",
-                       f"{settings.get('network', 'lenet')}.npz"])
+    return shlex.join(["jsma", "train", *network, "--recipe", settings["recipe"],
+                       "--epochs", str(settings["epochs"]), "--seed", str(settings["seed"]),
+                       "--holdout", str(settings["holdout"]),
+                       "--output-weights", settings["output_weights"],
+                       "--out", f"{settings.get('network', 'lenet')}.npz"])

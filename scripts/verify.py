@@ -1,7 +1,8 @@
 """Is every derivative of the network right? `jsma verify` checks it layer by layer on real digits.
 
-In: a network and weights (default: the shipped LeNet), digits, referees. Out: a verdict, a row a layer, for a mistake the
-worst entry and its likely cause. Exit status 0 right, 1 wrong, 2 could not check.
+In: a network and weights (default: the shipped LeNet), digits, referees. Out: a verdict, a row a
+layer, for a mistake the worst entry and its likely cause. Exit status 0 right, 1 wrong, 2 could not
+check.
 """
 import numpy as np
 
@@ -18,9 +19,12 @@ def arguments(parser):
     network_option(parser)
     weights_option(parser)
     parser.add_argument("--against", default="complex step,dense", metavar="A,B,…",
-                        help=f"referees: {', '.join((*OWN, *FOREIGN))}, or 'all' (default: complex step,dense)")
-    parser.add_argument("--digits", type=indices, default=[0], metavar="I,J,…", help="test images, from 0 (default: 0)")
-    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64", help="default: float64")
+                        help=f"referees: {', '.join((*OWN, *FOREIGN))}, or 'all' (default: complex "
+                             "step,dense)")
+    parser.add_argument("--digits", type=indices, default=[0], metavar="I,J,…",
+                        help="test images, from 0 (default: 0)")
+    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64",
+                        help="default: float64")
     parser.add_argument("--nudge", action="store_true", help="move the digits off their ties first")
     parser.add_argument("--json", action="store_true", help="print the reports as JSON")
     add_data(parser)
@@ -30,16 +34,22 @@ def run(args):
     """Check each digit; print the reports and return the exit status of the worst."""
     network = load_network(args.network, args.weights)
     network.load({name: array.astype(args.dtype) for name, array in network.parameters().items()})
+    what = "picture" if args.network == "colour" else "digit"
     images, _ = NETWORKS[args.network].images("test", args.data)
     if max(args.digits) >= len(images):
         raise ValueError(f"--digits must lie in 0..{len(images) - 1}; got {max(args.digits)}")
-    against = [*OWN, *FOREIGN] if args.against == "all" else [name.strip() for name in args.against.split(",")]
+    if args.against == "all":
+        against = [*OWN, *FOREIGN]
+    else:
+        against = [name.strip() for name in args.against.split(",")]
     reports = []
     for digit in args.digits:
-        chosen = images[[digit, *(n for n in args.digits if n != digit)][:4]].astype(np.dtype(args.dtype))
+        others = [other for other in args.digits if other != digit]
+        chosen = images[[digit, *others][:4]].astype(np.dtype(args.dtype))
         reports.append(check_network(network, chosen, against=against, nudge=args.nudge))
         if not args.json:
-            print(f"test {'picture' if args.network == 'colour' else 'digit'} {digit}: {reports[-1]}")
+            print(f"test {what} {digit}: {reports[-1]}")
     if args.json:
-        print(as_json([{"digit": digit, **report.to_dict()} for digit, report in zip(args.digits, reports)]), end="")
+        print(as_json([{"digit": digit, **report.to_dict()}
+                       for digit, report in zip(args.digits, reports)]), end="")
     return max({"right": 0, "wrong": 1, "unchecked": 2}[report.verdict] for report in reports)

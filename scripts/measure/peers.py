@@ -1,11 +1,13 @@
-"""The same work by other libraries, for `jsma bench`: torch's derivatives and training, the attacks of ART and
-torchattacks, and the search over the whole table of pairs.
+"""The same work by other libraries, for `jsma bench`: torch, ART and torchattacks.
 
-In: a network, images, targets. Out: callables to be timed. A library is imported when it is asked for, and ImportError
-says which one is missing. Each peer gets the network from the same weights and its own defaults but for θ and Υ.
+In: a network, images, targets. Out: callables to be timed: torch's derivatives and training, the
+attacks of the other two, and the search over the whole table of pairs. A library is imported when
+it is asked for, and ImportError says which one is missing. Each peer gets the network from the same
+weights and its own defaults but for θ and Υ.
 """
 import numpy as np
 
+from attack.textbook import pair_scores
 from nn import Softmax, to_torch
 
 
@@ -22,8 +24,11 @@ def jacrev(network, images):
 def epoch(network, images, labels, batch):
     """An epoch of torch's SGD with momentum over images (n, 28, 28), on the CPU."""
     import torch
-    model, x, y = _logits(network), torch.from_numpy(images[:, None]), torch.from_numpy(labels)
-    optimizer, loss = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), torch.nn.CrossEntropyLoss()
+    model = _logits(network)
+    x = torch.from_numpy(images[:, None])
+    y = torch.from_numpy(labels)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    loss = torch.nn.CrossEntropyLoss()
 
     def run():
         """One pass in an order drawn anew."""
@@ -37,39 +42,42 @@ def epoch(network, images, labels, batch):
 
 
 def art(network, images, targets, upsilon, batch):
-    """ART's `SaliencyMapMethod` with θ = 1, γ = Υ."""
+    """ART's `SaliencyMapMethod` with θ = 1, γ = Υ.
+
+    Args:
+        network: a `nn.Network`.
+        images, targets: (n, 28, 28) and (n,) classes.
+        upsilon: Υ in percent.
+        batch: how many samples it works on at once.
+    """
     import torch
     from art.attacks.evasion import SaliencyMapMethod
     from art.estimators.classification import PyTorchClassifier
-    classifier = PyTorchClassifier(_logits(network), torch.nn.CrossEntropyLoss(), (1, 28, 28), 10, device_type="cpu",
-                                   clip_values=(0, 1))
-    attack = SaliencyMapMethod(classifier, theta=1.0, gamma=upsilon / 100, batch_size=batch, verbose=False)
+    classifier = PyTorchClassifier(_logits(network), torch.nn.CrossEntropyLoss(), (1, 28, 28), 10,
+                                   device_type="cpu", clip_values=(0, 1))
+    attack = SaliencyMapMethod(classifier, theta=1.0, gamma=upsilon / 100, batch_size=batch,
+                               verbose=False)
     wanted = np.eye(10, dtype=np.float32)[targets]
     return lambda: attack.generate(images[:, None], y=wanted)
 
 
 def torchattacks(network, images, targets, upsilon):
-    """torchattacks' `JSMA` with θ = 1, γ = Υ."""
+    """torchattacks' `JSMA` with θ = 1, γ = Υ; arguments as for `art`."""
     import torch
     import torchattacks as library
     attack = library.JSMA(_logits(network), theta=1.0, gamma=upsilon / 100)
     attack.set_device(torch.device("cpu"))
     attack.set_mode_targeted_by_label(quiet=True)
-    x, y = torch.from_numpy(images[:, None]), torch.from_numpy(targets)
+    x = torch.from_numpy(images[:, None])
+    y = torch.from_numpy(targets)
     return lambda: attack(x, y)
 
 
 def dense_search(alpha, beta):
-    """Eq. 10 for each row of α, β (B, M) over the whole M×M table: the best score."""
+    """Eq. 10 for each row of α, β (B, M) over the whole M×M table: where the best score stands."""
     def run():
-        """The largest −α·β among the pairs that qualify."""
-        best = []
-        for a, b in zip(alpha, beta):
-            x, y = a[:, None] + a, -(b[:, None] + b)
-            score = np.where((x > 0) & (y > 0), x * y, 0)
-            np.fill_diagonal(score, 0)
-            best.append(score.argmax())
-        return best
+        """The first of the largest scores, as the textbook has them."""
+        return [pair_scores(*row).argmax() for row in zip(alpha, beta)]
     return run
 
 

@@ -1,8 +1,8 @@
-"""What each deviation from the paper costs: `jsma bench --rules` crafts the same digits by every rule (`attack.variants`) on
-the same network.
+"""What each deviation from the paper costs: the same digits, crafted by every rule.
 
-In: how many digits, each driven to its nine other classes. Out: a line a rule and kind of outputs: success rate τ, mean
-distortion ε of the successes, time, and for how many samples the first pair is not the paper's; below a rule its own
+`jsma bench --rules`. In: how many digits, each driven to its nine other classes by each of
+`attack.RULES`. Out: a line a rule and kind of outputs: success rate τ, mean distortion ε of the
+successes, time, and for how many samples the first pair is not the paper's; below a rule its own
 library, where that is installed, with the share of samples that both craft alike.
 """
 import time
@@ -10,56 +10,77 @@ import time
 import numpy as np
 
 from attack import RULES, craft, mean_distortion, success_rate
+from attack.goals import every_other
 from attack.model import OUTPUTS
 from data import load_mnist
 from nn import LeNet
-from scripts.craft import pair_up
 from scripts.measure import peers
 from scripts.paper.experiment import UPSILON
 
-PEERS = {"art": ("ART SaliencyMapMethod", 100), "torchattacks": ("torchattacks JSMA", 20)}  # name and digits: it is slow
+# name of the library's attack, and the digits for it: it is slow
+PEERS = {"art": ("ART SaliencyMapMethod", 100), "torchattacks": ("torchattacks JSMA", 20)}
 
 
 def rules(count, with_peers=True):
-    """Yields {"rule", "of", "samples", "success", "distortion", "ms", "differs", …}: ours, and {"library", "identical"}
-    (or "missing") for a library's own code, in percent but for "ms" and the numbers of samples."""
-    network, (images, labels) = LeNet.pretrained(), load_mnist("test")
-    index, targets = pair_up(np.arange(count), labels[:count], "all")
-    first = None
+    """Craft the first `count` test digits by every rule.
+
+    Yields:
+        Ours: {"rule", "of", "samples", "success", "distortion", "ms", "differs"}; a library's own
+        code: the same and {"library", "identical"} (or "missing"); in percent but for "ms" and the
+        numbers of samples.
+    """
+    network = LeNet.pretrained()
+    images, labels = load_mnist("test")
+    index, targets = every_other(labels[:count], network.classes)
+    paper = None  # the first pairs by the paper's rule, the first in the list
     for name, rule in RULES.items():
         for of in OUTPUTS:
-            chosen = np.arange(count) if rule.untargeted else index
-            words = {"goal": "misclassification"} if rule.untargeted else {"targets": targets}
-            begun = time.perf_counter()
-            crafted = craft(network, images[chosen], **words, rule=name, of=of, max_distortion=UPSILON,
-                            derivative="backward")
-            row = _row(name, of, crafted.success, crafted.distortion, time.perf_counter() - begun)
-            first = crafted.pairs[:, 0] if first is None else first
+            start = time.perf_counter()
+            crafted = _crafted(network, images, index, targets, count, name, of)
+            row = _row(name, of, crafted.success, crafted.distortion, time.perf_counter() - start)
+            pairs = np.sort(crafted.pairs[:, 0])
+            paper = pairs if paper is None else paper
             comparable = not rule.untargeted and rule.size == 2
-            row["differs"] = int((np.sort(crafted.pairs[:, 0]) != np.sort(first)).any(axis=1).sum()) if comparable else None
+            row["differs"] = int((pairs != paper).any(axis=1).sum()) if comparable else None
             yield row
             if with_peers and of == "logits" and name in PEERS:
                 yield _library(name, network, images[index], targets, crafted)
 
 
+def _crafted(network, images, index, targets, count, name, of):
+    """The samples crafted by one rule; a rule without targets takes each digit once."""
+    options = {"rule": name, "of": of, "max_distortion": UPSILON, "derivative": "backward"}
+    if RULES[name].untargeted:
+        return craft(network, images[:count], goal="misclassification", **options)
+    return craft(network, images[index], targets, **options)
+
+
 def table(rows):
     """The rows as Markdown."""
-    yield ("| rule | derivative of | samples | τ | ε of the successes | ms a sample | first pair is another "
-           "| as the library |")
+    yield ("| rule | derivative of | samples | τ | ε of the successes | ms a sample "
+           "| first pair is another | as the library |")
     yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
         if "library" in row:
-            said = (f"not installed: {row['missing']}" if "missing" in row else
-                    f"{row['identical']:.1f} % of {row['samples']} alike")
-            numbers = _numbers(row) if "success" in row else "– | – | – | –"
-            yield f"| {row['library']} itself | logits | {numbers} | – | {said} |"
+            yield _line_of_library(row)
             continue
         differs = "–" if row["differs"] is None else f"{row['differs']} of {row['samples']}"
         yield f"| {row['rule']} | {row['of']} | {_numbers(row)} | {differs} | |"
 
 
+def _line_of_library(row):
+    if "missing" in row:
+        numbers = "– | – | – | –"
+        alike = f"not installed: {row['missing']}"
+    else:
+        numbers = _numbers(row)
+        alike = f"{row['identical']:.1f} % of {row['samples']} alike"
+    return f"| {row['library']} itself | logits | {numbers} | – | {alike} |"
+
+
 def _numbers(row):
-    return f"{row['samples']} | {row['success']:.2f} % | {row['distortion']:.2f} % | {row['ms']:.1f}"
+    return (f"{row['samples']} | {row['success']:.2f} % | {row['distortion']:.2f} % | "
+            f"{row['ms']:.1f}")
 
 
 def _row(rule, of, success, distortion, seconds):
@@ -68,19 +89,30 @@ def _row(rule, of, success, distortion, seconds):
 
 
 def _library(name, network, images, targets, ours):
-    """The library's own code on the first samples, beside what our rule made of them."""
+    """The library's own code on the first samples, beside what our rule made of them.
+
+    Args:
+        name: of the rule.
+        network: our network.
+        images, targets: (n, 28, 28) and (n,), all samples.
+        ours: the `Crafted` by our rule.
+    """
     library, digits = PEERS[name]
-    some = slice(0, 9 * digits)
-    images, targets = images[some], targets[some]
+    count = 9 * digits
+    images = images[:count]
+    targets = targets[:count]
     try:
-        action = (peers.art(network, images, targets, UPSILON, 32) if name == "art" else
-                  peers.torchattacks(network, images, targets, UPSILON))
+        if name == "art":
+            action = peers.art(network, images, targets, UPSILON, 32)
+        else:
+            action = peers.torchattacks(network, images, targets, UPSILON)
     except ImportError as error:
         return {"library": library, "missing": str(error)}
-    begun = time.perf_counter()
-    found = np.asarray(action()).reshape(images.shape)
-    seconds = time.perf_counter() - begun
-    success, changed = network.predict(found) == targets, (found != images).reshape(len(images), -1)
-    alike = (found == ours.adversarial[some]).reshape(len(images), -1).all(axis=1)
-    return {**_row(name, "logits", success, 100 * changed.mean(axis=1), seconds), "library": library,
-            "identical": 100 * float(alike.mean())}
+    start = time.perf_counter()
+    adversarial = np.asarray(action()).reshape(images.shape)
+    seconds = time.perf_counter() - start
+    success = network.predict(adversarial) == targets
+    changed = (adversarial != images).reshape(len(images), -1)
+    alike = (adversarial == ours.adversarial[:count]).reshape(len(images), -1).all(axis=1)
+    return {**_row(name, "logits", success, 100 * changed.mean(axis=1), seconds),
+            "library": library, "identical": 100 * float(alike.mean())}

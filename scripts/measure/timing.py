@@ -21,20 +21,35 @@ PATIENCE = 20  # seconds after which three timings are enough
 
 
 def timed(action, count, unit, repeat):
-    """{"median", "timings"}: `repeat` runs of `action`, after one that is not counted, in `unit` for each of `count`.
+    """Time `repeat` runs of an action, after one that is not counted.
 
     Where `PATIENCE` is over, three runs are enough, and the first one counts too.
+
+    Args:
+        action: a function without arguments.
+        count: how many samples it works on.
+        unit: one of `SCALES`.
+        repeat: how many runs are counted.
+
+    Returns:
+        {"median", "timings"}, in `unit` for each of `count`.
     """
-    seconds, begun = [_once(action)], time.perf_counter()
-    while len(seconds) <= repeat and not (len(seconds) >= 3 and time.perf_counter() - begun > PATIENCE):
+    seconds = [_once(action)]
+    start = time.perf_counter()
+    while len(seconds) <= repeat:
+        if len(seconds) >= 3 and time.perf_counter() - start > PATIENCE:
+            break
         seconds.append(_once(action))
-    values = [SCALES[unit] * each / count for each in (seconds[1:] if len(seconds) > repeat else seconds)]
+    counted = seconds[1:] if len(seconds) > repeat else seconds
+    values = [SCALES[unit] * each / count for each in counted]
     return {"median": statistics.median(values), "timings": values}
 
 
 def peak_memory(action):
-    """The most memory that `action` held at once beyond what was there before, in MB (10⁶ bytes), without its threads'
-    BLAS buffers."""
+    """The most memory in MB (10⁶ bytes) that `action` held at once beyond what was there before.
+
+    The BLAS buffers of its threads are not seen.
+    """
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -46,21 +61,21 @@ def peak_memory(action):
 
 
 def machine(packages):
-    """What the timings depend on: cores, BLAS library, kernel and threads, its speed, the versions of `packages`."""
-    found = {"cores": cores(), **_blas(), SPEED: round(_gigaflops()),
+    """What the timings depend on: cores, BLAS library and its speed, the versions of `packages`."""
+    about = {"cores": cores(), **_blas(), SPEED: round(_gigaflops()),
              "numpy": np.__version__, "python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = importlib.metadata.version(package)
+            about[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            about[package] = "not installed"
+    return about
 
 
 def _once(action):
-    begun = time.perf_counter()
+    start = time.perf_counter()
     action()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def _gigaflops(size=2048):
@@ -71,7 +86,8 @@ def _gigaflops(size=2048):
 def _blas():
     """Name of the BLAS library, of the kernel it runs here, and its threads, as far as it tells."""
     info = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    found = {"BLAS": f"{info.get('name')} {info.get('version')}", "kernel": "unknown", "threads": "unknown"}
+    about = {"BLAS": f"{info.get('name')} {info.get('version')}", "kernel": "unknown",
+             "threads": "unknown"}
     for path in sorted((Path(np.__file__).parent.parent / "numpy.libs").glob("*openblas*")):
         library = ctypes.CDLL(str(path))
         for prefix, suffix in product(("scipy_openblas", "openblas"), ("64_", "")):
@@ -79,5 +95,5 @@ def _blas():
             count = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
             if name and count:
                 name.restype = ctypes.c_char_p
-                return {**found, "kernel": name().decode(), "threads": count()}
-    return found
+                return {**about, "kernel": name().decode(), "threads": count()}
+    return about

@@ -1,6 +1,7 @@
-"""Words that several commands share, and how they are read: whole numbers, percentages, folders, targets.
+"""Options that several commands share, and how they are read: numbers, percentages, folders.
 
-In: text from the command line. Out: values, or one line that names the option, the value and what is allowed.
+In: text from the command line. Out: values, or one line that names the option, the value and what
+is allowed.
 """
 import argparse
 import os
@@ -35,12 +36,14 @@ def distortion(text):
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of percent nor 'none'") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a number of percent nor 'none'") from None
 
 
 def add_data(parser):
     """The option --data."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of IDX files (default: the shipped MNIST)")
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="folder of IDX files (default: the shipped MNIST)")
 
 
 def indices(text):
@@ -50,14 +53,16 @@ def indices(text):
 
 def weights_option(parser):
     """The option --weights."""
-    parser.add_argument("--weights", type=Path, metavar="FILE.npz", help="LeNet weights (default: the shipped ones)")
+    parser.add_argument("--weights", type=Path, metavar="FILE.npz",
+                        help="LeNet weights (default: the shipped ones)")
 
 
 def add_model(parser):
     """The options --weights and --derivative."""
     weights_option(parser)
     parser.add_argument("--derivative", choices=["forward", "backward"], default="forward",
-                        help="the paper's forward derivative (default), or the faster transposed chain")
+                        help="the paper's forward derivative (default), or the faster transposed "
+                             "chain")
 
 
 def output_file(path, option="--out"):

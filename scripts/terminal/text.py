@@ -1,4 +1,4 @@
-"""Text and numbers on their way out: what a terminal, a log, a page and a JSON file can take, whatever they hold.
+"""Text and numbers on their way out: what a terminal, a log, a page and a JSON file can take.
 
 In: errors, names of files, results with NaN among them. Out: one printable line; strict JSON.
 """
@@ -9,12 +9,15 @@ LONGEST = 2000  # characters of an error's line
 
 
 def visible(text):
-    """`text` (or a path) with all that does not print escaped: control characters, line breaks, parts of no UTF-8."""
+    """`text` (or a path) with all that does not print escaped, line breaks and broken UTF-8 too."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def one_line(error):
-    """What an exception says, in one printable line; the file it names comes first, a long line loses its middle."""
+    """What an exception says, in one printable line.
+
+    The file it names comes first; a long line loses its middle.
+    """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:
@@ -28,7 +31,7 @@ def _short(text):
 
 
 def as_json(value):
-    """`value` (dicts, lists, text, numbers) as JSON that every reader takes: null for NaN and infinities."""
+    """Dicts, lists, text and numbers as JSON that every reader takes: null for NaN and infinity."""
     text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode() + "\n"
 

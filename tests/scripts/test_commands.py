@@ -1,4 +1,4 @@
-"""The commands as a person runs them: what they write, what they say, and one line for every mistake."""
+"""The commands as a person runs them: what they write and say, one line for every mistake."""
 import csv
 import json
 import os
@@ -23,19 +23,23 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def small_mnist(tmp_path_factory):
-    """The first digits of the real MNIST as a set of its own: 500 + 100 for training, 200 for the test."""
+    """The first digits of MNIST as a set of its own: 500 + 100 for training, 200 for the test."""
     folder = tmp_path_factory.mktemp("mnist")
     for split, part, count in (("train", "train", 600), ("test", "t10k", 200)):
         images, labels = load_mnist(split)
-        write_idx(folder / f"{part}-images-idx3-ubyte", np.round(255 * images[:count]).astype(np.uint8))
+        write_idx(folder / f"{part}-images-idx3-ubyte",
+                  np.round(255 * images[:count]).astype(np.uint8))
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels[:count].astype(np.uint8))
     return folder
 
 
 def test_help_starts_at_once_and_lists_every_command():
-    code = "import sys; from scripts.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n" \
-           "print(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'scipy', 'matplotlib'}))"
-    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    code = ("import sys; from scripts.__main__ import main\n"
+            "try: main(['--help'])\nexcept SystemExit: pass\n"
+            "packages = {name.split('.')[0] for name in sys.modules}\n"
+            "print(sorted(packages & {'numpy', 'scipy', 'matplotlib'}))")
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                           check=True).stdout
     assert all(name in shown for name in COMMANDS) and shown.endswith("[]\n")
 
 
@@ -62,14 +66,18 @@ def test_each_command_explains_itself(command, capsys):
     (["train", "--out", "w.npz", "--resume"], ["nothing to resume", "w.json"]),
     (["train", "--out", "w.npz", "--holdout", "60000"], ["--holdout", "60000"]),
     (["reproduce", "--only", "fig99"], ["--only", "fig99", "fig1"]),
-    (["reproduce", "--weights", str(ROOT / "setup.cfg"), "--out", "o"], ["setup.cfg", "not a readable .npz"]),
+    (["reproduce", "--weights", str(ROOT / "setup.cfg"), "--out", "o"],
+     ["setup.cfg", "not a readable .npz"]),
     (["reproduce", "--out", str(ROOT / "setup.cfg")], ["--out", "setup.cfg", "file"]),
     (["data", "check", "nowhere"], ["nowhere"]),
     (["reproduce", "--out", "o", "--jobs", "100000"], ["--jobs", "100000", "above"]),
     (["reproduce", "--out", "o", "--answers", "none.csv"], ["none.csv"]),
-    (["craft", "--out", "o", "--theta", "1e-9", "--max-distortion", "none"], ["theta", "0.001", "1e-09"]),
-    (["explain", "--out", "p.html", "--target", "3", "--theta", "0.01", "--max-distortion", "none"], ["--theta", "0.1"]),
-    (["craft", "--out", "o", "--weights", "a\nb\x1b[31m\udcff.npz"], [r"a\nb\x1b[31m\udcff.npz: No such file"]),
+    (["craft", "--out", "o", "--theta", "1e-9", "--max-distortion", "none"],
+     ["theta", "0.001", "1e-09"]),
+    (["explain", "--out", "p.html", "--target", "3", "--theta", "0.01", "--max-distortion",
+      "none"], ["--theta", "0.1"]),
+    (["craft", "--out", "o", "--weights", "a\nb\x1b[31m\udcff.npz"],
+     [r"a\nb\x1b[31m\udcff.npz: No such file"]),
 ])
 def test_a_mistake_gets_one_line_and_status_2(words, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -82,34 +90,37 @@ def test_a_mistake_gets_one_line_and_status_2(words, said, capsys, tmp_path, mon
 
 def test_a_reader_that_goes_away_gets_no_error():
     shell = f"{sys.executable} -m scripts data check | head -c 1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], cwd=ROOT, capture_output=True,
+                          text=True)
     assert done.stderr == "" and done.returncode in (0, 141)
 
 
 def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
-    assert main(["craft", "--index", "0,7", "--target", "all", "--derivative", "backward", "--out", str(tmp_path)]) == 0
+    assert main(["craft", "--index", "0,7", "--target", "all", "--derivative", "backward", "--out",
+                 str(tmp_path)]) == 0
     originals, labels = load_mnist("test")
-    found = np.load(tmp_path / "crafted.npz")
+    crafted = np.load(tmp_path / "crafted.npz")
     lines = list(csv.DictReader((tmp_path / "crafted.csv").read_text().splitlines()))
     assert len(lines) == 18 and [int(line["index"]) for line in lines] == [0] * 9 + [7] * 9
     assert {int(line["target"]) for line in lines[:9]} == set(range(10)) - {labels[0]}
     network = LeNet.pretrained()
-    predicted = network.predict(found["adversarial"])
+    predicted = network.predict(crafted["adversarial"])
     assert [int(line["predicted"]) for line in lines] == predicted.tolist()
-    assert [line["success"] == "1" for line in lines] == (predicted == found["target"]).tolist()
-    assert f"{(predicted == found['target']).sum()} of 18 samples" in capsys.readouterr().out
+    assert [line["success"] == "1" for line in lines] == (predicted == crafted["target"]).tolist()
+    assert f"{(predicted == crafted['target']).sum()} of 18 samples" in capsys.readouterr().out
     images = read_idx(tmp_path / "adversarial-images-idx3-ubyte")
-    np.testing.assert_array_equal(images, np.round(255 * found["adversarial"]).astype(np.uint8))
-    np.testing.assert_array_equal(found["original"], originals[[0] * 9 + [7] * 9])
-    changed = (found["adversarial"] != found["original"]).reshape(18, -1).mean(axis=1)
-    np.testing.assert_allclose([float(line["distortion_percent"]) for line in lines], 100 * changed, atol=1e-4)
+    np.testing.assert_array_equal(images, np.round(255 * crafted["adversarial"]).astype(np.uint8))
+    np.testing.assert_array_equal(crafted["original"], originals[[0] * 9 + [7] * 9])
+    changed = (crafted["adversarial"] != crafted["original"]).reshape(18, -1).mean(axis=1)
+    np.testing.assert_allclose([float(line["distortion_percent"]) for line in lines],
+                               100 * changed, atol=1e-4)
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("goal", ["misclassification", "confidence"])
 def test_craft_without_a_target(goal, tmp_path, capsys):
-    words = ["craft", "--goal", goal, "--confidence", "0.3", "--count", "2", "--derivative", "backward",
-             "--out", str(tmp_path)]
+    words = ["craft", "--goal", goal, "--confidence", "0.3", "--count", "2", "--derivative",
+             "backward", "--out", str(tmp_path)]
     assert main(words) == 0 and "2 of 2 samples reach their goal" in capsys.readouterr().out
     arrays, network = np.load(tmp_path / "crafted.npz"), LeNet.pretrained()
     sources = network.predict(arrays["original"])
@@ -122,11 +133,13 @@ def test_craft_without_a_target(goal, tmp_path, capsys):
 
 
 def test_craft_says_when_8_bits_lose_the_attack(tmp_path, capsys):
-    arguments = ["craft", "--count", "20", "--theta", "0.001", "--max-distortion", "50", "--derivative", "backward"]
+    arguments = ["craft", "--count", "20", "--theta", "0.001", "--max-distortion", "50",
+                 "--derivative", "backward"]
     assert main([*arguments, "--target", "8", "--out", str(tmp_path)]) == 0
-    found, network = np.load(tmp_path / "crafted.npz"), LeNet.pretrained()
+    crafted = np.load(tmp_path / "crafted.npz")
+    network = LeNet.pretrained()
     rounded = read_idx(tmp_path / "adversarial-images-idx3-ubyte") / np.float32(255)
-    lost = (found["success"] & (network.predict(rounded) != 8)).sum()
+    lost = (crafted["success"] & (network.predict(rounded) != 8)).sum()
     assert ("once rounded" in capsys.readouterr().out) == bool(lost)
 
 
@@ -148,19 +161,22 @@ def test_train_is_repeatable_and_resumes(small_mnist, tmp_path, capsys):
 
 
 def test_train_does_not_overwrite_or_mix_runs(small_mnist, tmp_path, capsys):
-    words = ["train", "--data", str(small_mnist), "--holdout", "100", "--epochs", "1", "--out", str(tmp_path / "w.npz")]
+    words = ["train", "--data", str(small_mnist), "--holdout", "100", "--epochs", "1", "--out",
+             str(tmp_path / "w.npz")]
     assert main(words) == 0
     before = (tmp_path / "w.npz").read_bytes()
     assert main(words) == 2 and "--resume" in capsys.readouterr().err
-    assert main([*words, "--resume", "--seed", "1"]) == 2 and "seed = 0, not 1" in capsys.readouterr().err
+    assert main([*words, "--resume", "--seed", "1"]) == 2
+    assert "seed = 0, not 1" in capsys.readouterr().err
     (tmp_path / "w.json").write_text("{")
     assert main([*words, "--resume"]) == 2 and "w.json" in capsys.readouterr().err
     assert (tmp_path / "w.npz").read_bytes() == before
 
 
 def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
-    assert main(["train", "--data", str(small_mnist), "--holdout", "0", "--epochs", "1", "--recipe", "paper",
-                 "--output-weights", "zero", "--out", str(tmp_path / "w.npz")]) == 0
+    assert main(["train", "--data", str(small_mnist), "--holdout", "0", "--epochs", "1",
+                 "--recipe", "paper", "--output-weights", "zero", "--out",
+                 str(tmp_path / "w.npz")]) == 0
     record = json.loads((tmp_path / "w.json").read_text())
     assert set(record["epochs"][0]) == {"loss", "test_error"} and record["settings"]["batch"] == 500
     weights = load_weights(tmp_path / "w.npz", LeNet()).parameters()["fc2.weight"]
@@ -168,32 +184,35 @@ def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
 
 
 def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path):
-    words = [sys.executable, "-m", "scripts", "train", "--data", str(small_mnist), "--holdout", "100", "--epochs",
-             "10000", "--out", str(tmp_path / "w.npz")]
+    words = [sys.executable, "-m", "scripts", "train", "--data", str(small_mnist), "--holdout",
+             "100", "--epochs", "10000", "--out", str(tmp_path / "w.npz")]
     process = started(words, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stdout.readline().startswith("epoch 1:")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
-    kept = len(json.loads((tmp_path / "w.json").read_text())["epochs"])
-    assert kept >= 1
-    again = subprocess.run([*words[:-4], "--epochs", str(kept + 1), *words[-2:], "--resume"], cwd=ROOT, text=True,
-                           capture_output=True)
+    finished = len(json.loads((tmp_path / "w.json").read_text())["epochs"])
+    assert finished >= 1
+    again = subprocess.run([*words[:-4], "--epochs", str(finished + 1), *words[-2:], "--resume"],
+                           cwd=ROOT, text=True, capture_output=True)
     assert again.returncode == 0 and "going on after epoch" in again.stdout, again.stderr
 
 
 LONG = ("fig2", "training", "identical", "time")
 
 
-@pytest.fixture(scope="module", params=["all but the long", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module",
+                params=["all but the long", pytest.param("all", marks=pytest.mark.slow)])
 def report(request, tmp_path_factory):
-    """A folder with the report on two digits of each set: of every experiment, or of those that do not take long."""
+    """The report on two digits of each set: every experiment, or those that do not take long."""
     folder = tmp_path_factory.mktemp("report")
     names = [] if request.param == "all" else [name for name in EXPERIMENTS if name not in LONG]
     words = [word for name in names for word in ("--only", name)]
-    assert main(["reproduce", "--out", str(folder), "--digits", "2", "--derivative", "backward", *words]) == 0
-    assert list(json.loads((folder / "results.json").read_text())["experiments"]) == (names or list(EXPERIMENTS))
+    assert main(["reproduce", "--out", str(folder), "--digits", "2", "--derivative", "backward",
+                 *words]) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert list(results["experiments"]) == (names or list(EXPERIMENTS))
     return folder
 
 
@@ -222,7 +241,8 @@ def test_results_are_the_numbers_of_the_page(report):
     everything = experiments["fig11"]["numbers"]["all"]
     assert everything["samples"] == 3 * 2 * 9 == sum(everything["reasons"].values())
     low, high = everything["tau_interval"]
-    assert low <= everything["tau"] <= high and f"{everything['tau']:.2f} % [{low:.2f}, {high:.2f}]" in page
+    assert low <= everything["tau"] <= high
+    assert f"{everything['tau']:.2f} % [{low:.2f}, {high:.2f}]" in page
     for experiment in experiments.values():
         assert experiment["claims"]
         for claim in experiment["claims"]:
@@ -230,22 +250,25 @@ def test_results_are_the_numbers_of_the_page(report):
 
 
 def test_only_one_experiment(tmp_path):
-    assert main(["reproduce", "--out", str(tmp_path), "--only", "fig9", "--derivative", "backward"]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fig9.npz", "fig9.png", "report.html", "results.json"]
+    assert main(["reproduce", "--out", str(tmp_path), "--only", "fig9", "--derivative",
+                 "backward"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fig9.npz", "fig9.png", "report.html", "results.json"]
 
 
 def test_names_from_outside_are_escaped(tmp_path):
     weights = tmp_path / "<b>&'\".npz"
     weights.write_bytes((ROOT / "nn" / "pretrained" / "lenet.npz").read_bytes())
     out = tmp_path / "out"
-    assert main(["reproduce", "--out", str(out), "--only", "fig9", "--derivative", "backward", "--weights",
-                 str(weights)]) == 0
+    assert main(["reproduce", "--out", str(out), "--only", "fig9", "--derivative", "backward",
+                 "--weights", str(weights)]) == 0
     assert "<b>" not in (out / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_bench_prints_medians(capsys, tmp_path):
-    assert main(["bench", "--no-peers", "--repeat", "1", "--json", str(tmp_path / "bench.json")]) == 0
+    assert main(["bench", "--no-peers", "--repeat", "1", "--json",
+                 str(tmp_path / "bench.json")]) == 0
     printed = capsys.readouterr().out
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert len(rows) >= 9 and all(row["what"] in printed and row["median"] > 0 for row in rows)

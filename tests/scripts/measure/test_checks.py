@@ -1,4 +1,4 @@
-"""The table of what each checker finds: its words with checkers whose answer is known, and the real ones on LeNet."""
+"""What each checker finds: words for checkers with known answers, and the real ones on LeNet."""
 import json
 from types import SimpleNamespace
 
@@ -12,7 +12,8 @@ from nn import LeNet, Linear, Network, Tanh
 from nn.verify.mistakes import BACKWARD, FORWARD, GRADIENT, MISTAKES
 from scripts.__main__ import main
 from scripts.measure import checks
-from scripts.measure.checks import CHECKERS, claims
+from scripts.measure.checkers import CHECKERS
+from scripts.measure.claims import claims
 
 DIGIT = load_mnist("test")[0][0].astype(np.float64)
 MOVED = DIGIT + checks.NUDGE * np.random.default_rng(0).uniform(size=DIGIT.shape)
@@ -22,13 +23,15 @@ COARSE = "jax check_grads"  # its step of 1e-4 runs into ties nearby
 @pytest.fixture(scope="module")
 def lenet():
     network = LeNet.pretrained()
-    return network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
+    return network.load({name: array.astype(np.float64)
+                         for name, array in network.parameters().items()})
 
 
 @pytest.fixture(params=CHECKERS)
 def name(request):
     package = request.param.split()[0]
-    pytest.importorskip(package, reason=f"{package} is not installed (pip install 'jsma[referees]')")
+    pytest.importorskip(package,
+                        reason=f"{package} is not installed (pip install 'jsma[referees]')")
     return request.param
 
 
@@ -46,17 +49,22 @@ def table(monkeypatch, verdict, layer, **checkers):
 
 
 def test_the_words_for_each_answer(monkeypatch):
-    rows = table(monkeypatch, "wrong", "conv2", always=lambda claim: True, never=lambda claim: False, missing=missing)
-    assert [row.what for row in rows][-len(MISTAKES):] == list(MISTAKES) and len(rows) > len(MISTAKES) + 2
+    rows = table(monkeypatch, "wrong", "conv2", always=lambda claim: True,
+                 never=lambda claim: False, missing=missing)
+    names = [row.what for row in rows]
+    assert names[-len(MISTAKES):] == list(MISTAKES) and len(rows) > len(MISTAKES) + 2
     for row in rows:
         said = {name: cell.said for name, cell in row.cells.items()}
         assert said.pop("missing") == "not installed"
         named = {"": "false alarm", "conv2": "caught, layer named"}.get(row.layer, "caught")
-        assert said == ({"ours": named, "always": "missed", "never": "cannot tell"} if row.layer else
-                        {"ours": named, "always": "passes", "never": "false alarm"})
+        if row.layer:
+            assert said == {"ours": named, "always": "missed", "never": "cannot tell"}
+        else:
+            assert said == {"ours": named, "always": "passes", "never": "false alarm"}
 
 
-@pytest.mark.parametrize(("verdict", "right", "wrong"), [("right", "passes", "missed"), ("unchecked",) * 3])
+@pytest.mark.parametrize(("verdict", "right", "wrong"),
+                         [("right", "passes", "missed"), ("unchecked",) * 3])
 def test_our_other_verdicts(monkeypatch, verdict, right, wrong):
     for row in table(monkeypatch, verdict, None):
         assert row.cells["ours"].said == (wrong if row.layer else right)
@@ -68,9 +76,11 @@ def test_caught_means_that_right_code_passes_at_the_same_place(monkeypatch, lene
 
     def knowing(claim):
         expected = known.get(claim.point.tobytes())
-        return expected is not None and np.allclose(claim.jacobian(claim.point), expected, atol=1e-9)
+        return expected is not None and np.allclose(claim.jacobian(claim.point), expected,
+                                                    atol=1e-9)
 
-    rows = {row.what: row.cells["knowing"].said for row in table(monkeypatch, "right", None, knowing=knowing)}
+    rows = {row.what: row.cells["knowing"].said
+            for row in table(monkeypatch, "right", None, knowing=knowing)}
     for mistake in MISTAKES.values():
         of_logits = mistake.layer != "softmax" and mistake.part != GRADIENT
         assert rows[mistake.name] == ("caught" if of_logits else "cannot tell"), mistake.name
@@ -85,7 +95,8 @@ def test_as_text(monkeypatch):
     for column, words, sums in (("always", {"passes", "missed"}, ["4 of 4", "0 of 25", "0 of 25"]),
                                 ("missing", {"not installed"}, ["0 of 4", "0 of 25", "0 of 25"]),
                                 ("ours", {"false alarm", "caught", "caught, layer named"},
-                                 ["0 of 4", "25 of 25", f"{sum(row.layer == 'conv1' for row in rows)} of 25"])):
+                                 ["0 of 4", "25 of 25",
+                                  f"{sum(row.layer == 'conv1' for row in rows)} of 25"])):
         at = head.index(column)
         cells = [line[at:].split("  ")[0].strip() for line in lines]
         assert set(cells[:-4]) == words and cells[-4:-1] == sums
@@ -99,9 +110,10 @@ def test_the_command_writes_the_table_as_json_too(monkeypatch, tmp_path, capsys)
     assert checks.text(rows) in capsys.readouterr().out
     written = json.loads((tmp_path / "checks.json").read_text(encoding="utf-8"))
     assert written["machine"] == {"cores": 2} and len(written["rows"]) == len(rows)
-    for row, found in zip(rows, written["rows"]):
-        assert found == {"what": row.what, "layer": row.layer,
-                         "cells": {name: {"said": cell.said, "seconds": cell.seconds} for name, cell in row.cells.items()}}
+    for row, content in zip(rows, written["rows"]):
+        cells = {name: {"said": cell.said, "seconds": cell.seconds}
+                 for name, cell in row.cells.items()}
+        assert content == {"what": row.what, "layer": row.layer, "cells": cells}
     assert main(["bench", "--checks", "--json", str(tmp_path / "no" / "checks.json")]) == 2
 
 
@@ -114,17 +126,20 @@ def test_what_the_right_network_claims_is_true(lenet, part, of, parameter):
     claim = claims(lenet, MOVED, part, of, parameter)
     before = {name: array.copy() for name, array in lenet.parameters().items()}
     direction = np.random.default_rng(1).normal(size=claim.point.shape)
-    up, down = (claim.function(claim.point + step * direction) for step in (1e-7, -1e-7))
+    up, down = (claim.function(claim.point + step_size * direction)
+                for step_size in (1e-7, -1e-7))
     expected = claim.jacobian(claim.point) @ direction
-    np.testing.assert_allclose((up - down) / 2e-7, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose((up - down) / 2e-7, expected, rtol=1e-5,
+                               atol=1e-5 * np.abs(expected).max())
     assert all((array == before[name]).all() for name, array in lenet.parameters().items())
 
 
 def test_the_wrong_parameter_is_found(lenet):
-    found = {mistake.name: checks.wrong_parameter(mistake.make(lenet), lenet, DIGIT)
-             for mistake in MISTAKES.values() if mistake.part == GRADIENT}
-    assert all(found[name].startswith(MISTAKES[name].layer) for name in found)
-    assert found["conv, gradient: bias forgotten"] == "conv1.bias" and len(set(found.values())) == 5
+    parameters = {mistake.name: checks.wrong_parameter(mistake.make(lenet), lenet, DIGIT)
+                  for mistake in MISTAKES.values() if mistake.part == GRADIENT}
+    assert all(parameters[name].startswith(MISTAKES[name].layer) for name in parameters)
+    assert parameters["conv, gradient: bias forgotten"] == "conv1.bias"
+    assert len(set(parameters.values())) == 5
     assert checks.wrong_parameter(lenet, lenet, DIGIT) is None
 
 
@@ -153,7 +168,7 @@ def slow_where_it_is(name):
 
 @pytest.mark.parametrize("name", [slow_where_it_is(name) for name in CHECKERS], indirect=True)
 def test_on_lenet(name, lenet):
-    """Right code: refused on a digit, for its ties, and accepted off them, where mistakes are caught."""
+    """Right code: refused on a digit with ties, accepted off them, where mistakes are caught."""
     check = CHECKERS[name]
     assert not check(claims(lenet, DIGIT))
     assert check(claims(lenet, MOVED)) == (name != COARSE)
@@ -168,4 +183,5 @@ def test_on_lenet(name, lenet):
 def test_ours_names_every_layer_and_passes_right_code(monkeypatch):
     monkeypatch.setattr(checks, "CHECKERS", {})
     for row in checks.table(DIGIT[None]):
-        assert row.cells["ours"].said == ("caught, layer named" if row.layer else "passes"), row.what
+        expected = "caught, layer named" if row.layer else "passes"
+        assert row.cells["ours"].said == expected, row.what

@@ -1,4 +1,4 @@
-"""The peers of `jsma bench` do the same work as ours: the same derivative, the same search, targets that are reached."""
+"""The peers of `jsma bench` do the same work: derivative, search, targets that are reached."""
 import itertools
 
 import numpy as np
@@ -16,15 +16,16 @@ IMAGES, LABELS = (part[:4] for part in load_mnist("test"))
 
 
 def small():
-    return Network({"flatten": Flatten(), "fc1": Linear(784, 8), "tanh": Tanh(), "fc2": Linear(8, 10)}, (28, 28))
+    return Network({"flatten": Flatten(), "fc1": Linear(784, 8), "tanh": Tanh(),
+                    "fc2": Linear(8, 10)}, (28, 28))
 
 
 @pytest.mark.parametrize("peer", [peers.jacfwd, peers.jacrev])
 def test_torch_gives_our_derivative(peer):
     pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[peers]')")
     network = small()
-    found = peer(network, IMAGES)().reshape(4, 10, 784).numpy()
-    np.testing.assert_allclose(found, network.forward_derivative(IMAGES), atol=1e-6)
+    jacobian = peer(network, IMAGES)().reshape(4, 10, 784).numpy()
+    np.testing.assert_allclose(jacobian, network.forward_derivative(IMAGES), atol=1e-6)
 
 
 def test_the_dense_search_finds_the_same_pairs():
@@ -40,8 +41,9 @@ def test_the_attacks_reach_their_targets(peer):
     network, targets = LeNet.pretrained(), (LABELS + 1) % 10
     run = (peers.art(network, IMAGES, targets, 14.5, 1) if peer == "art" else
            peers.torchattacks(network, IMAGES, targets, 14.5))
-    found = np.asarray(run()).reshape(4, 28, 28)
-    assert (network.predict(found) == targets).sum() >= 2 and ((found != IMAGES).sum(axis=(1, 2)) <= 120).all()
+    adversarial = np.asarray(run()).reshape(4, 28, 28)
+    assert (network.predict(adversarial) == targets).sum() >= 2
+    assert ((adversarial != IMAGES).sum(axis=(1, 2)) <= 120).all()
 
 
 def test_a_missing_peer_is_named_and_the_fastest_way_counts():
@@ -49,10 +51,11 @@ def test_a_missing_peer_is_named_and_the_fastest_way_counts():
         raise ImportError("No module named 'nothing'")
 
     one = Measurement("ours", "ms", 1, lambda: None)
-    assert bench._peer("nothing", one, Peer([("", 1, absent)]), 3) == {"what": "  nothing",
-                                                                      "missing": "No module named 'nothing'"}
-    best = bench._peer("two ways", one, Peer([(", slow", 1, lambda: lambda: sum(range(200_000))),
-                                              (", fast", 1, lambda: lambda: None)]), 3)
+    assert bench._peer("nothing", one, Peer([("", 1, absent)]), 3) == {
+        "what": "  nothing", "missing": "No module named 'nothing'"}
+    ways = [(", slow", 1, lambda: lambda: sum(range(200_000))),
+            (", fast", 1, lambda: lambda: None)]
+    best = bench._peer("two ways", one, Peer(ways), 3)
     assert best["what"] == "  two ways, fast" and len(best["timings"]) == 3
 
 
@@ -69,8 +72,8 @@ def test_a_peak_of_memory_is_what_was_held_at_once():
 def test_a_row_that_takes_long_is_timed_three_times(monkeypatch):
     monkeypatch.setattr(timing, "PATIENCE", 0)
     calls = []
-    found = timing.timed(lambda: calls.append(1), 2, "ms", 9)
-    assert len(calls) == len(found["timings"]) == 3
+    row = timing.timed(lambda: calls.append(1), 2, "ms", 9)
+    assert len(calls) == len(row["timings"]) == 3
     monkeypatch.setattr(timing, "PATIENCE", 60)
     assert len(timing.timed(lambda: None, 2, "ms", 9)["timings"]) == 9
 
@@ -78,8 +81,12 @@ def test_a_row_that_takes_long_is_timed_three_times(monkeypatch):
 def test_growth_finds_the_power(monkeypatch):
     def series():
         for size in (100_000, 200_000, 400_000):
-            yield "n", size, f"square, {size}", "ms", lambda size=size: np.zeros(size ** 2 // 10_000).sum()
+            def action(size=size):
+                return np.zeros(size**2 // 10_000).sum()
+
+            yield "n", size, f"square, {size}", "ms", action
 
     monkeypatch.setattr(growth, "_pairs", series)
     rows = list(itertools.islice(growth.growth(1), 3))
-    assert rows[0]["power"] is None and [row["memory_power"] for row in rows[1:]] == pytest.approx([2, 2], abs=0.01)
+    assert rows[0]["power"] is None
+    assert [row["memory_power"] for row in rows[1:]] == pytest.approx([2, 2], abs=0.01)

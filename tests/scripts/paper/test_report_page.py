@@ -1,4 +1,4 @@
-"""The page of `jsma reproduce` as a reader's browser shows it, 400 pixels wide (a telephone) and 1400 pixels wide."""
+"""The page of `jsma reproduce` as a browser shows it, 400 (a telephone) and 1400 pixels wide."""
 import html
 import re
 
@@ -10,17 +10,19 @@ from scripts.__main__ import main
 pytestmark = pytest.mark.slow
 TEXTS = """(() => {
     const seen = {opacityProperty: true, visibilityProperty: true}, texts = [];
-    const filled = element => element && getComputedStyle(element).backgroundColor !== "rgba(0, 0, 0, 0)";
+    const background = element => getComputedStyle(element).backgroundColor;
+    const filled = element => element && background(element) !== "rgba(0, 0, 0, 0)";
     for (const element of document.body.querySelectorAll("*")) {
         if (!element.checkVisibility(seen) || element.getBoundingClientRect().right <= 0) continue;
         let ground = element;
         while (ground && !filled(ground)) ground = ground.parentElement;
-        const own = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+        const own = [...element.childNodes].some(
+            node => node.nodeType === Node.TEXT_NODE && node.data.trim());
         for (const part of ["", "::before", "::after"]) {
             const {content, fontSize, color} = getComputedStyle(element, part || null);
             if (part ? !["none", "normal"].includes(content) : own)
                 texts.push({tag: element.tagName + part, size: parseFloat(fontSize), colour: color,
-                            ground: ground ? getComputedStyle(ground).backgroundColor : "rgb(255, 255, 255)"});
+                            ground: ground ? background(ground) : "rgb(255, 255, 255)"});
         }
     }
     return texts;
@@ -49,17 +51,18 @@ def page(width, report):
 
 @pytest.fixture(scope="module")
 def texts(page):
-    """Every element (and ::before, ::after) that shows text of its own: its tag, font size, colour and background."""
-    found = page.evaluate(TEXTS)
-    assert len(found) > 100
-    return found
+    """Tag, font size, colour and background of all that shows text, ::before and ::after too."""
+    texts = page.evaluate(TEXTS)
+    assert len(texts) > 100
+    return texts
 
 
 def luminance(colour):
     """The relative luminance of WCAG 2 of an opaque colour, as getComputedStyle writes it."""
     assert colour.startswith("rgb("), colour
     parts = [int(value) / 255 for value in re.findall(r"\d+", colour)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+                        for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -74,7 +77,8 @@ def test_the_page_is_quiet_and_asks_for_nothing(page):
 
 
 def test_every_picture_is_there_and_described(page, report):
-    images = page.evaluate("Array.from(document.images, image => [image.complete, image.naturalWidth, image.alt])")
+    images = page.evaluate("Array.from(document.images, image => [image.complete, "
+                           "image.naturalWidth, image.alt])")
     assert len(images) == report.read_text(encoding="utf-8").count("<img ") > 4
     for complete, width, alt in images:
         assert complete and width > 0 and alt.strip()
@@ -90,7 +94,8 @@ def test_text_is_large_enough(texts):
 
 
 def test_text_stands_out_from_its_background(texts):
-    assert contrast({"colour": "rgb(119, 119, 119)", "ground": "rgb(255, 255, 255)"}) == pytest.approx(4.48, abs=0.01)
+    assert contrast({"colour": "rgb(119, 119, 119)",
+                     "ground": "rgb(255, 255, 255)"}) == pytest.approx(4.48, abs=0.01)
     assert min((contrast(text), text["tag"], text["colour"]) for text in texts) >= (4.5, "", "")
 
 
