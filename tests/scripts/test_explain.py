@@ -186,8 +186,11 @@ def test_what_a_page_is_made_of_is_installed_with_it():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     patterns = [part.strip() for part in config["options.package_data"]["scripts"].split(",")]
-    parts = [path.name for path in (ROOT / "scripts").iterdir() if path.is_file() and path.suffix != ".py"]
-    assert len(parts) >= 6 and all(any(fnmatch(name, pattern) for pattern in patterns) for name in parts)
+    folder = ROOT / "scripts" / "pages"
+    parts = [f"pages/{path.name}" for path in folder.iterdir()
+             if path.is_file() and path.suffix != ".py"]
+    assert len(parts) >= 6
+    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in parts)
 
 
 @pytest.mark.parametrize("theta", [1, -1])
