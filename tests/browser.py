@@ -29,8 +29,8 @@ LOUD = ("error", "warning", "assert")
 def chromium():
     """The path of Chromium; where there is none, the test that asks is skipped."""
     import pytest
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    return next(found, None) or pytest.skip("Chromium is not installed (Debian: apt install chromium)")
+    paths = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    return next(paths, None) or pytest.skip("Chromium is not installed (Debian: apt install chromium)")
 
 
 class Browser(ExitStack):
@@ -116,14 +116,14 @@ class Browser(ExitStack):
 
     def _until(self, condition, what):
         end = time.monotonic() + TIMEOUT
-        while not (found := condition()):
+        while not (answer := condition()):
             ready = (left := end - time.monotonic()) > 0 and select.select([self._process.stdout], [], [], left)[0]
             if not (ready and (data := self._process.stdout.read(1 << 20))):
                 raise RuntimeError(f"{what}: Chromium " + ("has ended" if ready else f"did not in {TIMEOUT:g} s"))
             *messages, self._unread = (self._unread + data).split(b"\0")
             for message in map(json.loads, messages):
                 self._heard[message.get("id") or message["method"]].append(message.get("params", message))
-        return found
+        return answer
 
 
 def _text(value):

@@ -44,9 +44,9 @@ def test_the_lecture_has_six_steps_that_show_what_they_print():
 def test_the_numbers_of_the_full_run_are_those_that_were_kept():
     """Every claim of `scripts/results/full.json` that the README shows, word for word."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    kept = json.loads((ROOT / "scripts" / "results" / "full.json").read_text(encoding="utf-8"))["experiments"]
-    assert kept["fig11"]["numbers"]["all"]["samples"] == 270_000
+    experiments = json.loads((ROOT / "scripts" / "results" / "full.json").read_text(encoding="utf-8"))["experiments"]
+    assert experiments["fig11"]["numbers"]["all"]["samples"] == 270_000
     for name in ("fig11", "decreasing", "upsilon", "fig12", "fig13", "fig14", "fig15", "detection", "training"):
-        for claim in kept[name]["claims"]:
+        for claim in experiments[name]["claims"]:
             line = f"| {claim['claim']} | {claim['paper']} | {claim['ours']} | {claim['verdict']} |"
             assert line in text

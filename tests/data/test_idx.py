@@ -206,7 +206,7 @@ def test_every_flipped_bit_of_a_header(tmp_path, code, letter, dtype, values):
         except IdxError as error:
             assert str(path) in str(error)
     twin = {0x08: "i1", 0x09: "u1", 0x0C: "f4", 0x0D: "i4"}
-    assert {found: array.dtype.str[1:] for found, array in sound.items()} == (
+    assert {flipped_code: array.dtype.str[1:] for flipped_code, array in sound.items()} == (
         {code ^ 1: twin[code]} if code in twin else {})
     assert all(array.astype(array.dtype.newbyteorder(">")).tobytes() == whole[12:] for array in sound.values())
 

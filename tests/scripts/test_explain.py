@@ -11,10 +11,9 @@ import pytest
 from matplotlib.image import imsave
 
 from attack import best_pair, craft, replay
-from data import load_mnist, write_idx
+from data import load_mnist
 from nn import AndNetwork, LeNet
 from scripts.__main__ import main
-from scripts.explain import read_image
 from scripts.pages import explain_page
 from scripts.pages.explain_page import Story, candidates, strongest_path
 from scripts.pages.explain_page import page as page_of
@@ -58,35 +57,35 @@ def test_the_page_is_one_small_file_that_needs_no_other(page):
 
 
 def test_the_page_holds_the_trace(page, digits, crafted):
-    found, trace = values(page), crafted.trace[0]
+    data, trace = values(page), crafted.trace[0]
     count = int(crafted.iterations[0])
-    assert (found["source"], found["target"], found["theta"]) == (7, 2, 1) and len(found["steps"]) == count + 1
-    assert found["pairs"] == crafted.pairs[0, :count].tolist()
-    np.testing.assert_array_equal(floats(found["image"]), digits[0][0].ravel())
+    assert (data["source"], data["target"], data["theta"]) == (7, 2, 1) and len(data["steps"]) == count + 1
+    assert data["pairs"] == crafted.pairs[0, :count].tolist()
+    np.testing.assert_array_equal(floats(data["image"]), digits[0][0].ravel())
     for name, array in LeNet.pretrained().parameters().items():
-        np.testing.assert_array_equal(floats(found["weights"][name]), array.ravel())
-    for number, (step, kept) in enumerate(zip(trace, found["steps"])):
-        assert kept["iteration"] == number and kept["pair"] == list(step.pair) and kept["score"] == step.score
-        assert kept["logits"] == step.logits.tolist() and (kept["survivors"], kept["front"]) == candidates(step)
-        np.testing.assert_array_equal(floats(kept["alpha"]), step.alpha.astype(np.float32))
-        np.testing.assert_array_equal(floats(kept["beta"]), step.beta.astype(np.float32))
-    end, network = found["steps"][-1], LeNet.pretrained()
+        np.testing.assert_array_equal(floats(data["weights"][name]), array.ravel())
+    for number, (step, frame) in enumerate(zip(trace, data["steps"])):
+        assert frame["iteration"] == number and frame["pair"] == list(step.pair) and frame["score"] == step.score
+        assert frame["logits"] == step.logits.tolist() and (frame["survivors"], frame["front"]) == candidates(step)
+        np.testing.assert_array_equal(floats(frame["alpha"]), step.alpha.astype(np.float32))
+        np.testing.assert_array_equal(floats(frame["beta"]), step.beta.astype(np.float32))
+    end, network = data["steps"][-1], LeNet.pretrained()
     jacobian = network.forward_derivative(crafted.adversarial)[0]
     assert end["pair"] is None and end["iteration"] == count and np.argmax(end["logits"]) == 2
     np.testing.assert_allclose(floats(end["alpha"]), jacobian[2], rtol=1e-6)
     np.testing.assert_allclose(floats(end["beta"]), jacobian.sum(axis=0) - jacobian[2], rtol=1e-6, atol=1e-7)
-    changed = replay(digits[0][:1].astype(np.float64), np.array(found["pairs"])[None])
+    changed = replay(digits[0][:1].astype(np.float64), np.array(data["pairs"])[None])
     np.testing.assert_array_equal(changed, crafted.adversarial)
 
 
 def test_a_long_trace_is_thinned_and_the_page_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(explain_page, "LIMIT", 2_420_000)
     assert main(["explain", "--digit", "18", "--target", "2", "--out", str(tmp_path / "p.html")]) == 0
-    text, found = (tmp_path / "p.html").read_text(encoding="utf-8"), values(tmp_path / "p.html")
+    text, data = (tmp_path / "p.html").read_text(encoding="utf-8"), values(tmp_path / "p.html")
     every = int(re.search(r"only one iteration in (\d+)", text)[1])
-    iterations = [step["iteration"] for step in found["steps"]]
+    iterations = [step["iteration"] for step in data["steps"]]
     assert len(text.encode()) <= 2_420_000 and every > 1
-    assert iterations == [*range(0, len(found["pairs"]), every), len(found["pairs"])]
+    assert iterations == [*range(0, len(data["pairs"]), every), len(data["pairs"])]
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -108,18 +107,6 @@ def test_where_no_pair_qualifies_the_last_step_is_the_end(digits, tmp_path):
     (tmp_path / "p.html").write_text(page_of(Story("a 7", network, image, crafted, 2, 1.0, 14.5)), encoding="utf-8")
     assert [step["pair"] for step in values(tmp_path / "p.html")["steps"]] == [None]
     assert "no pair of Γ has both signs" in (tmp_path / "p.html").read_text(encoding="utf-8")
-
-
-def test_images_from_every_kind_of_file(digits, tmp_path):
-    image = digits[0][4]
-    np.save(tmp_path / "array.npy", digits[0][4:7])
-    np.savez(tmp_path / "several", first=image, second=digits[0][5])
-    write_idx(tmp_path / "images", np.round(255 * digits[0][4:6]).astype(np.uint8))
-    write_idx(tmp_path / "floats.gz", image)
-    imsave(tmp_path / "grey.png", np.repeat(np.round(255 * image).astype(np.uint8)[..., None], 3, axis=2))
-    (tmp_path / "png called.idx").write_bytes((tmp_path / "grey.png").read_bytes())
-    for path in tmp_path.iterdir():
-        np.testing.assert_allclose(read_image(path), image, atol=1e-6, err_msg=path.name)
 
 
 def save(path, array):
@@ -213,11 +200,11 @@ def test_candidates_hold_the_chosen_pair(crafted, theta):
 def test_the_strongest_path_takes_the_largest_term(digits, crafted):
     network, image, pixel = LeNet.pretrained(), digits[0][0].astype(np.float64), int(crafted.pairs[0, 0, 0])
     path = strongest_path(network, image, 2, pixel)
-    found = {name: (value[0].ravel(), jacobian.dense(1).reshape(value.size, -1)[:, pixel])
+    layers = {name: (value[0].ravel(), jacobian.dense(1).reshape(value.size, -1)[:, pixel])
              for name, value, jacobian in network.trace(image[None]) if not name.startswith("conv")}
     weights = network.parameters()
-    assert path["tanh3"] == path["fc1"] == np.abs(weights["fc2.weight"][path["fc2"]] * found["tanh3"][1]).argmax()
-    assert path["flatten"] == path["tanh2"] == np.abs(weights["fc1.weight"][path["fc1"]] * found["flatten"][1]).argmax()
+    assert path["tanh3"] == path["fc1"] == np.abs(weights["fc2.weight"][path["fc2"]] * layers["tanh3"][1]).argmax()
+    assert path["flatten"] == path["tanh2"] == np.abs(weights["fc1.weight"][path["fc1"]] * layers["flatten"][1]).argmax()
     channel, row, column = np.unravel_index(path["conv1"], (20, 24, 24))
     assert np.ravel_multi_index((channel, row // 2, column // 2), (20, 12, 12)) == path["pool1"] == path["tanh1"]
     assert path["softmax"] == 2 and list(path) == list(network.layers)[::-1]

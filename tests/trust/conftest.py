@@ -26,7 +26,7 @@ def pytest_terminal_summary(terminalreporter):
         return
     terminalreporter.section("what was tried, and what happened")
     outcomes = ("right", "refused", "failures")
-    rows = [(what, *(found[name] for name in outcomes)) for what, found in TALLY.items()]
+    rows = [(what, *(outcome_counts[name] for name in outcomes)) for what, outcome_counts in TALLY.items()]
     rows.append(("all", *map(sum, zip(*(row[1:] for row in rows)))))
     terminalreporter.write_line("| tried | times | as it should be | one-line refusals | anything else |")
     terminalreporter.write_line("|---|---|---|---|---|")

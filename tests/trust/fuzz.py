@@ -141,8 +141,9 @@ def commanded(what, words, *, size=0, inside=None, stop=()):
     stop: exceptions by which a stub says that the work would begin now; they count as status 0.
     """
     out, err = io.StringIO(), io.StringIO()
-    for name in {"figures", words[0] if words else ""} & {"figures", *COMMANDS}:  # imports run code, of ours
-        importlib.import_module(f"scripts.{name}")
+    importlib.import_module("scripts.paper.figures")  # imports run code, of ours
+    if words and words[0] in COMMANDS:
+        importlib.import_module(f"scripts.{words[0]}")
     try:
         with watched(size, inside), redirect_stdout(out), redirect_stderr(err):
             try:

@@ -75,7 +75,7 @@ def ended(child, seconds=60):
 
 def contents(folder):
     """{name: bytes} of the results, less what tells the time; every file must be whole."""
-    found = {}
+    results = {}
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.name.startswith("."):
             continue
@@ -90,8 +90,8 @@ def contents(folder):
         elif path.suffix == ".png":
             assert content.endswith(b"IEND\xaeB`\x82")
         if path.name != "report.html":
-            found[str(path.relative_to(folder))] = content
-    return found
+            results[str(path.relative_to(folder))] = content
+    return results
 
 
 def said_in_one_line(errors, begin):
@@ -104,9 +104,9 @@ def said_in_one_line(errors, begin):
 @pytest.mark.parametrize("what", ["train", "craft", "reproduce"])
 def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
     """What is there stays whole, and the next start ends with the bytes of a run that nothing stopped."""
-    begun = time.monotonic()
+    start_time = time.monotonic()
     assert ended(start(command(what, digits, tmp_path / "whole")))[0] == 0
-    takes, rng, out = time.monotonic() - begun, np.random.default_rng(number), tmp_path / "part"
+    takes, rng, out = time.monotonic() - start_time, np.random.default_rng(number), tmp_path / "part"
     whole = contents(tmp_path / "whole")
     for _ in range(10):
         child = start(command(what, digits, out))
@@ -115,11 +115,11 @@ def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
         asked = time.monotonic()
         status, errors = ended(child)
         answered = time.monotonic() - asked
-        aside = status == -number != -signal.SIGKILL and (not errors or contents(out) == whole)  # Python begins or ends
+        not_working = status == -number != -signal.SIGKILL and (not errors or contents(out) == whole)  # Python begins or ends
         if status == 0:
             assert contents(out) == whole
             shutil.rmtree(out)
-        if status == 0 or aside:
+        if status == 0 or not_working:
             count(f"{number.name} to {what}, before its work or after", "right")
             continue
         if number != signal.SIGKILL:
@@ -269,15 +269,15 @@ def test_a_folder_that_vanishes_at_work(number, digits, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_byte(digits, tmp_path, monkeypatch):
-    found = []
+    files = []
     for name in ("still", "jumping"):
         if name == "jumping":
             rng = np.random.default_rng(0)
             monkeypatch.setattr("time.time", lambda: float(rng.uniform(-1e9, 4e9)))
         for words in list(each_command(digits, tmp_path / name))[:1]:
             assert commanded("clock that jumps", words, size=1 << 27, inside=tmp_path)[0] == 0
-        found.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
-    assert found[0] == found[1] and len(found[0]) == 5
+        files.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert files[0] == files[1] and len(files[0]) == 5
 
 
 @pytest.mark.slow

@@ -17,12 +17,12 @@ COLUMNS = HEADER.split(",")
 
 def a_file(rng, most=8):
     """The rows (lists of text) of a sound file of one survey."""
-    survey, rows, given = "s0123456789ab", [], set()
+    survey, rows, answered = "s0123456789ab", [], set()
     samples = {n: a_sample(rng) for n in range(1, 5)}
     for _ in range(int(rng.integers(1, most))):
         participant, sample = int(rng.integers(1, 4)), int(rng.integers(1, 5))
-        if (participant, sample) not in given:
-            given.add((participant, sample))
+        if (participant, sample) not in answered:
+            answered.add((participant, sample))
             seen = ["no", ""] if rng.random() < 0.3 else ["yes", str(rng.integers(0, 10))]
             rows.append([survey, str(participant), str(sample), *samples[sample], *seen, f"{rng.exponential():.2f}"])
     return rows
@@ -52,12 +52,12 @@ def test_answers_are_read_as_they_stand_or_refused(how_many, tmp_path):
             rows[at][column] = some(rng, NAMES + NUMBERS).encode("utf-8", "replace").decode()
         content = damaged(rng, text_of(rng, rows)) if kind == 2 else text_of(rng, rows)
         path.write_bytes(content)
-        found = judged("answer files", lambda: read_answers([path]), size=len(content), refusals=ValueError, named=path)
-        assert found is not None or kind in (1, 2), content
-        if found is not None:
+        answers = judged("answer files", lambda: read_answers([path]), size=len(content), refusals=ValueError, named=path)
+        assert answers is not None or kind in (1, 2), content
+        if answers is not None:
             there = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if row][1:]
-            assert len(found) == len(there)
-            for answer, row in zip(found, there):
+            assert len(answers) == len(there)
+            for answer, row in zip(answers, there):
                 expected = [answer.survey, answer.participant, answer.sample, answer.index, answer.part, answer.label]
                 assert [str(value) for value in expected] == row[:6]
                 for value, text in zip((answer.target, answer.theta, answer.distortion, answer.digit, answer.seconds),

@@ -127,11 +127,11 @@ def test_wrong_words_in_real_processes(tmp_path):
         words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, wrong)
         if "--help" in words or "-h" in words:
             continue
-        found = subprocess.run([sys.executable, "-m", "scripts", *words], cwd=tmp_path, env=environment, timeout=60,
+        process = subprocess.run([sys.executable, "-m", "scripts", *words], cwd=tmp_path, env=environment, timeout=60,
                                stdin=subprocess.DEVNULL, capture_output=True)
-        said = found.stderr.decode()
-        right = (found.returncode == 2 and not found.stdout and said.startswith("jsma: error: ") and said.count("\n") == 1)
+        said = process.stderr.decode()
+        right = (process.returncode == 2 and not process.stdout and said.startswith("jsma: error: ") and said.count("\n") == 1)
         count("command lines in real processes", "refused" if right else "failures")
-        assert right, (words, found)
+        assert right, (words, process)
         done += 1
     assert not list(tmp_path.iterdir())

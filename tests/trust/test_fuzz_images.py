@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 from fuzz import damaged, judged, rounds, some
 
+import data
 from data import write_idx
 from data.idx import encode
-from scripts.explain import read_image
+from scripts.explain import decode_png
+
+
+def read_image(path):
+    """The image as the command reads it."""
+    return data.read_image(path, decode_png)
 
 
 def a_png(rng, pixels, colour=0, chunks=()):
@@ -61,11 +67,11 @@ def test_an_image_is_read_as_it_is_or_refused(how_many, tmp_path):
         broken = number % 2 == 1
         content = damaged(rng, content) if broken else content
         path.write_bytes(content)
-        found = judged("image files (explain)", lambda: read_image(path), size=len(content), refusals=ValueError, named=path)
-        if found is not None:
-            assert found.shape == (28, 28) and found.min() >= 0 and found.max() <= 1
+        read = judged("image files (explain)", lambda: read_image(path), size=len(content), refusals=ValueError, named=path)
+        if read is not None:
+            assert read.shape == (28, 28) and read.min() >= 0 and read.max() <= 1
         if image is not None and not broken:
-            np.testing.assert_allclose(found.astype(float), image, atol=1e-7)
+            np.testing.assert_allclose(read.astype(float), image, atol=1e-7)
 
 
 def large(path, kind):
@@ -95,9 +101,9 @@ def large(path, kind):
                                   pytest.param("zipped npz", marks=pytest.mark.slow)])
 def test_one_image_is_all_that_is_read_of_a_large_file(kind, tmp_path):
     size = large(tmp_path / "large", kind)
-    found = judged("image files that are bombs", lambda: read_image(tmp_path / "large"), size=min(size, 1 << 20),
+    read = judged("image files that are bombs", lambda: read_image(tmp_path / "large"), size=min(size, 1 << 20),
                    refusals=ValueError)
-    assert found.shape == (28, 28) and not found.any()
+    assert read.shape == (28, 28) and not read.any()
 
 
 BOMBS = {

@@ -39,9 +39,9 @@ def run_in(folder, **options):
 
 @pytest.fixture
 def run(tmp_path):
-    found = run_in(tmp_path / "run")
-    assert found.load(0)["iterations"].max() > 0
-    return found
+    run = run_in(tmp_path / "run")
+    assert run.load(0)["iterations"].max() > 0
+    return run
 
 
 def same(left, right):
@@ -56,8 +56,8 @@ def test_a_damaged_shard_is_never_taken_for_a_sound_one(how_many, run):
     for number in range(how_many):
         wrong = other if number == 0 else damaged(rng, content)
         path.write_bytes(wrong)
-        found = judged("shards of a run", lambda: run.load(1), size=len(wrong), refusals=ValueError, named=path)
-        assert (found is None) == (wrong != content) and (found is None or same(found, arrays))
+        loaded = judged("shards of a run", lambda: run.load(1), size=len(wrong), refusals=ValueError, named=path)
+        assert (loaded is None) == (wrong != content) and (loaded is None or same(loaded, arrays))
 
 
 def a_forgery(rng, arrays, pixels=2):
@@ -102,8 +102,8 @@ def test_a_right_checksum_is_not_enough(how_many, run):
         else:
             content = _encode(wrong, run.key, 0)
         path.write_bytes(content)
-        found = judged("forged shards", lambda: run.load(0), size=len(content), refusals=ValueError, named=path)
-        assert found is None, number
+        loaded = judged("forged shards", lambda: run.load(0), size=len(content), refusals=ValueError, named=path)
+        assert loaded is None, number
 
 
 @rounds("manifests of a run")
@@ -115,9 +115,9 @@ def test_any_manifest_is_this_run_s_or_refused(how_many, run):
         wrong = (damaged(rng, content), json.dumps({**manifest, some(rng, list(manifest)): anything(rng)}).encode(),
                  json.dumps(anything(rng)).encode(), json.dumps(manifest, sort_keys=True).encode())[number % 4]
         path.write_bytes(wrong)
-        found = judged("manifests of a run", lambda: run_in(run.folder), size=len(wrong), refusals=ValueError,
+        again = judged("manifests of a run", lambda: run_in(run.folder), size=len(wrong), refusals=ValueError,
                        inside=run.folder, named=run.folder)
-        assert (found is not None) == (number % 4 == 3) or json.loads(wrong) == manifest, number
+        assert (again is not None) == (number % 4 == 3) or json.loads(wrong) == manifest, number
         path.write_bytes(content)
         assert {file.name: file.read_bytes() for file in run.folder.iterdir()} == whole
 

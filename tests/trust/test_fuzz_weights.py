@@ -46,16 +46,16 @@ def a_member(rng, array):
     """(the bytes of an `.npy` file, the array it holds if that is one to be taken over, else None)."""
     kind = int(rng.integers(0, 6))
     if kind <= 2:
-        found = array.astype(some(rng, ("<f4", ">f4", "<f8", ">f8")))
-        return npy_bytes(np.asfortranarray(found) if kind == 2 else found), found
+        stored = array.astype(some(rng, ("<f4", ">f4", "<f8", ">f8")))
+        return npy_bytes(np.asfortranarray(stored) if kind == 2 else stored), stored
     if kind == 3:
         dtype = np.dtype(some(rng, DTYPES))
-        found = np.full(array.shape, Bomb(), object) if dtype.hasobject else np.zeros(array.shape, dtype)
-        return npy_bytes(found), found if dtype.kind == "f" and dtype.itemsize in (4, 8) else None
+        stored = np.full(array.shape, Bomb(), object) if dtype.hasobject else np.zeros(array.shape, dtype)
+        return npy_bytes(stored), stored if dtype.kind == "f" and dtype.itemsize in (4, 8) else None
     if kind == 4:
-        found = array.copy()
-        found.reshape(-1)[int(rng.integers(found.size))] = value = some(rng, (np.nan, np.inf, -np.inf, 1e-45, 3e38, -0.0))
-        return npy_bytes(found), found if np.isfinite(value) else None
+        stored = array.copy()
+        stored.reshape(-1)[int(rng.integers(stored.size))] = value = some(rng, (np.nan, np.inf, -np.inf, 1e-45, 3e38, -0.0))
+        return npy_bytes(stored), stored if np.isfinite(value) else None
     shape = some(rng, ((-3, -4), (10**9, 10**9), (2**63,), "x"))
     text = some(rng, (f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape!r}}}", "__import__('os').abort()",
                       "{}", "[" * 3000, "1if 1else 2", "'" * 99, "{'descr': 'O'}"))

@@ -41,9 +41,9 @@ def test_sixty_thousand_images_in_half_a_second(zipped, tmp_path):
         write_idx(path, np.random.default_rng(0).integers(0, 256, (60_000, 28, 28), np.uint8))
     seconds = []
     for _ in range(3):
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         images = read_idx(path)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start_time)
     assert images.shape == (60_000, 28, 28) and min(seconds) < 0.5
     del images
     tracemalloc.start()

@@ -141,10 +141,10 @@ def counted(answers, said, survey, file, folder):
     part = {answer.sample: answer.part for answer in answers}
     for figure, group, name in (("fig16", "unaltered", "unaltered"), ("fig17", "all", "intensity")):
         chosen = [number for number in said if part[number] == name]
-        found = results[figure][group]
-        assert found["answers"] == len(chosen) > 0
-        assert found["digit"][0] == pytest.approx(100 * np.mean([said[n] is not None for n in chosen]))
-        assert found["right"][0] == pytest.approx(100 * np.mean([said[n] == survey.label[n] for n in chosen]))
+        numbers = results[figure][group]
+        assert numbers["answers"] == len(chosen) > 0
+        assert numbers["digit"][0] == pytest.approx(100 * np.mean([said[n] is not None for n in chosen]))
+        assert numbers["right"][0] == pytest.approx(100 * np.mean([said[n] == survey.label[n] for n in chosen]))
     bins = [group for group in results["fig16"]["bins"] for _ in range(group["answers"])]
     altered = [number for number in said if part[number] == "distortion"]
     assert len(bins) == len(altered) == 6
@@ -178,14 +178,14 @@ def test_answers_are_kept_until_one_starts_again(survey, browser):
 
 
 @slow
-@pytest.mark.parametrize("kept", ["x", "{}", '{"participant": 5, "answers": [null]}',
+@pytest.mark.parametrize("memory", ["x", "{}", '{"participant": 5, "answers": [null]}',
                                   '{"participant": 5, "answers": 3}',
                                   json.dumps({"participant": 5, "answers": [None] * 13, "finished": True}),
                                   json.dumps({"participant": 0, "answers": [None] * 13, "finished": False}),
                                   json.dumps({"participant": 5, "answers": [{"digit": 10, "seconds": 1}] * 13})])
-def test_a_damaged_memory_is_forgotten(kept, survey, browser):
+def test_a_damaged_memory_is_forgotten(memory, survey, browser):
     survey.open()
-    browser.evaluate(f"localStorage.setItem(KEY, {json.dumps(kept)})")
+    browser.evaluate(f"localStorage.setItem(KEY, {json.dumps(memory)})")
     survey.open(forget=False)
     browser.click("#start")
     assert "1 of 13" in survey.text and browser.console == []
