@@ -5,10 +5,14 @@ from pathlib import Path
 
 
 def started(words, **options):
-    """The process of `words`, its output in pipes. It hears Ctrl-C even where this process does not (a shell's &)."""
+    """The process of `words`, its output in pipes.
+
+    It hears Ctrl-C even where this process does not (a shell's &).
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                **options)
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -17,7 +17,8 @@ def test_images_from_every_kind_of_file(tmp_path):
     np.savez(tmp_path / "several", first=image, second=images[5])
     write_idx(tmp_path / "images", np.round(255 * images[4:6]).astype(np.uint8))
     write_idx(tmp_path / "floats.gz", image)
-    imsave(tmp_path / "grey.png", np.repeat(np.round(255 * image).astype(np.uint8)[..., None], 3, axis=2))
+    imsave(tmp_path / "grey.png", np.repeat(np.round(255 * image).astype(np.uint8)[..., None], 3,
+                                            axis=2))
     (tmp_path / "png called.idx").write_bytes((tmp_path / "grey.png").read_bytes())
     for path in tmp_path.iterdir():
         np.testing.assert_allclose(read_image(path, imread), image, atol=1e-6, err_msg=path.name)
