@@ -30,7 +30,8 @@ class Network:
     the last layer gives the logits and the probabilities are their softmax.
 
     Types: float32 and float64 input is computed in its own precision, other real input in float32, complex input
-    (for the complex step) in its own. `image` is the input's shape as (channels, height, width).
+    (for the complex step) in its own. `image` is the input's shape as (channels, height, width);
+    `logit_layers` names the layers that lead to the logits: all but the output's activation.
     """
 
     def __init__(self, layers, input_shape, inputs=None):
@@ -46,12 +47,12 @@ class Network:
         *before, last = self.layers
         has_output = isinstance(self.layers[last], (Softmax, Sigmoid))
         self._output = self.layers[last] if has_output else Softmax()
-        self._names = before if has_output else list(self.layers)  # the layers that lead to the logits
+        self.logit_layers = tuple(before if has_output else self.layers)
         self.shapes = {}
         for name, shape in flow(list(self.layers), self.inputs, {IMAGE: self.image}, self._output_shape):
             self.shapes[name] = shape
         self.classes, self._last_shape = int(np.prod(shape)), shape
-        self._taken = Counter(taken for name in self._names for taken in self.inputs[name])
+        self._taken = Counter(taken for name in self.logit_layers for taken in self.inputs[name])
 
     def _output_shape(self, name, shape):
         try:
@@ -174,12 +175,12 @@ class Network:
     def gradients(self, grad_logits, saved):
         """{"layer.weight": ∂/∂parameter, …} summed over the batch, from ∂/∂logits (B, N)."""
         needed = set()  # layers in front of which some layer learns
-        for name in self._names:
+        for name in self.logit_layers:
             if any(taken in needed or taken != IMAGE and self.layers[taken].parameters for taken in self.inputs[name]):
                 needed.add(name)
         found = {}
         grad = np.moveaxis(grad_logits.reshape(-1, *self._last_shape), 1, -1)
-        for name, grad in back(self._names, self.inputs, grad, lambda name, grad: (
+        for name, grad in back(self.logit_layers, self.inputs, grad, lambda name, grad: (
                 self.layers[name].backward(grad, saved[name]) if name in needed else None)):
             if name != IMAGE and self.layers[name].parameters:
                 found.update({f"{name}.{key}": array
@@ -207,7 +208,7 @@ class Network:
 
     def _run(self, value, keep=False):
         kept = {}
-        for _, value in flow(self._names, self.inputs, {IMAGE: value}, self._kept_in(kept if keep else None)):
+        for _, value in flow(self.logit_layers, self.inputs, {IMAGE: value}, self._kept_in(kept if keep else None)):
             pass
         return value, kept
 
@@ -225,7 +226,7 @@ class Network:
     def _forward_derivative(self, value, of):
         batch = len(value)
         logits, kept = self._run(value, keep=True)
-        names = self._names
+        names = self.logit_layers
         border = next((n for n, name in enumerate(names) if isinstance(self.layers[name], Flatten)
                        and cut(names, self.inputs, n)), 0)
         jacobian = self._through(names[:border], Jacobian.identity(self.image, value.dtype), kept)
@@ -264,7 +265,7 @@ class Network:
             grad = np.moveaxis(grad.reshape(*v.shape[:2], *self._last_shape), 2, -1)
             if of == "probabilities":
                 grad = self._output.backward(grad, self._output.forward(value)[1])
-            for _, grad in back(self._names, self.inputs, grad,
+            for _, grad in back(self.logit_layers, self.inputs, grad,
                                 lambda name, grad: self.layers[name].backward(grad, kept[name])):
                 pass
             return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), self.features)

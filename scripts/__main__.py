@@ -19,6 +19,7 @@ from scripts.terminal.text import one_line
 COMMANDS = {
     "train": "train a network on MNIST",
     "verify": "is every derivative right? layer by layer, against independent referees",
+    "textbook": "Eq. 4 to 10 and Algorithm 2 as the paper writes them, beside the fast code",
     "craft": "turn digits into adversarial samples",
     "explain": "a page that shows a forward derivative grow and an attack choose",
     "reproduce": "the paper's figures and numbers beside ours, in one report",
