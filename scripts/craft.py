@@ -1,8 +1,8 @@
 """Turn digits into adversarial samples: `jsma craft --count 5 --target all --out FOLDER`.
 
 In: digits of a split, by number (--index) or the first ones (--count), target classes, θ and Υ. Out, in FOLDER:
-`crafted.csv` (a line a sample), `crafted.npz` (originals, adversarial samples, pairs), the adversarial images and their
-true labels as IDX files (8 bits a pixel), and `grid.png`.
+`crafted.csv` (a line a sample), `crafted.npz` (originals, adversarial samples, pairs), the adversarial images and
+their true labels as IDX files (8 bits a pixel), and `grid.png`.
 """
 import csv
 import io
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from attack import RULES, Crafted, craft, distortions, mean_distortion, success_rate
-from attack.goals import GOALS, UNTARGETED, reached
+from attack.goals import GOALS, UNTARGETED, every_other, reached
 from data import load_mnist, write_idx
 from data.idx import replacing
 from scripts.terminal.networks import load_network
@@ -28,10 +28,25 @@ PIECE = 256  # samples that are crafted together: what an interruption costs at 
 def arguments(parser):
     """Describe the words of `jsma craft`."""
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
+    _digits(parser)
+    _goal(parser)
+    _rules(parser)
+    add_model(parser)
+    add_data(parser)
+
+
+def _digits(parser):
+    """Which digits are altered."""
     parser.add_argument("--split", choices=["train", "validation", "test"], default="test", help="default: test")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--index", type=indices, metavar="I,J,…", help="digits by their number in the split, from 0")
-    which.add_argument("--count", type=whole(1), default=10, help="the first COUNT digits of the split (default: 10)")
+    which.add_argument("--index", type=indices, metavar="I,J,…",
+                       help="digits by their number in the split, from 0")
+    which.add_argument("--count", type=whole(1), default=10,
+                       help="the first COUNT digits of the split (default: 10)")
+
+
+def _goal(parser):
+    """What they are to be read as."""
     parser.add_argument("--target", type=_target,
                         help="a class, or 'all' for every class but the digit's own (default)")
     parser.add_argument("--goal", choices=GOALS, default="source/target",
@@ -39,56 +54,73 @@ def arguments(parser):
                              "cheapest (default: source/target)")
     parser.add_argument("--confidence", type=float, default=0.5, metavar="P",
                         help="goal confidence: below which probability of the source class (default: 0.5)")
+    parser.add_argument("--margin", type=float, default=0.0, metavar="LOGITS",
+                        help="by how much the class that is to be read must lead all others (default: 0)")
+
+
+def _rules(parser):
+    """How pixels are chosen and changed."""
     parser.add_argument("--theta", type=float, default=1.0, help="θ, added to a chosen pixel (default: 1)")
     parser.add_argument("--max-distortion", type=distortion, default=14.5, metavar="PERCENT",
                         help="Υ, the largest share of pixels to change, or 'none' (default: 14.5)")
-    parser.add_argument("--saliency", choices=["pairs", "single"], default="pairs", help="Eq. 10 (default) or Eq. 8/9")
+    parser.add_argument("--saliency", choices=["pairs", "single"], default="pairs",
+                        help="Eq. 10 (default) or Eq. 8/9")
     parser.add_argument("--rule", choices=RULES, default="paper",
                         help="whose rules are followed (default: the paper's; maximal needs --goal misclassification)")
-    parser.add_argument("--margin", type=float, default=0.0, metavar="LOGITS",
-                        help="by how much the class that is to be read must lead all others (default: 0)")
     parser.add_argument("--of", choices=["logits", "centred", "probabilities"], default="logits",
                         help="which outputs are differentiated (default: logits, as in the paper)")
-    add_model(parser)
-    add_data(parser)
 
 
 def run(args):
     """Craft, write the files and print what came of it."""
     network = load_network("lenet", args.weights)
     images, labels = load_mnist(args.split, args.data)
-    if not len(images):
-        raise ValueError(f"{args.data}: there are no {args.split} digits")
-    index = np.arange(min(args.count, len(images))) if args.index is None else np.array(args.index)
-    if index.max() >= len(images):
-        raise ValueError(f"--index must lie in 0..{len(images) - 1}; got {index.max()}")
-    targets = args.target
-    if args.goal not in UNTARGETED:
-        index, targets = pair_up(index, labels[index], "all" if targets is None else targets)
-    crafted = _in_pieces(network, images[index], targets, goal=args.goal, confidence=args.confidence, theta=args.theta,
-                         max_distortion=args.max_distortion, saliency=args.saliency, rule=args.rule, margin=args.margin,
-                         derivative=args.derivative, of=args.of)
-    index, left = np.split(index, [len(crafted.success)])
+    index, targets = _samples(args, labels, network.classes)
+    crafted = _in_pieces(network, images[index], targets, goal=args.goal, confidence=args.confidence,
+                         theta=args.theta, max_distortion=args.max_distortion, saliency=args.saliency,
+                         rule=args.rule, margin=args.margin, derivative=args.derivative, of=args.of)
+    index, not_crafted = np.split(index, [len(crafted.success)])
     folder = output_folder(args.out)
     moved = distortions(images[index], crafted)
     _write(folder, images[index], index, labels[index], crafted, moved)
-    if len(left):
-        raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit {left[0]} with --index and "
-                                f"another --out for the {len(left):,} that are left")
+    if len(not_crafted):
+        raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit {not_crafted[0]} with "
+                                f"--index and another --out for the {len(not_crafted):,} that are left")
     print(f"{crafted.success.sum()} of {len(index)} samples reach their goal "
           f"(τ = {success_rate(crafted.success):.1f} %), mean distortion of these "
           f"{mean_distortion(crafted.distortion, crafted.success):.2f} %; files in {folder}")
     print("\n".join(_moved(moved, crafted.success)))
+    lost = _lost_by_rounding(network, images[index], crafted, args)
+    if lost:
+        print(f"{lost} of them no longer are once rounded to the 8 bits of the IDX file (crafted.npz is exact)")
+
+
+def _samples(args, labels, classes):
+    """The digit each sample starts from (n,), and the targets: (n,) classes, or as given where the goal names none."""
+    if not len(labels):
+        raise ValueError(f"{args.data}: there are no {args.split} digits")
+    index = np.arange(min(args.count, len(labels))) if args.index is None else np.array(args.index)
+    if index.max() >= len(labels):
+        raise ValueError(f"--index must lie in 0..{len(labels) - 1}; got {index.max()}")
+    if args.goal in UNTARGETED:
+        return index, args.target
+    if args.target in (None, "all"):
+        rows, targets = every_other(labels[index], classes)
+        return index[rows], targets
+    return index, np.full(len(index), args.target)
+
+
+def _lost_by_rounding(network, images, crafted, args):
+    """How many successes no longer reach their goal once their pixels are rounded to 8 bits."""
     rounded = network.logits(np.round(crafted.adversarial * 255) / np.float32(255))
-    lost = crafted.success & ~reached(args.goal, rounded, network.predict(images[index]), crafted.target,
-                                      args.confidence)
-    if lost.any():
-        print(f"{lost.sum()} of them no longer are once rounded to the 8 bits of the IDX file (crafted.npz is exact)")
+    sources = network.predict(images)
+    return (crafted.success & ~reached(args.goal, rounded, sources, crafted.target, args.confidence)).sum()
 
 
 def _in_pieces(network, images, targets, **options):
     """`craft`, `PIECE` samples at a time; where it is interrupted, those of the finished pieces."""
-    progress, parts = Progress("crafting"), []
+    progress = Progress("crafting")
+    parts = []
     for start in range(0, len(images), PIECE):
         rows = slice(start, start + PIECE)
         some = images[rows]
@@ -118,14 +150,6 @@ def _joined(parts):
     return Crafted(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
 
 
-def pair_up(index, labels, target):
-    """Each digit with each of its targets: (index (n,), targets (n,)); "all" stands for the nine other classes."""
-    if target != "all":
-        return index, np.full(len(index), target)
-    others = np.array([[t for t in range(10) if t != label] for label in labels])
-    return np.repeat(index, 9), others.reshape(-1)
-
-
 def _moved(moved, success):
     """The mean of each measure of distortion over all samples, the successful and the failed ones."""
     yield f"{'mean of':12}" + "".join(f"{name + (' %' if name in PERCENT else ''):>11}" for name in moved)
@@ -135,12 +159,23 @@ def _moved(moved, success):
 
 
 def _write(folder, images, index, labels, crafted, moved):
-    from scripts.paper.figures import craft_grid, save_png
+    """Write all files: images (n, 28, 28) as they were, `moved` from `distortions`."""
+    from scripts.paper.figures import craft_grid, save_png  # matplotlib starts slowly
 
     with replacing(folder / "crafted.npz") as file:
         np.savez_compressed(file, original=images, adversarial=crafted.adversarial, index=index, label=labels,
-                            target=crafted.target, predicted=crafted.predicted, success=crafted.success, pairs=crafted.pairs,
-                            iterations=crafted.iterations, distortion=crafted.distortion)
+                            target=crafted.target, predicted=crafted.predicted, success=crafted.success,
+                            pairs=crafted.pairs, iterations=crafted.iterations, distortion=crafted.distortion)
+    with replacing(folder / "crafted.csv") as file:
+        file.write(_csv(index, labels, crafted, moved).encode())
+    write_idx(folder / "adversarial-images-idx3-ubyte", np.round(crafted.adversarial * 255).astype(np.uint8))
+    write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
+    grid = craft_grid(images, crafted.adversarial, index, labels, crafted.target, crafted.success, SHOWN)
+    save_png(grid, folder / "grid.png")
+
+
+def _csv(index, labels, crafted, moved):
+    """The table of `crafted.csv` as text."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations", "distortion_percent",
@@ -148,12 +183,7 @@ def _write(folder, images, index, labels, crafted, moved):
     table.writerows(zip(index, labels, crafted.target, crafted.predicted, crafted.success.astype(int), crafted.reason,
                         crafted.iterations, np.round(crafted.distortion, 4),
                         *(np.round(values, 4) for values in moved.values())))
-    with replacing(folder / "crafted.csv") as file:
-        file.write(text.getvalue().encode())
-    write_idx(folder / "adversarial-images-idx3-ubyte", np.round(crafted.adversarial * 255).astype(np.uint8))
-    write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
-    save_png(craft_grid(images, crafted.adversarial, index, labels, crafted.target, crafted.success, SHOWN),
-             folder / "grid.png")
+    return text.getvalue()
 
 
 def _target(text):

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from attack import best_pair, craft, craft_run, processes
+from attack.goals import every_other
 from data import load_mnist
 from nn import LeNet
 from nn.training import SGD, train_epoch
-from scripts.craft import pair_up
 from scripts.measure import peers
 from scripts.paper.experiment import UPSILON
 
@@ -72,7 +72,7 @@ def _derivatives(network, images):
 
 def _crafting(network, images, labels):
     """Steps of samples that all stay in work, then whole crafts of the first digits to all other classes."""
-    index, targets = pair_up(np.arange(DIGITS), labels[:DIGITS], "all")
+    index, targets = every_other(labels[:DIGITS], network.classes)
     crafted = craft(network, images[index], targets, max_distortion=UPSILON, derivative="backward")
     lasting = np.flatnonzero(crafted.iterations >= STEPS)[:ACTIVE]
     for derivative, target, mflop in (("backward", 0.12, 3 * ONE_WAY), ("forward", None, 2 * ONE_WAY + CHAIN)):

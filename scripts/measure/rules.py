@@ -10,10 +10,10 @@ import time
 import numpy as np
 
 from attack import RULES, craft, mean_distortion, success_rate
+from attack.goals import every_other
 from attack.model import OUTPUTS
 from data import load_mnist
 from nn import LeNet
-from scripts.craft import pair_up
 from scripts.measure import peers
 from scripts.paper.experiment import UPSILON
 
@@ -24,7 +24,7 @@ def rules(count, with_peers=True):
     """Yields {"rule", "of", "samples", "success", "distortion", "ms", "differs", …}: ours, and {"library", "identical"}
     (or "missing") for a library's own code, in percent but for "ms" and the numbers of samples."""
     network, (images, labels) = LeNet.pretrained(), load_mnist("test")
-    index, targets = pair_up(np.arange(count), labels[:count], "all")
+    index, targets = every_other(labels[:count], network.classes)
     first = None
     for name, rule in RULES.items():
         for of in OUTPUTS:

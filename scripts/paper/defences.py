@@ -9,7 +9,9 @@ from scipy import stats
 from attack import distortion_interval, success_interval, success_rate
 from nn import LeNet
 from nn.training import accuracy
-from scripts.paper.experiment import Outcome, Row, below, fitted, spread, verdict
+from scripts.paper.fitting import fitted
+from scripts.paper.intervals import below, with_interval
+from scripts.paper.outcome import Claim, Outcome, verdict
 from scripts.paper.population import summary
 from scripts.train import RECIPES
 
@@ -22,52 +24,35 @@ def detection(setup):
     for rows, images in samples.adversarial():
         altered[rows] = roughness(images)
     won = samples.success & (samples.iterations > 0)
-    altered, index = altered[won], samples.index[won]
-    area, interval = auc(altered, benign, index)
+    altered = altered[won]
+    index = samples.index[won]
     higher = altered > benign[index]
-    share, bounds = success_rate(higher), success_interval(higher, index)
+    share = success_rate(higher)
+    interval = success_interval(higher, index)
     above = float(np.mean(altered > benign.max()))
+    area, area_interval = auc(altered, benign, index)
     false, caught = roc(altered, benign)
     at_five = float(np.interp(0.05, false, caught))
-    return Outcome(
-        {"auc": area, "auc_interval": interval, "higher_than_its_original": share, "interval": bounds,
-         "above_every_benign": above, "caught_at_5_percent_false_alarms": at_five, "samples": len(altered)},
-        [Row("always higher than for benign samples (the sample's own original)", "always", spread(share, bounds),
-             verdict(bool(higher.all())), f"{int((~higher).sum()):,} of {len(higher):,} are not"),
-         Row("always higher than for benign samples (any of them)", "always", f"{100 * above:.1f} %",
-             verdict(above == 1), "share of the adversarial samples above the roughest benign one"),
-         Row("detection by this sum, area below the ROC curve", "no value", spread(area, interval, "", ".3f"), "–",
-             f"{100 * at_five:.0f} % are found at 5 % false alarms")],
-        {"false": false, "caught": caught})
-
-
-def adversarial_training(setup):
-    """VI: 18,000 adversarial samples more in the training set of a new network; 9,000 new samples against it."""
-    samples = setup.samples("train", setup.sized(10_000))
-    added = _first(samples, 18_000)
-    digits = setup.sized(50_000, 2000)
-    images, labels = setup.load("train", digits)
-    without = setup.network if setup.full else _trained(setup, images, labels, "without")
-    trained = _trained(setup, np.concatenate([images, added]),
-                       np.concatenate([labels, samples.sources[:len(added)]]), "with")
-    found = {}
-    for name, network in (("without", without), ("with", trained)):
-        new = setup.samples("test", setup.sized(1000, 3), network=network, called=f"{name} adversarial training")
-        found[name] = {**summary(new.success, new.distortion, None, new.index),
-                       "accuracy": accuracy(network, *setup.load("test", setup.sized(10_000, 1000)))}
-    before, after = found["without"], found["with"]
-    rows = [_change("success rate τ", "−7.2 %", "tau", before, after, -1),
-            _change("mean distortion ε of the successes", "+37.5 %", "epsilon", before, after, 1)]
-    return Outcome({**found, "added": len(added), "digits": digits}, rows,
-                   table=(("network", "test accuracy", "τ", "ε of the successes"),
-                          [(name, f"{one['accuracy']:.2f} %", spread(one["tau"], one["tau_interval"]),
-                            spread(one["epsilon"], one["epsilon_interval"])) for name, one in found.items()]))
+    numbers = {"auc": area, "auc_interval": area_interval, "higher_than_its_original": share, "interval": interval,
+               "above_every_benign": above, "caught_at_5_percent_false_alarms": at_five, "samples": len(altered)}
+    claims = [
+        Claim("always higher than for benign samples (the sample's own original)", "always",
+              with_interval(share, interval), verdict(bool(higher.all())),
+              f"{int((~higher).sum()):,} of {len(higher):,} are not"),
+        Claim("always higher than for benign samples (any of them)", "always", f"{100 * above:.1f} %",
+              verdict(above == 1), "share of the adversarial samples above the roughest benign one"),
+        Claim("detection by this sum, area below the ROC curve", "no value",
+              with_interval(area, area_interval, "", ".3f"), "–",
+              f"{100 * at_five:.0f} % are found at 5 % false alarms")]
+    return Outcome(numbers, claims, {"false": false, "caught": caught})
 
 
 def roughness(images):
     """Σ (x[y, x] − x[y + 1, x])² + (x[y, x] − x[y, x + 1])² over all neighbours: images (n, 28, 28) → (n,)."""
     images = np.asarray(images, float)
-    return (np.diff(images, axis=1) ** 2).sum(axis=(1, 2)) + (np.diff(images, axis=2) ** 2).sum(axis=(1, 2))
+    down = np.diff(images, axis=1)
+    across = np.diff(images, axis=2)
+    return (down**2).sum(axis=(1, 2)) + (across**2).sum(axis=(1, 2))
 
 
 def roc(positive, negative):
@@ -83,11 +68,33 @@ def auc(positive, negative, groups):
     if not len(positive):
         return float("nan"), (float("nan"),) * 2
     rank = stats.rankdata(np.concatenate([positive, negative]))[:len(positive)] - stats.rankdata(positive)
-    below = rank / len(negative)  # for each positive the share of negatives below it
-    return float(below.mean()), distortion_interval(below, groups)
+    share_below = rank / len(negative)  # for each positive the share of negatives below it
+    return float(share_below.mean()), distortion_interval(share_below, groups)
+
+
+def adversarial_training(setup):
+    """VI: 18,000 adversarial samples more in the training set of a new network; 9,000 new samples against it."""
+    samples = setup.samples("train", setup.sized(10_000))
+    added = _first(samples, 18_000)
+    digits = setup.sized(50_000, 2000)
+    images, labels = setup.load("train", digits)
+    without = setup.network if setup.full else _trained(setup, images, labels, "without")
+    defended = _trained(setup, np.concatenate([images, added]),
+                        np.concatenate([labels, samples.sources[:len(added)]]), "with")
+    before = _attacked(setup, without, "without")
+    after = _attacked(setup, defended, "with")
+    claims = [_change("success rate τ", "−7.2 %", "tau", before, after, -1),
+              _change("mean distortion ε of the successes", "+37.5 %", "epsilon", before, after, 1)]
+    heads = ("network", "test accuracy", "τ", "ε of the successes")
+    table = [(name, f"{numbers['accuracy']:.2f} %", with_interval(numbers["tau"], numbers["tau_interval"]),
+              with_interval(numbers["epsilon"], numbers["epsilon_interval"]))
+             for name, numbers in (("without", before), ("with", after))]
+    return Outcome({"without": before, "with": after, "added": len(added), "digits": digits}, claims,
+                   table=(heads, table))
 
 
 def _first(samples, most):
+    """The first `most` adversarial images."""
     parts = []
     for rows, images in samples.adversarial():
         parts.append(images)
@@ -99,16 +106,32 @@ def _first(samples, most):
 def _trained(setup, images, labels, name):
     """A new LeNet, by the recipe of the shipped one; at the small scale two epochs."""
     recipe = RECIPES["momentum"]
+    epochs = setup.sized(recipe["epochs"], 2)
     return fitted(LeNet(1), images, labels, f"training {name} adversarial samples", seed=1,
-                  **{**recipe, "epochs": setup.sized(recipe["epochs"], 2)})
+                  **{**recipe, "epochs": epochs})
+
+
+def _attacked(setup, network, name):
+    """τ and ε of new samples against `network`, and its accuracy on the test digits."""
+    samples = setup.samples("test", setup.sized(1000, 3), network=network, called=f"{name} adversarial training")
+    test = setup.load("test", setup.sized(10_000, 1000))
+    return {**summary(samples.success, samples.distortion, samples.index), "accuracy": accuracy(network, *test)}
 
 
 def _change(what, paper, key, before, after, sign):
-    """Agrees where the change has the paper's sign beyond both intervals."""
+    """The `Claim` that training changes a number: it agrees where the change has the paper's sign beyond both intervals.
+
+    Args:
+        what: the number, in words.
+        paper: the paper's change, as text.
+        key: the number's name in `before` and `after`.
+        before, after: as `summary` gives them, without and with the adversarial samples.
+        sign: of the paper's change, −1 or 1.
+    """
     relative = 100 * (after[key] / before[key] - 1) if before[key] else float("nan")
-    around = before[f"{key}_interval"], after[f"{key}_interval"]
-    holds = below(*around[::sign])
-    shown = "–" if np.isnan(relative) else f"{relative:+.1f} %"
-    return Row(f"adversarial training changes the {what}", paper,
-               f"{shown} ({spread(before[key], around[0])} → {spread(after[key], around[1])})", verdict(holds),
-               "" if holds is not None else "the intervals overlap")
+    intervals = before[f"{key}_interval"], after[f"{key}_interval"]
+    holds = below(*intervals[::sign])
+    change = "–" if np.isnan(relative) else f"{relative:+.1f} %"
+    ours = f"{change} ({with_interval(before[key], intervals[0])} → {with_interval(after[key], intervals[1])})"
+    return Claim(f"adversarial training changes the {what}", paper, ours, verdict(holds),
+                 "" if holds is not None else "the intervals overlap")

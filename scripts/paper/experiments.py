@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scripts import survey
-from scripts.paper import defences, hardness, population, single, threat, toy
+from scripts.paper import classes, defences, hardness, population, single, threat, toy
 
 
 class Experiment(NamedTuple):
@@ -17,52 +17,71 @@ class Experiment(NamedTuple):
 
 
 EXPERIMENTS = {
-    "fig1": Experiment(single.fig01, "Fig. 1: every digit turned into every other",
-                       "Rows: ten test digits (framed black). Columns: the target class. The titles say what the network "
-                       "reads."),
-    "fig3": Experiment(toy.fig03, "Fig. 3 to 5: the AND network",
-                       "Left: the output F over the two inputs. Right: its forward derivative ∂F/∂x2. The black line runs "
-                       "from F = 0.11 to F = 0.95 at x1 = 1."),
-    "fig7": Experiment(single.fig07, "Fig. 7: a saliency map",
-                       "A test 0 and its saliency map (Eq. 8) for the target 1: height and colour are the score of each "
-                       "pixel."),
-    "fig9": Experiment(single.fig09, "Fig. 9: digits crafted from an empty image",
-                       "Ten images crafted from an empty one, by target class."),
-    "fig10": Experiment(single.fig10, "Fig. 10: every digit turned into every other by removing ink",
-                        "As Fig. 1, but pixels are switched off (θ = −1)."),
-    "fig11": Experiment(population.fig11, "Fig. 11: success rate and distortion on the three sets"),
-    "decreasing": Experiment(population.decreasing, "V-A: crafting by removing ink, θ = −1"),
-    "upsilon": Experiment(population.upsilons, "V-A: the largest allowed distortion Υ",
-                          "Success rate (left axis) and mean distortion of the successes (right axis) over Υ; the dotted "
-                          "line is Υ = 14.5 %."),
-    "theta": Experiment(population.thetas, "V-A: the change of a pixel θ",
-                        "Success rate (left axis) and mean distortion of all samples (right axis) over θ."),
-    "fig12": Experiment(population.fig12, "Fig. 12: success rate by source and target class",
-                        "Share of samples that reach their target, in percent, by source class (rows) and target class "
-                        "(columns)."),
-    "fig13": Experiment(population.fig13, "Fig. 13: distortion by source and target class",
-                        "Mean share of pixels changed in successful samples, in percent, by source and target class."),
-    "path": Experiment(single.path, "V-B1: class probabilities along the way",
-                       "A test 2 turned into a 4: the probability of each class after each iteration."),
-    "fig14": Experiment(hardness.fig14, "Fig. 14: hardness by source and target class",
-                        "Hardness H(s, t) (Eq. 12, in percent) by source and target class, from nine values of Υ."),
-    "fig15": Experiment(hardness.fig15, "Fig. 15 and Eq. 14: adversarial distance",
-                        "Mean adversarial distance by source and target class: 1 less the share of pairs of pixels that "
-                        "Eq. 10 accepts."),
-    "fig16": Experiment(lambda setup: survey.human_study(setup.answers)["fig16"],
-                        "Fig. 16: what people see, over the distortion",
-                        "Shares of answers (filled, with 95 % intervals) over the share of pixels changed; the paper's "
-                        "values as open marks and dashed lines."),
-    "fig17": Experiment(lambda setup: survey.human_study(setup.answers)["fig17"], "Fig. 17: what people see, over θ",
-                        "As Fig. 16, over the change θ of a pixel."),
-    "fig2": Experiment(threat.threat_model, "Fig. 2: goals and capabilities"),
-    "detection": Experiment(defences.detection, "VI: detection by neighbouring pixels",
-                            "ROC curve of the sum of squared differences of neighbouring pixels: share of adversarial "
-                            "samples found over share of benign digits taken for adversarial."),
-    "training": Experiment(defences.adversarial_training, "VI: training with adversarial samples"),
-    "beyond": Experiment(threat.beyond, "VI: an output vector as target",
-                         "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it makes of "
-                         "these, and what it was to make."),
-    "identical": Experiment(single.identical, "Forward and backward derivative"),
-    "time": Experiment(single.seconds, "V: crafting time"),
+    "fig1": Experiment(
+        single.fig01, "Fig. 1: every digit turned into every other",
+        "Rows: ten test digits (framed black). Columns: the target class. The titles say what the network reads."),
+    "fig3": Experiment(
+        toy.fig03, "Fig. 3 to 5: the AND network",
+        "Left: the output F over the two inputs. Right: its forward derivative ∂F/∂x2. The black line runs from "
+        "F = 0.11 to F = 0.95 at x1 = 1."),
+    "fig7": Experiment(
+        single.fig07, "Fig. 7: a saliency map",
+        "A test 0 and its saliency map (Eq. 8) for the target 1: height and colour are the score of each pixel."),
+    "fig9": Experiment(
+        single.fig09, "Fig. 9: digits crafted from an empty image",
+        "Ten images crafted from an empty one, by target class."),
+    "fig10": Experiment(
+        single.fig10, "Fig. 10: every digit turned into every other by removing ink",
+        "As Fig. 1, but pixels are switched off (θ = −1)."),
+    "fig11": Experiment(
+        population.fig11, "Fig. 11: success rate and distortion on the three sets"),
+    "decreasing": Experiment(
+        population.decreasing, "V-A: crafting by removing ink, θ = −1"),
+    "upsilon": Experiment(
+        population.upsilons, "V-A: the largest allowed distortion Υ",
+        "Success rate (left axis) and mean distortion of the successes (right axis) over Υ; the dotted line is "
+        "Υ = 14.5 %."),
+    "theta": Experiment(
+        population.thetas, "V-A: the change of a pixel θ",
+        "Success rate (left axis) and mean distortion of all samples (right axis) over θ."),
+    "fig12": Experiment(
+        classes.fig12, "Fig. 12: success rate by source and target class",
+        "Share of samples that reach their target, in percent, by source class (rows) and target class (columns)."),
+    "fig13": Experiment(
+        classes.fig13, "Fig. 13: distortion by source and target class",
+        "Mean share of pixels changed in successful samples, in percent, by source and target class."),
+    "path": Experiment(
+        single.path, "V-B1: class probabilities along the way",
+        "A test 2 turned into a 4: the probability of each class after each iteration."),
+    "fig14": Experiment(
+        hardness.fig14, "Fig. 14: hardness by source and target class",
+        "Hardness H(s, t) (Eq. 12, in percent) by source and target class, from nine values of Υ."),
+    "fig15": Experiment(
+        hardness.fig15, "Fig. 15 and Eq. 14: adversarial distance",
+        "Mean adversarial distance by source and target class: 1 less the share of pairs of pixels that Eq. 10 "
+        "accepts."),
+    "fig16": Experiment(
+        lambda setup: survey.human_study(setup.answers)["fig16"],
+        "Fig. 16: what people see, over the distortion",
+        "Shares of answers (filled, with 95 % intervals) over the share of pixels changed; the paper's values as "
+        "open marks and dashed lines."),
+    "fig17": Experiment(
+        lambda setup: survey.human_study(setup.answers)["fig17"], "Fig. 17: what people see, over θ",
+        "As Fig. 16, over the change θ of a pixel."),
+    "fig2": Experiment(
+        threat.threat_model, "Fig. 2: goals and capabilities"),
+    "detection": Experiment(
+        defences.detection, "VI: detection by neighbouring pixels",
+        "ROC curve of the sum of squared differences of neighbouring pixels: share of adversarial samples found "
+        "over share of benign digits taken for adversarial."),
+    "training": Experiment(
+        defences.adversarial_training, "VI: training with adversarial samples"),
+    "beyond": Experiment(
+        threat.beyond, "VI: an output vector as target",
+        "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it makes of these, and "
+        "what it was to make."),
+    "identical": Experiment(
+        single.identical, "Forward and backward derivative"),
+    "time": Experiment(
+        single.seconds, "V: crafting time"),
 }

@@ -15,9 +15,10 @@ RIGHT, WRONG = "#2a6f97", "#b5651d"
 
 
 def digit_grid(images, titles=None, frames=None):
-    """A grid of digits: images (rows, columns, 28, 28), `titles` and frame colours of the same grid shape."""
+    """A grid of digits: images (rows, columns, 28, 28), titles and frame colours (rows, columns) or None."""
     rows, columns = images.shape[:2]
-    figure = Figure(figsize=(0.75 * columns, (0.95 if titles is not None else 0.75) * rows), layout="constrained")
+    height = 0.95 if titles is not None else 0.75
+    figure = Figure(figsize=(0.75 * columns, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for (row, column), axis in np.ndenumerate(axes):
         axis.imshow(images[row, column], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -32,15 +33,17 @@ def digit_grid(images, titles=None, frames=None):
 def every_pair(arrays):
     """Fig. 1 and 10: row = source class, column = target class, the originals framed on the diagonal."""
     targets = np.arange(10)
-    frames = [["black" if s == t else RIGHT if arrays["predicted"][s, t] == t else WRONG for t in targets]
-              for s in range(10)]
-    titles = [[f"read as {arrays['predicted'][s, t]}" for t in targets] for s in range(10)]
+    predicted = arrays["predicted"]  # (10, 10)
+    frames = np.where(predicted == targets, RIGHT, WRONG).astype(object)
+    np.fill_diagonal(frames, "black")
+    titles = [[f"read as {label}" for label in row] for row in predicted]
     return digit_grid(arrays["images"], titles, frames)
 
 
 def from_empty(arrays):
     """Fig. 9: what was crafted from an empty image, for each class."""
-    return digit_grid(arrays["images"].reshape(2, 5, 28, 28), np.array([f"class {t}" for t in range(10)]).reshape(2, 5))
+    titles = np.array([f"class {t}" for t in range(10)])
+    return digit_grid(arrays["images"].reshape(2, 5, 28, 28), titles.reshape(2, 5))
 
 
 def success_matrix(arrays):
@@ -72,7 +75,8 @@ def toy_surfaces(arrays):
         axis.plot_surface(x1, x2, arrays[name], cmap="viridis", rcount=50, ccount=50, linewidth=0)
         if np.isfinite(arrays["high"]):
             chosen = (arrays["x"] >= arrays["low"]) & (arrays["x"] <= arrays["high"])
-            axis.plot(np.ones(chosen.sum()), arrays["x"][chosen], arrays[name][-1, chosen], color="black", zorder=9)
+            axis.plot(np.ones(chosen.sum()), arrays["x"][chosen], arrays[name][-1, chosen], color="black",
+                      zorder=9)
         axis.set(xlabel="x1", ylabel="x2", title=label)
         axis.view_init(elev=25, azim=-130)
     return figure
@@ -90,7 +94,8 @@ def saliency_surface(arrays):
     axes[2].remove()
     heights = figure.add_subplot(1, 3, 3, projection="3d")
     row, column = np.mgrid[:28, :28]
-    heights.plot_surface(column, row, arrays["score"], cmap="viridis", rcount=28, ccount=28, linewidth=0)
+    heights.plot_surface(column, row, arrays["score"], cmap="viridis", rcount=28, ccount=28,
+                         linewidth=0)
     heights.set(xlabel="column", ylabel="row", title="the same as heights", ylim=(27, 0))
     return figure
 
@@ -105,24 +110,28 @@ def over_upsilon(arrays):
 
 def over_theta(arrays):
     """V-A: τ and ε over θ."""
-    return _two_axes(arrays["theta"], arrays["tau"], arrays["epsilon"], "θ", "mean distortion of all samples (%)")[0]
+    figure, _ = _two_axes(arrays["theta"], arrays["tau"], arrays["epsilon"], "θ",
+                          "mean distortion of all samples (%)")
+    return figure
 
 
 def probability_path(arrays):
     """V-B1: the class probabilities after each iteration; source and target drawn thick."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axis = figure.subplots()
-    named = {int(arrays["source"]): ("source", RIGHT, "-"), int(arrays["target"]): ("target", WRONG, "--")}
+    named = {int(arrays["source"]): ("source", RIGHT, "-"),
+             int(arrays["target"]): ("target", WRONG, "--")}
     for label, probability in enumerate(arrays["probabilities"].T):
         role, colour, line = named.get(label, ("", "0.7", "-"))
-        axis.plot(probability, color=colour, linestyle=line, linewidth=2.5 if role else 1, zorder=3 if role else 2,
-                  label=f"class {label} ({role})" if role else None)
+        axis.plot(probability, color=colour, linestyle=line, linewidth=2.5 if role else 1,
+                  zorder=3 if role else 2, label=f"class {label} ({role})" if role else None)
     axis.set(xlabel="iteration (two pixels each)", ylabel="probability", ylim=(-0.02, 1.02))
     axis.legend()
     return figure
 
 
 def _two_axes(x, tau, epsilon, label, right):
+    """τ on the left axis, ε on the right one (named `right`), over x (named `label`): the figure, its left axis."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axis = figure.subplots()
     axis.plot(x, tau, "o-", color=RIGHT)
@@ -152,25 +161,33 @@ def class_table(matrix, label, form):
 
 
 def craft_grid(images, adversarial, index, labels, targets, success, most):
-    """The digits and what became of them, the first `most` samples: original above, adversarial below."""
+    """The digits and what became of them, the first `most` samples: original above, adversarial below.
+
+    Args:
+        images, adversarial: (n, 28, 28), before and after.
+        index, labels: (n,), number of the digit in its split, and its class.
+        targets, success: (n,), and whether the target was reached.
+        most: how many samples are shown.
+    """
     shown = min(len(images), most)
     columns = min(shown, 9)
-    blank = np.zeros_like(images[0])
     rows = -(-shown // columns)
-    cells = np.array([[blank] * columns] * (2 * rows))
-    titles, frames = (np.full((2 * rows, columns), value, dtype=object) for value in ("", "0.8"))
+    cells = np.zeros((2 * rows, columns, *images.shape[1:]), images.dtype)
+    titles = np.full((2 * rows, columns), "", dtype=object)
+    frames = np.full((2 * rows, columns), "0.8", dtype=object)
     for k in range(shown):
-        row, column = 2 * (k // columns), k % columns
-        cells[row, column], cells[row + 1, column] = images[k], adversarial[k]
-        titles[row, column], titles[row + 1, column] = f"#{index[k]}: {labels[k]}", f"→ {targets[k]}"
-        frames[row, column], frames[row + 1, column] = "black", RIGHT if success[k] else WRONG
+        row = 2 * (k // columns)
+        column = k % columns
+        cells[row:row + 2, column] = images[k], adversarial[k]
+        titles[row:row + 2, column] = f"#{index[k]}: {labels[k]}", f"→ {targets[k]}"
+        frames[row:row + 2, column] = "black", RIGHT if success[k] else WRONG
     return digit_grid(cells, titles, frames)
 
 
 def png(figure):
     """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    with np.errstate(all="ignore"):  # matplotlib projects the unused corners of a surface's faces, whatever they hold
+    with np.errstate(all="ignore"):  # matplotlib projects a surface's unused corners, whatever they hold
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -187,7 +204,8 @@ def roc_curve(arrays):
     axis = figure.subplots()
     axis.plot(arrays["false"], arrays["caught"], color=RIGHT)
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":")
-    axis.set(xlabel="benign digits taken for adversarial", ylabel="adversarial samples found", aspect="equal")
+    axis.set(xlabel="benign digits taken for adversarial", ylabel="adversarial samples found",
+             aspect="equal")
     return figure
 
 
@@ -200,20 +218,24 @@ def output_targets(arrays):
 
 def step_image(step):
     """One `attack.crafting.Step` of an image: the image as it was, its chosen pair framed."""
-    side = round(len(step.image) ** 0.5)
+    width = round(len(step.image) ** 0.5)
     figure = Figure(figsize=(4, 4), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(step.image.reshape(side, side), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    rows, columns = np.divmod([feature for feature in step.pair if feature >= 0], side)
+    axis.imshow(step.image.reshape(width, width), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    rows, columns = np.divmod([feature for feature in step.pair if feature >= 0], width)
     axis.scatter(columns, rows, s=60, marker="s", facecolors="none", edgecolors=WRONG, linewidths=2)
     axis.set(xticks=[], yticks=[])
     return figure
 
 
 def step_plane(step, theta=1.0):
-    """One `attack.crafting.Step`: every feature of Γ by its α and −β (−α and β for θ < 0), the candidates, the chosen
-    pair and the curve through its middle, beyond which no pair has its own (Eq. 10)."""
-    x, y = (step.alpha, -step.beta) if theta > 0 else (-step.alpha, step.beta)
+    """One `attack.crafting.Step`: every feature of Γ by its α and −β (−α and β for θ < 0).
+
+    Drawn in: the candidates, the chosen pair and the curve through its middle, beyond which no pair has its own (Eq. 10).
+    """
+    sign = 1 if theta > 0 else -1
+    x = sign * step.alpha
+    y = -sign * step.beta
     figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     axis = figure.subplots()
     axis.plot(x[step.domain], y[step.domain], ".", color="0.45", markersize=4)
@@ -223,7 +245,9 @@ def step_plane(step, theta=1.0):
     pair = [feature for feature in step.pair if feature >= 0]
     if len(pair) == 2:
         axis.plot(x[pair], y[pair], "D-", color=WRONG, label="the pair")
-        level, (right, top) = x[pair].sum() * y[pair].sum() / 4, (axis.get_xlim()[1], axis.get_ylim()[1])
+        level = x[pair].sum() * y[pair].sum() / 4
+        right = axis.get_xlim()[1]
+        top = axis.get_ylim()[1]
         along = np.geomspace(min(level / top, right), right, 100)
         axis.plot(along, level / along, "--", color=WRONG)
     axis.axhline(0, color="0.6", linewidth=0.8)
@@ -233,7 +257,8 @@ def step_plane(step, theta=1.0):
     return figure
 
 
-FIGURES = {"fig1": every_pair, "fig3": toy_surfaces, "fig7": saliency_surface, "fig9": from_empty, "fig10": every_pair,
-           "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix, "fig13": distortion_matrix,
-           "path": probability_path, "detection": roc_curve, "beyond": output_targets,
-           "fig14": hardness_matrix, "fig15": distance_matrix, **survey_figures.FIGURES}
+FIGURES = {
+    "fig1": every_pair, "fig3": toy_surfaces, "fig7": saliency_surface, "fig9": from_empty, "fig10": every_pair,
+    "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix, "fig13": distortion_matrix,
+    "path": probability_path, "detection": roc_curve, "beyond": output_targets, "fig14": hardness_matrix,
+    "fig15": distance_matrix, **survey_figures.FIGURES}

@@ -7,10 +7,12 @@ In: a `Setup`. Out: an `Outcome` each. Fig. 14 takes one run at the largest Υ, 
 import numpy as np
 
 from attack import class_matrix, hardness, pair_share
+from attack.goals import every_other
 from attack.model import look
-from scripts.craft import pair_up
-from scripts.paper.experiment import Outcome, Row, mean_of, plain, similar, spread
-from scripts.paper.population import UPSILONS, distortion_table
+from scripts.paper.classes import distortion_table
+from scripts.paper.intervals import mean_with_interval, with_interval
+from scripts.paper.outcome import Claim, Outcome, plain, similar
+from scripts.paper.population import UPSILONS
 from scripts.terminal.progress import Progress
 
 
@@ -18,32 +20,37 @@ def fig14(setup):
     """Fig. 14: hardness of each source and target class, K = 9 values of Υ."""
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     matrix = hardness_table(samples)
-    return Outcome({"matrix": plain(matrix), "upsilon": list(UPSILONS), "samples": len(samples)},
-                   [similar("hardness looks like mean distortion (Fig. 13)", matrix, _fig13(setup))], {"matrix": matrix})
+    claim = similar("hardness looks like mean distortion (Fig. 13)", matrix, _fig13(setup))
+    numbers = {"matrix": plain(matrix), "upsilon": list(UPSILONS), "samples": len(samples)}
+    return Outcome(numbers, [claim], {"matrix": matrix})
 
 
 def fig15(setup):
     """Fig. 15 and Eq. 14: adversarial distance of each source and target class, its minimum and its mean."""
     images, labels = setup.load("test", setup.sized(1000))
-    index, targets = pair_up(np.arange(len(images)), labels, "all")
+    index, targets = every_other(labels, setup.network.classes)
     distance = adversarial_distances(setup, images)[index, targets]
     matrix = class_matrix(distance, labels[index], targets)
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
-    mean, interval = mean_of(distance, index)
+    mean, interval = mean_with_interval(distance, index)
     worst = int(distance.argmin())
-    return Outcome(
-        {"matrix": plain(matrix), "samples": len(distance), "robustness_min": float(distance[worst]),
-         "robustness_mean": mean, "robustness_mean_interval": interval},
-        [similar("adversarial distance looks like hardness (Fig. 14)", matrix, hardness_table(samples)),
-         similar("adversarial distance looks like mean distortion (Fig. 13)", matrix, _fig13(setup)),
-         Row("robustness R(F), the smallest adversarial distance (Eq. 14)", "no value", f"{distance[worst]:.4f}", "–",
-             f"test digit {index[worst]}, a {labels[index[worst]]}, to {targets[worst]}; {len(distance):,} samples"),
-         Row("mean adversarial distance", "no value", spread(mean, interval, "", ".4f"), "–")], {"matrix": matrix})
+    numbers = {"matrix": plain(matrix), "samples": len(distance), "robustness_min": float(distance[worst]),
+               "robustness_mean": mean, "robustness_mean_interval": interval}
+    claims = [
+        similar("adversarial distance looks like hardness (Fig. 14)", matrix, hardness_table(samples)),
+        similar("adversarial distance looks like mean distortion (Fig. 13)", matrix, _fig13(setup)),
+        Claim("robustness R(F), the smallest adversarial distance (Eq. 14)", "no value",
+              f"{distance[worst]:.4f}", "–",
+              f"test digit {index[worst]}, a {labels[index[worst]]}, to {targets[worst]}; "
+              f"{len(distance):,} samples"),
+        Claim("mean adversarial distance", "no value", with_interval(mean, interval, "", ".4f"), "–")]
+    return Outcome(numbers, claims, {"matrix": matrix})
 
 
 def hardness_table(samples):
     """Eq. 12 for each source and target class (10, 10), from one run truncated to the nine Υ."""
-    tau, epsilon = [], []
+    tau = []
+    epsilon = []
     for upsilon in UPSILONS:
         success, distortion = samples.truncated(upsilon)
         tau.append(class_matrix(success, samples.sources, samples.targets))
@@ -52,14 +59,16 @@ def hardness_table(samples):
 
 
 def adversarial_distances(setup, images, batch=16):
-    """Eq. 13 by pairs: 1 − the share of pairs of features whose Eq. 10 score is positive, for each image and class."""
-    distance, progress = np.empty((len(images), 10)), Progress("Fig. 15", "digits")
+    """Eq. 13 by pairs: 1 − the share of pairs of features whose Eq. 10 score is positive, (n, N)."""
+    distance = np.empty((len(images), 10))
+    progress = Progress("Fig. 15", "digits")
     weights = np.concatenate([np.eye(10), 1 - np.eye(10)])  # α and β of every class
     for start in range(0, len(images), batch):
         chosen = images[start:start + batch]
         _, sums = look(setup.network, chosen, setup.derivative)
-        both = sums(np.repeat(weights[None], len(chosen), axis=0), np.ones(len(chosen), bool))
-        alpha, beta = both.reshape(len(chosen), 2, -1, both.shape[2]).swapaxes(0, 1).reshape(2, -1, both.shape[2])
+        both = sums(np.repeat(weights[None], len(chosen), axis=0), np.ones(len(chosen), bool))  # (B, 20, M)
+        features = both.shape[2]
+        alpha, beta = both.reshape(len(chosen), 2, -1, features).swapaxes(0, 1).reshape(2, -1, features)
         distance[start:start + batch] = 1 - pair_share(alpha, beta).reshape(len(chosen), -1)
         progress(start + len(chosen), len(images))
     progress.close()

@@ -6,7 +6,8 @@ an `Outcome` each, and from its arrays a figure with the paper's values drawn in
 import numpy as np
 
 from attack import success_interval, success_rate
-from scripts.paper.experiment import Outcome, Row, measured, plain, spread, verdict
+from scripts.paper.intervals import with_interval
+from scripts.paper.outcome import Claim, Outcome, measured, plain, verdict
 
 PAPER = {"unaltered": (97.4, 95.3), "below": (95.0, 90.0), "above": 71.0, "intensity": (96.0, 95.0), "−1": 90.5,
          "+1": 90.0}
@@ -71,7 +72,7 @@ def _both(claim, key, group):
 
 def _row(claim, paper, group, name):
     if not group["answers"]:
-        return Row(claim, f"{paper:.2f} %", "no answers", verdict(None))
+        return Claim(claim, f"{paper:.2f} %", "no answers", verdict(None))
     share, *interval = group[name]
     return _counted(measured(claim, paper, share, interval), group)
 
@@ -79,10 +80,10 @@ def _row(claim, paper, group, name):
 def _alike(claim, group, other, name):
     """A row for "as often as": the two intervals have values in common."""
     if not (group["answers"] and other["answers"]):
-        return Row(claim, "as often", "no answers", verdict(None))
+        return Claim(claim, "as often", "no answers", verdict(None))
     (share, *interval), (reference, *around) = group[name], other[name]
     both = interval[0] <= around[1] and around[0] <= interval[1]
-    row = Row(claim, "as often", f"{spread(share, interval)} and {spread(reference, around)}", verdict(both),
+    row = Claim(claim, "as often", f"{with_interval(share, interval)} and {with_interval(reference, around)}", verdict(both),
               "the intervals " + ("overlap" if both else "lie apart"))
     return _counted(row, min(group, other, key=lambda one: one["participants"]))
 

@@ -1,112 +1,160 @@
 """The threat model (Fig. 2) as experiments: every goal by every capability, and an output vector as target (VI).
 
-In: a `Setup`, whose network is the victim. Out: an `Outcome` each. The victim judges all samples, whoever made them: with
-its weights (training data and architecture add nothing to these), on a surrogate of another architecture trained on the
-training data, by its answers alone (`attack.Oracle`), or on a surrogate fitted to a few of its answers.
+In: a `Setup`, whose network is the victim. Out: an `Outcome` each. The victim judges all samples, whoever made them:
+with its weights (training data and architecture add nothing to these), on a surrogate of another architecture trained on
+the training data, by its answers alone (`attack.Oracle`), or on a surrogate fitted to a few of its answers.
 """
+from typing import NamedTuple
+
 import numpy as np
 
 from attack import Oracle, craft_output, mean_distortion, success_interval, success_rate
-from attack.goals import GOALS, reached
+from attack.goals import GOALS, every_other, reached
 from nn import Flatten, Linear, Network, Sigmoid, Softmax, Tanh
 from nn.training import accuracy, pixel_cross_entropy
-from scripts.craft import pair_up
-from scripts.paper.experiment import UPSILON, Outcome, Row, fitted, spread, verdict
+from scripts.paper.experiment import UPSILON
+from scripts.paper.fitting import fitted
+from scripts.paper.intervals import with_interval
+from scripts.paper.outcome import Claim, Outcome, verdict
 
 CAPABILITIES = ("weights", "training data", "oracle", "samples")
 CONFIDENCE = 0.5
 RATE = {"lr": 0.1, "momentum": 0.9, "batch": 50}  # of the surrogates
 
 
+class Adversary(NamedTuple):
+    """What one capability comes to: the model that is attacked, by which derivative, and what is known of a surrogate."""
+    model: object
+    derivative: str
+    note: str = ""
+
+
 def threat_model(setup):
     """Fig. 2: success and distortion by goal and capability, judged by the victim."""
     images, labels = setup.load("test", setup.sized(100, 2))
-    models, notes = _adversaries(setup)
-    found, rows = {}, []
-    for capability, (model, derivative) in models.items():
+    adversaries = _adversaries(setup)
+    results = {}  # (goal, capability): numbers
+    for capability, adversary in adversaries.items():
+        count = setup.sized(3, 1) if capability == "oracle" else None
         for goal in GOALS:
-            chosen = slice(setup.sized(3, 1)) if capability == "oracle" else slice(None)
             if capability == "oracle" and goal != "targeted" and not setup.full:
                 continue  # tens of thousands of queries a sample
-            found[goal, capability] = _attack(setup, model, derivative, goal, images[chosen], labels[chosen], capability)
-    best = {goal: found[goal, "weights"] for goal in GOALS}
+            results[goal, capability] = _attack(setup, adversary, capability, goal, images[:count], labels[:count])
+    numbers = {f"{goal} | {capability}": result for (goal, capability), result in results.items()}
+    numbers["surrogates"] = {capability: adversary.note for capability, adversary in adversaries.items()
+                             if adversary.note}
+    return Outcome(numbers, list(_claims(results, numbers["surrogates"])), table=_table(results))
+
+
+def _claims(results, notes):
     for goal in GOALS:
-        others = [found[goal, name] for name in CAPABILITIES[1:] if (goal, name) in found]
-        upper = all(other["interval"][0] <= best[goal]["interval"][1] for other in others)
-        rows.append(Row(f"{goal}: no weaker adversary does better than the one with the weights", "yes",
-                        spread(best[goal]["success"], best[goal]["interval"]), verdict(upper)))
-    for name in ("training data", "samples"):
-        one = found["source/target", name]
-        rows.append(Row(f"transfer from a surrogate ({name}) to the victim, source/target", "no value",
-                        spread(one["success"], one["interval"]), "–", notes[name]))
-    rows.append(Row("queries of the oracle adversary for one sample", "no value",
-                    f"{found['targeted', 'oracle']['queries']:,.0f}", "–",
-                    "targeted, from an empty image; 1 an answer, 2·784 a derivative"))
-    table = [(goal, name, f"{one['samples']:,}", spread(one["success"], one["interval"]),
-              "–" if np.isnan(one["distortion"]) else f"{one['distortion']:.2f} %")
-             for (goal, name), one in sorted(found.items(), key=lambda item: GOALS.index(item[0][0]))]
-    return Outcome({f"{goal} | {name}": one for (goal, name), one in found.items()} | {"surrogates": notes}, rows,
-                   table=(("goal", "adversary knows", "samples", "success", "distortion of the successes"), table))
+        best = results[goal, "weights"]
+        others = [results[goal, capability] for capability in CAPABILITIES[1:] if (goal, capability) in results]
+        holds = all(other["interval"][0] <= best["interval"][1] for other in others)
+        yield Claim(f"{goal}: no weaker adversary does better than the one with the weights", "yes",
+                    with_interval(best["success"], best["interval"]), verdict(holds))
+    for capability in ("training data", "samples"):
+        result = results["source/target", capability]
+        yield Claim(f"transfer from a surrogate ({capability}) to the victim, source/target", "no value",
+                    with_interval(result["success"], result["interval"]), "–", notes[capability])
+    yield Claim("queries of the oracle adversary for one sample", "no value",
+                f"{results['targeted', 'oracle']['queries']:,.0f}", "–",
+                "targeted, from an empty image; 1 an answer, 2·784 a derivative")
+
+
+def _table(results):
+    rows = []
+    for goal, capability in sorted(results, key=lambda key: GOALS.index(key[0])):
+        result = results[goal, capability]
+        rows.append((goal, capability, f"{result['samples']:,}",
+                     with_interval(result["success"], result["interval"]),
+                     "–" if np.isnan(result["distortion"]) else f"{result['distortion']:.2f} %"))
+    return ("goal", "adversary knows", "samples", "success", "distortion of the successes"), rows
 
 
 def _adversaries(setup):
-    """{capability: (model to attack, derivative)}, and what is known of the surrogates."""
+    """{capability: Adversary}, with the surrogates trained."""
     victim = setup.network
-    train, labels = setup.load("train", 50_000)
-    surrogate = fitted(_perceptron(), train, labels, "surrogate from the training data", epochs=setup.sized(10, 1), **RATE)
-    seen = setup.load("validation", setup.sized(1000, 300))[0]
-    copy = fitted(_perceptron(), seen, victim.predict(seen), "surrogate from samples", epochs=setup.sized(60, 30), **RATE)
+    images, labels = setup.load("train", 50_000)
+    surrogate = fitted(_perceptron(), images, labels, "surrogate from the training data",
+                       epochs=setup.sized(10, 1), **RATE)
+    seen, _ = setup.load("validation", setup.sized(1000, 300))
+    copy = fitted(_perceptron(), seen, victim.predict(seen), "surrogate from samples",
+                  epochs=setup.sized(60, 30), **RATE)
     test = setup.load("test", 1000)
-    notes = {name: f"a 784-200-10 network, right on {accuracy(model, *test):.1f} % of 1,000 test digits{more}"
-             for name, model, more in (("training data", surrogate, ""),
-                                       ("samples", copy, f", fitted to {len(seen):,} answers"))}
-    return {"weights": (victim, setup.derivative), "training data": (surrogate, setup.derivative),
-            "oracle": (Oracle(victim.probabilities), "forward"), "samples": (copy, setup.derivative)}, notes
+
+    def note(model, more=""):
+        return f"a 784-200-10 network, right on {accuracy(model, *test):.1f} % of 1,000 test digits{more}"
+
+    return {"weights": Adversary(victim, setup.derivative),
+            "training data": Adversary(surrogate, setup.derivative, note(surrogate)),
+            "oracle": Adversary(Oracle(victim.probabilities), "forward"),
+            "samples": Adversary(copy, setup.derivative, note(copy, f", fitted to {len(seen):,} answers"))}
 
 
-def _attack(setup, model, derivative, goal, images, labels, capability):
-    """Craft on `model`, judge by the victim."""
-    index, targets = np.arange(len(images)), None
-    if goal == "targeted":
-        images, index, targets = np.zeros((10, 28, 28), np.float32), np.arange(10), np.arange(10)
-        if capability == "oracle" and not setup.full:
-            images, index, targets = images[:1], index[:1], targets[8:9]
-    elif goal == "source/target":
-        index, targets = pair_up(index, labels, "all")
-        if capability == "oracle":
-            index, targets = index[::9], targets[::9]
-    before = getattr(model, "queries", 0)
-    crafted = setup.craft(images[index], targets, f"{goal}, {capability}", model, goal=goal, max_distortion=UPSILON,
-                          derivative=derivative, confidence=CONFIDENCE)
+def _attack(setup, adversary, capability, goal, images, labels):
+    """Craft on the adversary's model, judge by the victim: {"samples", "success", "interval", "distortion", …}.
+
+    Args:
+        setup: whose network is the victim.
+        adversary: an `Adversary`.
+        capability, goal: one of `CAPABILITIES`, one of `GOALS`.
+        images, labels: (n, 28, 28) and (n,), the digits to start from.
+    """
+    images, index, targets = _started(setup, capability, goal, images, labels)
+    queries_before = getattr(adversary.model, "queries", 0)
+    crafted = setup.craft(images[index], targets, f"{goal}, {capability}", adversary.model, goal=goal,
+                          max_distortion=UPSILON, derivative=adversary.derivative, confidence=CONFIDENCE)
+    queries = getattr(adversary.model, "queries", 0) - queries_before
     sources = setup.network.predict(images[index])
-    success = reached(goal, setup.network.logits(crafted.adversarial), sources, crafted.target, CONFIDENCE)
+    logits = setup.network.logits(crafted.adversarial)
+    success = reached(goal, logits, sources, crafted.target, CONFIDENCE)
     return {"samples": len(index), "success": success_rate(success), "interval": success_interval(success, index),
-            "distortion": mean_distortion(crafted.distortion, success), "on_its_own_model": success_rate(crafted.success),
-            "queries": (getattr(model, "queries", 0) - before) / len(index)}
+            "distortion": mean_distortion(crafted.distortion, success),
+            "on_its_own_model": success_rate(crafted.success), "queries": queries / len(index)}
+
+
+def _started(setup, capability, goal, images, labels):
+    """Where a goal's samples start: images, the index of each sample's image, and its target (None: any other class)."""
+    few = capability == "oracle" and not setup.full
+    if goal == "targeted":
+        targets = np.array([8]) if few else np.arange(10)
+        return np.zeros((len(targets), 28, 28), np.float32), np.arange(len(targets)), targets
+    if goal != "source/target":
+        return images, np.arange(len(images)), None
+    index, targets = every_other(labels, setup.network.classes)
+    if capability == "oracle":
+        index = index[::9]
+        targets = targets[::9]
+    return images, index, targets
 
 
 def beyond(setup):
     """VI: Algorithm 1 for an output vector: an autoencoder is made to give out another digit's reconstruction."""
+    coder = _autoencoder(setup)
+    digits = setup.one_of_each[:5]
+    outputs_before = coder.probabilities(digits)  # (5, 784)
+    wanted = coder.probabilities(setup.one_of_each[5:])
+    apart = np.linalg.norm(outputs_before - wanted, axis=1)
+    result = craft_output(coder, digits, wanted, apart / 2, max_distortion=UPSILON)
+    outputs = coder.probabilities(result.adversarial)
+    numbers = {"started": result.started.tolist(), "distance": result.distance.tolist(),
+               "success": result.success.tolist(), "distortion": result.distortion.tolist(),
+               "reason": result.reason.tolist()}
+    claim = Claim("Algorithm 1 reaches an output vector when equality becomes a distance", "suggested",
+                  f"{int(result.success.sum())} of {len(digits)} come within half the distance", "–",
+                  f"{result.distortion.mean():.1f} % of the pixels; mean distance "
+                  f"{result.started.mean():.2f} → {result.distance.mean():.2f}")
+    rows = (digits, outputs_before, result.adversarial, outputs, wanted)
+    return Outcome(numbers, [claim], {"images": np.stack([row.reshape(-1, 28, 28) for row in rows])})
+
+
+def _autoencoder(setup):
     images, _ = setup.load("train", setup.sized(50_000, 2000))
     coder = Network({"flatten": Flatten(), "code": Linear(784, 32, rng=np.random.default_rng(0)), "tanh": Tanh(),
                      "out": Linear(32, 784, rng=np.random.default_rng(1)), "sigmoid": Sigmoid()}, (28, 28))
-    fitted(coder, images, images.reshape(len(images), -1), "autoencoder", epochs=setup.sized(20, 12),
-           **{**RATE, "lr": 0.005}, loss=pixel_cross_entropy)
-    digits = setup.one_of_each[:5]
-    wanted = coder.probabilities(setup.one_of_each[5:])
-    apart = np.linalg.norm(coder.probabilities(digits) - wanted, axis=1)
-    found = craft_output(coder, digits, wanted, apart / 2, max_distortion=UPSILON)
-    outputs = coder.probabilities(found.adversarial).reshape(-1, 28, 28)
-    done = int(found.success.sum())
-    return Outcome(
-        {"started": found.started.tolist(), "distance": found.distance.tolist(), "success": found.success.tolist(),
-         "distortion": found.distortion.tolist(), "reason": found.reason.tolist()},
-        [Row("Algorithm 1 reaches an output vector when equality becomes a distance", "suggested",
-             f"{done} of {len(digits)} come within half the distance", "–",
-             f"{found.distortion.mean():.1f} % of the pixels; mean distance {found.started.mean():.2f} → "
-             f"{found.distance.mean():.2f}")],
-        {"images": np.stack([digits, coder.probabilities(digits).reshape(-1, 28, 28), found.adversarial, outputs,
-                             wanted.reshape(-1, 28, 28)])})
+    return fitted(coder, images, images.reshape(len(images), -1), "autoencoder", epochs=setup.sized(20, 12),
+                  **{**RATE, "lr": 0.005}, loss=pixel_cross_entropy)
 
 
 def _perceptron():

@@ -1,17 +1,19 @@
 """The toy network of Fig. 3 to 5: two inputs, AND, its surface, its forward derivative and how sharply it flips.
 
 In: a `Setup`. Out: an `Outcome`. Labels are those of the inputs rounded to 0 or 1; 1,000 samples of each of the four
-cases, uniform in their quadrant, learning rate 0.0663, 100 epochs, one sample a step (the paper gives no batch size).
+cases, uniform in their quadrant, learning rate 0.0663, 100 epochs, one sample at a time (the paper gives no batch size).
 At the small scale the shipped weights are used; `--scale full` trains them anew (FOLDER/and.npz).
 """
 import numpy as np
 from scipy.optimize import brentq
 
 from nn import AndNetwork, save_weights
-from scripts.paper.experiment import Outcome, Row, fitted, verdict
+from scripts.paper.fitting import fitted
+from scripts.paper.outcome import Claim, Outcome, verdict
 
 GRID = np.linspace(0, 1, 101)
-EPOCHS, RATE = 100, 0.0663
+EPOCHS = 100
+RATE = 0.0663
 
 
 def fig03(setup):
@@ -21,25 +23,35 @@ def fig03(setup):
         save_weights(setup.folder / "and.npz", network)
     points = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
     surface = network.probabilities(points).reshape(101, 101)
-    slope = network.forward_derivative(points, of="probabilities")[:, 0].reshape(101, 101, 2)
-    right = float(np.mean((surface > 0.5) == ((GRID[:, None] > 0.5) & (GRID > 0.5))))
-    there = [float(value) for value in network.probabilities(np.array([[1, 0.37], [1, 0.43]]))[:, 0]]
+    jacobian = network.forward_derivative(points, of="probabilities")  # (101², 1, 2)
+    slope = jacobian[:, 0, 1].reshape(101, 101)  # ∂F/∂x2
+    share = float(np.mean((surface > 0.5) == ((GRID[:, None] > 0.5) & (GRID > 0.5))))
+    values = network.probabilities(np.array([[1, 0.37], [1, 0.43]]))[:, 0].tolist()
     low, high = (_where(network, value) for value in (0.11, 0.95))
-    steepest = int(slope[-1, :, 1].argmax())
-    width = None if low is None or high is None else high - low
+    steepest = int(slope[-1].argmax())
     numbers = {"parameters": {name: array.tolist() for name, array in network.parameters().items()},
-               "agreement_with_and": right, "at_0.37_and_0.43": there, "steepest": float(slope[-1, steepest, 1]),
-               "steepest_at": float(GRID[steepest]), "from_0.11_to_0.95": [low, high]}
-    rows = [Row("the network learns AND", "yes", f"right on {100 * right:.1f} % of the unit square",
-                verdict(right > 0.95)),
-            Row("F(1, 0.37) and F(1, 0.43)", "0.11 and 0.95", f"{there[0]:.3f} and {there[1]:.3f}",
-                verdict(abs(there[0] - 0.11) < 0.05 and abs(there[1] - 0.95) < 0.05),
-                f"our edge lies at x2 = {GRID[steepest]:.2f}, where ∂F/∂x2 is largest: {slope[-1, steepest, 1]:.1f}"),
-            Row("a change of 0.06 in x2 flips the output from 0.11 to 0.95", "0.06",
+               "agreement_with_and": share, "at_0.37_and_0.43": values,
+               "steepest": float(slope[-1, steepest]), "steepest_at": float(GRID[steepest]),
+               "from_0.11_to_0.95": [low, high]}
+    arrays = {"x": GRID, "surface": surface, "slope": slope,
+              "low": np.array(low or np.nan), "high": np.array(high or np.nan)}
+    return Outcome(numbers, list(_claims(numbers)), arrays)
+
+
+def _claims(numbers):
+    share = numbers["agreement_with_and"]
+    first, second = numbers["at_0.37_and_0.43"]
+    low, high = numbers["from_0.11_to_0.95"]
+    yield Claim("the network learns AND", "yes", f"right on {100 * share:.1f} % of the unit square",
+                verdict(share > 0.95))
+    yield Claim("F(1, 0.37) and F(1, 0.43)", "0.11 and 0.95", f"{first:.3f} and {second:.3f}",
+                verdict(abs(first - 0.11) < 0.05 and abs(second - 0.95) < 0.05),
+                f"our edge lies at x2 = {numbers['steepest_at']:.2f}, where ∂F/∂x2 is largest: "
+                f"{numbers['steepest']:.1f}")
+    width = None if low is None or high is None else high - low
+    yield Claim("a change of 0.06 in x2 flips the output from 0.11 to 0.95", "0.06",
                 "never" if width is None else f"{width:.3f}, from (1, {low:.3f}) to (1, {high:.3f})",
-                verdict(width is not None and width <= 0.06))]
-    return Outcome(numbers, rows, {"x": GRID, "surface": surface, "slope": slope[..., 1], "low": np.array(low or np.nan),
-                                   "high": np.array(high or np.nan)})
+                verdict(width is not None and width <= 0.06))
 
 
 def trained(seed=0, epochs=EPOCHS):

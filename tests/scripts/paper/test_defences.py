@@ -1,4 +1,6 @@
-"""Detection and adversarial training, the threat model and output vectors: numbers by hand, brute force, small runs."""
+"""Detection, adversarial training, the threat model, output vectors: numbers by hand, brute force, small runs."""
+import itertools
+
 import numpy as np
 import pytest
 from scipy.integrate import trapezoid
@@ -24,7 +26,8 @@ def test_roughness_by_hand():
 
 def test_the_curve_and_its_area_by_counting():
     rng = np.random.default_rng(0)
-    positive, negative = rng.integers(0, 9, 40) + 2.0, rng.integers(0, 9, 30) * 1.0  # with ties
+    positive = rng.integers(0, 9, 40) + 2.0  # with ties
+    negative = rng.integers(0, 9, 30) * 1.0
     false, caught = defences.roc(positive, negative)
     for threshold in np.unique(np.concatenate([positive, negative])):
         point = np.mean(negative >= threshold), np.mean(positive >= threshold)
@@ -32,7 +35,8 @@ def test_the_curve_and_its_area_by_counting():
     pairs = np.mean([(p > n) + 0.5 * (p == n) for p in positive for n in negative])
     area, (low, high) = defences.auc(positive, negative, np.arange(40))
     assert area == pytest.approx(pairs) == pytest.approx(trapezoid(caught, false)) and low < area < high
-    assert (np.diff(false) >= 0).all() and (np.diff(caught) >= 0).all() and false[-1] == caught[-1] == 1
+    assert (np.diff(false) >= 0).all() and (np.diff(caught) >= 0).all()
+    assert false[-1] == caught[-1] == 1
 
 
 def test_detection_tests_the_claim_literally(setup):
@@ -43,21 +47,23 @@ def test_detection_tests_the_claim_literally(setup):
     won = samples.success & (samples.iterations > 0)
     higher = altered[won] > benign[samples.index[won]]
     assert outcome.numbers["higher_than_its_original"] == pytest.approx(100 * higher.mean())
-    assert outcome.numbers["above_every_benign"] == pytest.approx((altered[won] > benign.max()).mean())
+    above = altered[won] > benign.max()
+    assert outcome.numbers["above_every_benign"] == pytest.approx(above.mean())
     assert [row.verdict for row in outcome.rows[:2]] == [
-        "agrees" if higher.all() else "differs", "agrees" if (altered[won] > benign.max()).all() else "differs"]
+        "agrees" if higher.all() else "differs", "agrees" if above.all() else "differs"]
 
 
 def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, monkeypatch):
-    given = {}
+    training_sets = {}
 
     def trained(setup, images, labels, name):
-        given[name] = images, labels
+        training_sets[name] = images, labels
         return setup.network
 
     monkeypatch.setattr(defences, "_trained", trained)
     outcome = defences.adversarial_training(setup)
-    (plain, _), (more, all_labels) = given["without"], given["with"]
+    plain, _ = training_sets["without"]
+    more, all_labels = training_sets["with"]
     assert len(plain) == 2000 and len(more) == 2027 == outcome.numbers["digits"] + outcome.numbers["added"]
     np.testing.assert_array_equal(more[:2000], plain)
     samples = setup.samples("train", 3)
@@ -68,22 +74,25 @@ def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, mon
     assert all(row.verdict == "–" and "overlap" in row.why for row in outcome.rows)
 
 
-@pytest.mark.parametrize(("after", "sign", "expected"), [((60, (55, 65)), -1, "agrees"), ((95, (93, 97)), -1, "differs"),
-                                                         ((78, (70, 85)), -1, "–"), ((95, (93, 97)), 1, "agrees")])
+@pytest.mark.parametrize(("after", "sign", "expected"), [
+    ((60, (55, 65)), -1, "agrees"), ((95, (93, 97)), -1, "differs"), ((78, (70, 85)), -1, "–"),
+    ((95, (93, 97)), 1, "agrees")])
 def test_a_change_agrees_where_it_is_beyond_both_intervals(after, sign, expected):
-    before, after = ({"tau": value, "tau_interval": interval} for value, interval in ((80, (75, 85)), after))
+    before, after = ({"tau": value, "tau_interval": interval}
+                     for value, interval in ((80, (75, 85)), after))
     assert defences._change("τ", "", "tau", before, after, sign).verdict == expected
 
 
 @pytest.mark.slow
 def test_every_goal_by_every_capability_judged_by_the_victim(setup):
     outcome = threat.threat_model(setup)
-    for (goal, name) in ((goal, name) for goal in threat.GOALS for name in ("weights", "training data", "samples")):
-        one = outcome.numbers[f"{goal} | {name}"]
-        assert one["interval"][0] <= one["success"] <= one["interval"][1]
+    for goal, name in itertools.product(threat.GOALS, ("weights", "training data", "samples")):
+        result = outcome.numbers[f"{goal} | {name}"]
+        assert result["interval"][0] <= result["success"] <= result["interval"][1]
     assert outcome.numbers["targeted | weights"]["success"] == 100
     oracle = outcome.numbers["targeted | oracle"]
-    assert oracle["queries"] > 2 * 784 and (oracle["queries"] - 2) % 1569 == 0  # per iteration an answer and a derivative
+    assert oracle["queries"] > 2 * 784
+    assert (oracle["queries"] - 2) % 1569 == 0  # per iteration an answer and a derivative
     assert len(outcome.table[1]) == 4 * 3 + 1
 
 
@@ -97,14 +106,16 @@ def test_the_victim_judges_not_the_surrogate(setup):
             return np.zeros((len(x), 10, 784))
 
     images, labels = setup.load("test", 9)
-    found = threat._attack(setup, Yes(), "forward", "targeted", images, labels, "samples")
+    adversary = threat.Adversary(Yes(), "forward")
+    result = threat._attack(setup, adversary, "samples", "targeted", images, labels)
     read = int(setup.network.predict(np.zeros((1, 28, 28)))[0])
-    assert found["on_its_own_model"] == 10 and found["success"] == 10 and read != 9
+    assert result["on_its_own_model"] == 10 and result["success"] == 10 and read != 9
 
 
 def test_an_output_vector_comes_nearer(setup):
     outcome = threat.beyond(setup)
     numbers = outcome.numbers
     assert all(after < before for after, before in zip(numbers["distance"], numbers["started"]))
-    assert numbers["success"] == [a <= b / 2 + 1e-9 for a, b in zip(numbers["distance"], numbers["started"])]
+    assert numbers["success"] == [after <= before / 2 + 1e-9
+                                  for after, before in zip(numbers["distance"], numbers["started"])]
     assert outcome.arrays["images"].shape == (5, 5, 28, 28)

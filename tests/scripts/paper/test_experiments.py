@@ -11,9 +11,12 @@ from data import load_mnist
 from nn import AndNetwork, LeNet
 from scripts.__main__ import main
 from scripts.paper import single, toy
-from scripts.paper.experiment import Setup, measured, rank_correlation, similar, spread
+from scripts.paper.classes import harder
+from scripts.paper.experiment import Setup
 from scripts.paper.hardness import adversarial_distances, hardness_table
-from scripts.paper.population import UPSILONS, _harder
+from scripts.paper.intervals import rank_correlation, with_interval
+from scripts.paper.outcome import measured, similar
+from scripts.paper.population import UPSILONS
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +38,13 @@ def test_fig14_is_nine_runs(setup):
     """From one run at Υ = 38.3 %, truncated; against one run for each Υ, with Eq. 12 written out."""
     samples = setup.samples("test", 2, max_distortion=max(UPSILONS))
     images = samples.images[samples.index]
-    runs = [craft(setup.network, images, samples.targets, derivative="backward", max_distortion=u) for u in UPSILONS]
+    runs = [craft(setup.network, images, samples.targets, derivative="backward", max_distortion=upsilon)
+            for upsilon in UPSILONS]
     table = hardness_table(samples)
     for s, t in zip(samples.sources, samples.targets):
         chosen = (samples.sources == s) & (samples.targets == t)
-        area, before = 0.0, None
+        area = 0.0
+        before = None
         for run in runs:
             tau = run.success[chosen].mean()
             epsilon = run.distortion[chosen][run.success[chosen]].mean() if tau else 0.0
@@ -56,14 +61,16 @@ def test_hardness_by_hand():
 
 def test_adversarial_distance_by_brute_force(setup):
     images = load_mnist("test")[0][:2].astype(np.float64)
-    found = adversarial_distances(setup, images)
-    for image, row in zip(images, found):
+    distances = adversarial_distances(setup, images)
+    for image, row in zip(images, distances):
         jacobian = setup.network.forward_derivative(image[None])[0]
         for t in (0, 7):
-            alpha, beta = jacobian[t], jacobian.sum(axis=0) - jacobian[t]
-            a, b = alpha[:, None] + alpha, beta[:, None] + beta
-            good = np.triu((a > 0) & (b < 0), 1).sum()
-            assert row[t] == pytest.approx(1 - good / (784 * 783 / 2), abs=1e-4)  # 30 pairs: sums within rounding of 0
+            alpha = jacobian[t]
+            beta = jacobian.sum(axis=0) - alpha
+            of_pairs = alpha[:, None] + alpha, beta[:, None] + beta  # (784, 784) each
+            good = np.triu((of_pairs[0] > 0) & (of_pairs[1] < 0), 1).sum()
+            expected = 1 - good / (784 * 783 / 2)
+            assert row[t] == pytest.approx(expected, abs=1e-4)  # 30 pairs: sums within rounding of 0
 
 
 def test_the_share_of_leaving_by_hand():
@@ -73,7 +80,7 @@ def test_the_share_of_leaving_by_hand():
             return np.digitize(x.reshape(len(x), -1).sum(axis=1), [2.5, 4.5])
 
     pairs = np.array([[[0, 1], [2, 3], [4, 5]], [[0, 1], [-1, -1], [-1, -1]], [[-1, -1]] * 3])
-    share = single._share_of_leaving(Counting(), np.zeros((3, 6)), pairs, np.zeros(3, int))
+    share = single.share_of_leaving(Counting(), np.zeros((3, 6)), pairs, np.zeros(3, int))
     np.testing.assert_allclose(share, [2 / 3, 1, 0])  # two iterations end or begin as 0; the one; none
 
 
@@ -81,12 +88,14 @@ def test_the_and_network_that_is_shipped():
     outcome = toy.fig03(Setup(None))
     network = AndNetwork.pretrained()
     low, high = outcome.numbers["from_0.11_to_0.95"]
-    np.testing.assert_allclose(network.probabilities(np.array([[1, low], [1, high]]))[:, 0], [0.11, 0.95], atol=1e-9)
-    step = 1e-6
-    points = np.array([[1.0, 0.5 - step], [1.0, 0.5 + step]])
-    difference = np.diff(network.probabilities(points)[:, 0])[0] / (2 * step)
+    edge = network.probabilities(np.array([[1, low], [1, high]]))[:, 0]
+    np.testing.assert_allclose(edge, [0.11, 0.95], atol=1e-9)
+    step_size = 1e-6
+    points = np.array([[1.0, 0.5 - step_size], [1.0, 0.5 + step_size]])
+    difference = np.diff(network.probabilities(points)[:, 0])[0] / (2 * step_size)
     assert outcome.arrays["slope"][100, 50] == pytest.approx(difference, rel=1e-4)
-    assert np.round(network.probabilities(np.array([[0.3, 0.7], [0.8, 0.6], [0, 0], [1, 1]]))[:, 0]).tolist() == [0, 1, 0, 1]
+    answers = network.probabilities(np.array([[0.3, 0.7], [0.8, 0.6], [0, 0], [1, 1]]))[:, 0]
+    assert np.round(answers).tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.slow
@@ -107,14 +116,14 @@ def test_rank_correlation_and_its_interval():
     assert np.isnan(rank_correlation(np.ones((10, 10)), b)[0])
     assert np.isnan(rank_correlation(a, np.full((10, 10), np.nan))[0])
     covered = 0
-    for _ in range(300):  # the interval of 90 independent cells without any relation holds 0 in 95 of 100 draws
+    for _ in range(300):  # of 90 independent cells: without any relation it holds 0 in 95 of 100 draws
         low, high = rank_correlation(rng.normal(size=(9, 10)), rng.normal(size=(9, 10)))[1]
         covered += low <= 0 <= high
     assert 0.9 <= covered / 300 <= 0.99
 
 
-@pytest.mark.parametrize(("noise", "cells", "expected"), [(0.1, 90, "agrees"), (5.0, 90, "differs"), (0.1, 30, "–"),
-                                                          (1.2, 60, "–")])
+@pytest.mark.parametrize(("noise", "cells", "expected"), [
+    (0.1, 90, "agrees"), (5.0, 90, "differs"), (0.1, 30, "–"), (1.2, 60, "–")])
 def test_tables_are_similar_beyond_their_interval(noise, cells, expected):
     """A weak relation is none: not every correlation above 0 is a likeness."""
     rng = np.random.default_rng(0)
@@ -125,19 +134,23 @@ def test_tables_are_similar_beyond_their_interval(noise, cells, expected):
 
 def test_verdicts_follow_the_interval():
     assert measured("τ", 97.1, 96.9, (96.0, 98.0)).verdict == "agrees"
-    assert measured("τ", 97.1, 95.0, (94.0, 96.0))[3:] == ("differs", "the paper's value lies above our 95 % interval")
+    assert measured("τ", 97.1, 95.0, (94.0, 96.0))[3:] == (
+        "differs", "the paper's value lies above our 95 % interval")
     assert measured("τ", 97.1, float("nan"), (float("nan"),) * 2).verdict == "–"
-    assert spread(float("nan"), (1, 2)) == "–" and spread(1.0, (0.5, 2.0), " %", ".1f") == "1.0 % [0.5, 2.0]"
+    assert with_interval(float("nan"), (1, 2)) == "–"
+    assert with_interval(1.0, (0.5, 2.0), " %", ".1f") == "1.0 % [0.5, 2.0]"
 
 
-@pytest.mark.parametrize(("hard", "easy", "expected"), [(0.5, 1.0, "agrees"), (1.0, 0.5, "differs"), (0.9, 0.9, "–")])
+@pytest.mark.parametrize(("hard", "easy", "expected"), [
+    (0.5, 1.0, "agrees"), (1.0, 0.5, "differs"), (0.9, 0.9, "–")])
 def test_two_groups_of_classes_are_compared_by_their_intervals(hard, easy, expected):
     class Made:
         sources = np.repeat(np.arange(10), 200)
         index = np.arange(2000)
-        success = np.random.default_rng(0).random(2000) < np.where(np.isin(sources, (0, 2, 8)), hard, easy)
+        probability = np.where(np.isin(sources, (0, 2, 8)), hard, easy)
+        success = np.random.default_rng(0).random(2000) < probability
     matrix = class_matrix(Made.success, Made.sources, Made.sources)
-    row = _harder("claim", Made, Made.sources, (0, 2, 8), (1, 7, 9), np.diag(matrix))
+    row = harder("claim", Made, Made.sources, (0, 2, 8), (1, 7, 9), np.diag(matrix))
     assert row.verdict == expected
 
 
@@ -148,7 +161,8 @@ def test_the_full_scale_goes_on_where_it_was_stopped(tmp_path, monkeypatch, caps
     monkeypatch.setitem(scripts.paper.experiment.SHARD, "full", 18)
     words = ["reproduce", "--scale", "full", "--derivative", "backward", "--only", "fig14", "--only", "fig13"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
-    original, calls = scripts.paper.experiment.craft_run, []
+    original = scripts.paper.experiment.craft_run
+    calls = []
 
     def stopped(*args, progress, **options):
         def stop(done, total):
@@ -160,12 +174,14 @@ def test_the_full_scale_goes_on_where_it_was_stopped(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(scripts.paper.experiment, "craft_run", stopped)
     assert main([*words, "--out", str(tmp_path / "part")]) == 130
-    assert "the same command goes on" in capsys.readouterr().err and not (tmp_path / "part" / "results.json").exists()
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "part" / "results.json").exists()
     monkeypatch.setattr(scripts.paper.experiment, "craft_run", original)
     assert main([*words, "--out", str(tmp_path / "part")]) == 0
     assert "36 of 90 samples are there; going on" in capsys.readouterr().err
-    results = [json.loads((tmp_path / name / "results.json").read_text())["experiments"] for name in ("whole", "part")]
-    assert results[0] == results[1] and results[0]["fig14"]["numbers"]["samples"] == 90
+    whole, part = (json.loads((tmp_path / name / "results.json").read_text())["experiments"]
+                   for name in ("whole", "part"))
+    assert whole == part and whole["fig14"]["numbers"]["samples"] == 90
     assert main([*words, "--out", str(tmp_path / "part"), "--weights", "nowhere.npz"]) == 2
 
 
@@ -174,8 +190,9 @@ def test_jobs_change_nothing(tmp_path):
     words = ["reproduce", "--derivative", "backward", "--digits", "6", "--only", "decreasing"]
     for jobs in ("1", "2"):
         assert main([*words, "--jobs", jobs, "--out", str(tmp_path / jobs)]) == 0
-    found = [json.loads((tmp_path / jobs / "results.json").read_text())["experiments"] for jobs in ("1", "2")]
-    assert found[0] == found[1]
+    one, two = (json.loads((tmp_path / jobs / "results.json").read_text())["experiments"]
+                for jobs in ("1", "2"))
+    assert one == two
 
 
 @pytest.mark.slow
