@@ -20,6 +20,7 @@ import scripts.explain
 import scripts.paper.figures
 import scripts.reproduce
 import scripts.survey
+import scripts.textbook
 import scripts.train
 import scripts.verify
 from attack import craft
@@ -44,7 +45,8 @@ OPTIONS = {
     "survey": ("--out", "--count", "--seed", "--epsilon", "--theta", "--weights", "--derivative",
                "--data"),
     "bench": ("--repeat", "--no-peers", "--checks", "--scale", "--rules", "--count", "--json"),
-    "data": ("--any-set",)}
+    "data": ("--any-set",),
+    "textbook": ("--digit", "--target", "--weights", "--data")}
 FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--rules",
          "--any-set"}
 NAMES = tuple(name for name in NAMES if not name.startswith("/"))  # as --out it would be made
@@ -80,7 +82,7 @@ def stubbed(monkeypatch, tmp_path):
     def cached(split, directory=None):
         return few[split] if directory is None else load_mnist(split, directory)
 
-    for module in (scripts.craft, scripts.explain, scripts.survey):
+    for module in (scripts.craft, scripts.explain, scripts.survey, scripts.textbook):
         monkeypatch.setattr(module, "load_mnist", cached)
     lenet, resnet, colour = NETWORKS.values()
     monkeypatch.setitem(NETWORKS, "lenet",
@@ -93,7 +95,7 @@ def stubbed(monkeypatch, tmp_path):
     for where, name in ((scripts.survey, "draw"), (scripts.train, "_epoch"),
                         (scripts.verify, "check_network"), (scripts.bench, "machine"),
                         (scripts.reproduce.Setup, "__enter__"), (scripts.explain, "and_page"),
-                        (scripts.paper.figures, "save_png")):
+                        (scripts.textbook, "_derivative"), (scripts.paper.figures, "save_png")):
         monkeypatch.setattr(where, name, begin)
     (tmp_path / "deep" / "down" / "folder").mkdir(parents=True)  # so that --out ../up stays within
     monkeypatch.chdir(tmp_path / "deep" / "down")
@@ -119,7 +121,7 @@ def some_words(rng):
     if rng.random() < 0.1:
         words.insert(int(rng.integers(0, len(words) + 1)),
                      some(rng, (*NAMES, *NUMBERS, "--", "--nonsense", "-x")))
-    if rng.random() < 0.3 or command in ("data", "verify", "bench"):
+    if rng.random() < 0.3 or command in ("data", "verify", "bench", "textbook"):
         return words
     return [*words, "--out", some(rng, ("out.npz", "out.html", "out", "folder", "folder/out.npz",
                                         "nowhere/out.html"))]

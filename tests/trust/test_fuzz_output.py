@@ -16,8 +16,8 @@ from data import load_mnist
 from nn import LeNet
 from scripts.pages.explain_page import Story, page
 from scripts.paper import report
-from scripts.paper.outcome import Claim, Outcome
 from scripts.paper.experiments import EXPERIMENTS
+from scripts.paper.outcome import Claim, Outcome
 from scripts.terminal.text import as_json, one_line, visible
 
 
@@ -81,7 +81,8 @@ def a_name(rng):
 
 @rounds("names on the report")
 def test_the_report_shows_names_as_text(how_many):
-    rng, outcome = np.random.default_rng(12), Outcome({}, [Claim("claim", "1", "2", "agrees", "why")])
+    rng = np.random.default_rng(12)
+    outcome = Outcome({}, [Claim("claim", "1", "2", "agrees", "why")])
 
     def shaped(name):
         about = {"network": visible(name), "digits": visible(name), "size": "small"}
