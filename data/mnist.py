@@ -1,6 +1,7 @@
-"""MNIST, or any set of four IDX files in its form (Fashion-MNIST, ...), as arrays; and the files' integrity.
+"""MNIST, or any set of four IDX files in its form (Fashion-MNIST, ...), and the files' integrity.
 
-In: a split's name and a folder (default: the MNIST shipped beside this file). Out: images in [0, 1] and labels.
+In: a split's name and a folder (default: the MNIST shipped beside this file). Out: images in [0, 1]
+and labels.
 """
 import hashlib
 from pathlib import Path
@@ -21,7 +22,7 @@ SHA256 = {  # of the uncompressed files
 }
 
 
-class Row(NamedTuple):
+class CheckedFile(NamedTuple):
     """One file that `check` looked at."""
 
     file: Path
@@ -31,77 +32,102 @@ class Row(NamedTuple):
 
 
 def load_mnist(split, directory=None):
-    """Load one split: (images, labels), float32 (n, height, width) in [0, 1] and int64 (n,) in 0..9.
+    """Load one split: images and labels.
 
-    split: "train" (MNIST: the first 50,000 of the training file), "validation" (its last 10,000; in any other set
-    the last sixth) or "test" (10,000). The three are disjoint.
-    directory: where the IDX files are, plain or `.gz`, named `train-images-idx3-ubyte` or `train-images.idx3-ubyte`,
-    directly or in torchvision's `raw` or `MNIST/raw` below; default: the MNIST that ships with this package.
+    Args:
+        split: "train" (MNIST: the first 50,000 of the training file), "validation" (its last
+            10,000; in any other set the last sixth) or "test" (10,000). The three are disjoint.
+        directory: where the IDX files are, plain or `.gz`, named `train-images-idx3-ubyte` or
+            `train-images.idx3-ubyte`, directly or in torchvision's `raw` or `MNIST/raw` below;
+            default: the MNIST that ships with this package.
 
-    Raises ValueError for an unknown split, FileNotFoundError for a missing file, `IdxError` for an unsound one.
+    Returns:
+        (images, labels): float32 (n, height, width) in [0, 1] and int64 (n,) in 0..9.
+
+    Raises:
+        ValueError: for an unknown split.
+        FileNotFoundError: for a missing file.
+        IdxError: for an unsound one.
     """
     if split not in FILE_OF_SPLIT:
         raise ValueError(f"split must be one of {', '.join(FILE_OF_SPLIT)}, found {split!r}")
     images, labels = _read_pair(*_find_pair(directory, FILE_OF_SPLIT[split]))
     border = len(images) - len(images) // 6
-    part = {"train": slice(border), "validation": slice(border, None), "test": slice(None)}[split]
+    parts = {"train": slice(border), "validation": slice(border, None), "test": slice(None)}
+    part = parts[split]
     scaled = images[part].astype(np.float32)
     scaled /= 255
     return scaled, labels[part].astype(np.int64)
 
 
 def check(directory=None):
-    """Read all four files of a set (see `load_mnist`): a list of four `Row`s, training files first.
+    """Read all four files of a set (see `load_mnist`): four `CheckedFile`s, training files first.
 
-    Raises FileNotFoundError or `IdxError` if a file is missing or unsound, or if images and labels do not fit.
+    Raises FileNotFoundError or `IdxError` if a file is missing or unsound, or if images and labels
+    do not fit.
     """
-    rows = []
+    checked = []
     for part in ("train", "t10k"):
         paths = _find_pair(directory, part)
         for kind, path, array in zip(("images-idx3", "labels-idx1"), paths, _read_pair(*paths)):
             header, body = encode(array)
             digest = hashlib.sha256(header)
             digest.update(body)
-            rows.append(Row(path, array.shape, digest.hexdigest(),
-                            digest.hexdigest() == SHA256[f"{part}-{kind}-ubyte"]))
-    return rows
+            sha256 = digest.hexdigest()
+            is_mnist = sha256 == SHA256[f"{part}-{kind}-ubyte"]
+            checked.append(CheckedFile(path, array.shape, sha256, is_mnist))
+    return checked
 
 
 def _find_pair(directory, part):
-    """The paths of the images and the labels of `part` ("train" or "t10k"), both from the same folder."""
+    """Paths of the images and the labels of `part` ("train" or "t10k"), both in one folder."""
     directory = SHIPPED if directory is None else Path(directory)
     if not directory.is_dir():
-        raise FileNotFoundError(f"{directory}: no such folder (looked there for {part}-images-idx3-ubyte)")
+        raise FileNotFoundError(f"{directory}: no such folder "
+                                f"(looked there for {part}-images-idx3-ubyte)")
     folders = [directory, directory / "raw", directory / "MNIST" / "raw"]
     names = [[f"{part}-{kind}{dot}{rank}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
              for kind, rank in (("images", "idx3"), ("labels", "idx1"))]
-    found = [[next((folder / name for name in spellings if (folder / name).is_file()), None) for spellings in names]
-             for folder in folders]
-    for pair in found:
+    pairs = [[_first_file(folder, spellings) for spellings in names] for folder in folders]
+    for pair in pairs:
         if all(pair):
             return pair
-    has_images = any(images for images, _ in found)
+    has_images = any(images for images, _ in pairs)
     raise FileNotFoundError(f"{directory}: no {part} {'labels' if has_images else 'images'}: "
-                            f"looked for {', '.join(names[has_images])} in {', '.join(map(str, folders))}")
+                            f"looked for {', '.join(names[has_images])} "
+                            f"in {', '.join(map(str, folders))}")
+
+
+def _first_file(folder, names):
+    """The path of the first name that is a file in `folder`, or None."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _read_pair(images_path, labels_path):
-    """Images (n, height, width) and labels (n,), both uint8, after all checks; what the headers claim comes first."""
-    images, labels = (_count(images_path, "images", "(n, height, width)", 3), _count(labels_path, "labels", "(n,)", 1))
-    if images != labels:
-        raise IdxError(f"{images_path}: expected as many images as labels, "
-                       f"found {images} images and {labels} labels in {labels_path}")
-    images, labels = read_idx(images_path), read_idx(labels_path)
+    """Images (n, height, width) and labels (n,), both uint8, after all checks.
+
+    What the headers claim is checked first.
+    """
+    image_count = _count(images_path, "images", "(n, height, width)", 3)
+    label_count = _count(labels_path, "labels", "(n,)", 1)
+    if image_count != label_count:
+        raise IdxError(f"{images_path}: expected as many images as labels, found {image_count} "
+                       f"images and {label_count} labels in {labels_path}")
+    images = read_idx(images_path)
+    labels = read_idx(labels_path)
     beyond = np.flatnonzero(labels >= CLASSES)
     if beyond.size:
-        raise IdxError(f"{labels_path}: expected labels in 0..{CLASSES - 1}, found {labels[beyond[0]]} "
-                       f"at index {beyond[0]} (offset {8 + beyond[0]})")
+        first = beyond[0]
+        raise IdxError(f"{labels_path}: expected labels in 0..{CLASSES - 1}, found "
+                       f"{labels[first]} at index {first} (offset {8 + first})")
     return images, labels
 
 
 def _count(path, kind, form, rank):
+    """How many images or labels the header of the file claims to hold."""
     dtype, shape = read_header(path)
     if dtype == np.uint8 and len(shape) == rank:
         return shape[0]
-    likely = {(np.uint8, 1): ", a label file", (np.uint8, 3): ", an image file"}.get((dtype.type, len(shape)), "")
-    raise IdxError(f"{path}: expected {kind}, uint8 {form}, found {dtype.name} {shape}{likely}")
+    likely = {(np.uint8, 1): ", a label file", (np.uint8, 3): ", an image file"}
+    looks = likely.get((dtype.type, len(shape)), "")
+    raise IdxError(f"{path}: expected {kind}, uint8 {form}, found {dtype.name} {shape}{looks}")

@@ -1,5 +1,7 @@
-"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine may be shared, and freed
-memory is kept, as by the command; and a small image set in MNIST's form, its bytes put together by hand."""
+"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine
+may be shared, and freed memory is kept, as by the command; and a small image set in MNIST's form,
+its bytes put together by hand.
+"""
 import gzip
 import os
 import struct
@@ -19,7 +21,7 @@ def _write(path, content):
 
 @pytest.fixture
 def small_set():
-    """A function that writes 13 training and 4 test images of 3 x 2 pixels, and their labels, into a folder.
+    """A function that writes 13 training and 4 test images, and their labels, into a folder.
 
     Pixel (y, x) of image i is 10 i + 2 y + x; label i is i % 10, in both parts.
     """

@@ -1,4 +1,6 @@
-"""The client of Chromium itself, on small pages: what it does reaches the page, what the page does is seen."""
+"""The client of Chromium itself, on small pages: what it does reaches the page, what the page does
+is seen.
+"""
 import os
 import subprocess
 import sys
@@ -10,7 +12,8 @@ import pytest
 from browser import Browser, chromium
 from sessions import members
 
-HEAD = "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>t</title>"
+HEAD = ("<!doctype html><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'><title>t</title>")
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +33,28 @@ def show(browser, tmp_path):
 
 
 def test_a_quiet_page_is_quiet(show):
-    page = show("<img alt='' src='data:image/gif;base64,R0lGODlhAQABAAAAACw='><script>console.log(1)</script>")
+    page = show("<img alt='' src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>"
+                "<script>console.log(1)</script>")
     assert page.console == [] and page.requests == []
 
 
 def test_evaluate_gives_values_and_raises(show):
     page = show("<p id='p'>Hällo</p>")
-    assert page.evaluate("({text: p.textContent, list: [1, null]})") == {"text": "Hällo", "list": [1, None]}
+    value = page.evaluate("({text: p.textContent, list: [1, null]})")
+    assert value == {"text": "Hällo", "list": [1, None]}
     assert page.evaluate("new Promise(done => setTimeout(done, 20, 7))") == 7
-    for wrong, said in (("nobody.there", "nobody is not defined"), ("Promise.reject('no')", "^no$"), ("1 +", "Syntax")):
+    for wrong, said in (("nobody.there", "nobody is not defined"),
+                        ("Promise.reject('no')", "^no$"), ("1 +", "Syntax")):
         with pytest.raises(RuntimeError, match=said):
             page.evaluate(wrong)
 
 
 def test_a_click_is_a_user_s_click(show):
-    page = show("""<div style='height: 5000px'></div><button>go</button><button hidden id='no'>no</button><script>
-        document.querySelector("button").onclick = event => heard = [event.isTrusted, event.detail, event.button]
-        </script>""")
+    page = show("""<div style='height: 5000px'></div>
+        <button>go</button><button hidden id='no'>no</button><script>
+        document.querySelector("button").onclick = event => {
+            heard = [event.isTrusted, event.detail, event.button];
+        }</script>""")
     page.click("button")
     assert page.evaluate("heard") == [True, 1, 0] and page.evaluate("scrollY > 4000")
     for missing in ("#no", "#nobody"):
@@ -55,31 +63,36 @@ def test_a_click_is_a_user_s_click(show):
 
 
 def test_keys_reach_the_document(show):
-    page = show("<script>heard = []; onkeydown = event => heard.push([event.key, event.code, event.keyCode])</script>")
+    page = show("""<script>heard = [];
+        onkeydown = event => heard.push([event.key, event.code, event.keyCode])</script>""")
     for name in (*client.KEYS, "7", "a"):
         page.key(name)
     assert page.evaluate("heard") == [
-        ["ArrowLeft", "ArrowLeft", 37], ["ArrowUp", "ArrowUp", 38], ["ArrowRight", "ArrowRight", 39],
-        ["ArrowDown", "ArrowDown", 40], ["Tab", "Tab", 9], ["Enter", "Enter", 13], [" ", "Space", 32],
+        ["ArrowLeft", "ArrowLeft", 37], ["ArrowUp", "ArrowUp", 38],
+        ["ArrowRight", "ArrowRight", 39], ["ArrowDown", "ArrowDown", 40],
+        ["Tab", "Tab", 9], ["Enter", "Enter", 13], [" ", "Space", 32],
         ["7", "Digit7", 55], ["a", "KeyA", 65]]
 
 
 def test_keys_do_what_they_do_for_a_user(show):
-    page = show("<input id='text'><input type='range' id='range' value='50'><button onclick='clicks++'>b</button>"
-                "<script>clicks = 0</script>")
-    for name in ("Tab", "a", "7", " ", "Tab", "ArrowRight", "ArrowUp", "ArrowLeft", "Tab", "Enter", " "):
+    page = show("<input id='text'><input type='range' id='range' value='50'>"
+                "<button onclick='clicks++'>b</button><script>clicks = 0</script>")
+    for name in ("Tab", "a", "7", " ", "Tab", "ArrowRight", "ArrowUp", "ArrowLeft", "Tab", "Enter",
+                 " "):
         page.key(name)
     assert page.evaluate("[text.value, range.value, clicks]") == ["a7 ", "51", 2]
 
 
 def test_the_console_is_heard_and_forgotten_on_open(show):
-    page = show("""<script>console.error("first", 2, {}); console.warn("second"); console.assert(false, "third");
+    page = show("""<script>
+        console.error("first", 2, {}); console.warn("second"); console.assert(false, "third");
         setTimeout(() => { throw Error("fourth") }); Promise.reject("fifth")</script>""")
     page.evaluate("new Promise(done => setTimeout(done, 50))")
     heard = page.console
     assert heard[:3] == ["first 2 Object", "second", "third"] and len(heard) == 5
     assert any("Error: fourth" in text for text in heard) and any("fifth" in text for text in heard)
-    show("<script>setInterval(() => { console.error(7); new Image().src = `${Math.random()}.png` }, 1)</script>")
+    show("""<script>setInterval(() => {
+        console.error(7); new Image().src = `${Math.random()}.png` }, 1)</script>""")
     page = show("<p>quiet</p>")
     assert page.console == [] and page.requests == []
 
@@ -95,12 +108,14 @@ def test_a_download_is_there(show):
         document.querySelector("a").href = URL.createObjectURL(new Blob([text]))</script>""")
     page.click("a")
     file = page.download("ü.csv")
-    assert file.parent == page.downloads and file.read_text(encoding="utf-8") == "digit,ü\n" * 100_000
+    assert file.parent == page.downloads
+    assert file.read_text(encoding="utf-8") == "digit,ü\n" * 100_000
 
 
 @pytest.mark.parametrize(("width", "mobile"), [(400, False), (400, True), (1400, False)])
 def test_the_width_is_honoured(show, tmp_path, width, mobile):
-    page = show("<style>body { margin: 0 } p { height: 1700px }</style><p>tall", width, height=500, mobile=mobile)
+    page = show("<style>body { margin: 0 } p { height: 1700px }</style><p>tall", width, height=500,
+                mobile=mobile)
     assert page.evaluate("[innerWidth, innerHeight]") == [width, 500]
     page.screenshot(tmp_path / "page.png")
     header = (tmp_path / "page.png").read_bytes()[:24]
@@ -143,7 +158,8 @@ def test_where_it_crashes_that_is_said():
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to look for processes")
-@pytest.mark.parametrize("end", ["1 / 0", "os.killpg(browser._process.pid, 9)", "os.kill(os.getpid(), 9)"])
+@pytest.mark.parametrize("end",
+                         ["1 / 0", "os.killpg(browser._process.pid, 9)", "os.kill(os.getpid(), 9)"])
 def test_nothing_is_left_behind(end, tmp_path):
     """Whether the test passes or fails, Chromium crashes or Python is killed."""
     chromium()
@@ -153,7 +169,8 @@ def test_nothing_is_left_behind(end, tmp_path):
         with Browser() as browser:
             print(browser._process.pid, flush=True)
             {end}"""
-    child = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, text=True,
+    child = subprocess.run([sys.executable, "-c", code],
+                           env={**os.environ, "TMPDIR": str(tmp_path)}, text=True,
                            capture_output=True, check=False, timeout=60)
     for _ in range(100):
         left = members(int(child.stdout))

@@ -1,4 +1,6 @@
-"""What the README shows runs as it stands, from the repository's root, and prints what it says it prints."""
+"""What the README shows runs as it stands, from the repository's root, and prints what it says it
+prints.
+"""
 import json
 import re
 import shlex
@@ -12,14 +14,16 @@ from scripts.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 # (kind, what it holds, the ```text block right behind it, or "")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", (ROOT / "README.md").read_text(encoding="utf-8"),
-                    re.S | re.M)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?",
+                    (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
 
 
-@pytest.mark.parametrize(("block", "promised"), [(text, shown) for kind, text, shown in BLOCKS if kind == "python"])
+@pytest.mark.parametrize(("block", "promised"),
+                         [(text, shown) for kind, text, shown in BLOCKS if kind == "python"])
 def test_python(block, promised):
     for package in re.findall(r"^(?:import|from) (torch|jax|sklearn)", block, re.M):
-        pytest.importorskip(package, reason=f"{package} is not installed (pip install 'jsma[models]')")
+        pytest.importorskip(package,
+                            reason=f"{package} is not installed (pip install 'jsma[models]')")
     done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout and not done.stderr
@@ -44,9 +48,11 @@ def test_the_lecture_has_six_steps_that_show_what_they_print():
 def test_the_numbers_of_the_full_run_are_those_that_were_kept():
     """Every claim of `scripts/results/full.json` that the README shows, word for word."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    kept = json.loads((ROOT / "scripts" / "results" / "full.json").read_text(encoding="utf-8"))["experiments"]
-    assert kept["fig11"]["numbers"]["all"]["samples"] == 270_000
-    for name in ("fig11", "decreasing", "upsilon", "fig12", "fig13", "fig14", "fig15", "detection", "training"):
-        for claim in kept[name]["claims"]:
+    results = (ROOT / "scripts" / "results" / "full.json").read_text(encoding="utf-8")
+    experiments = json.loads(results)["experiments"]
+    assert experiments["fig11"]["numbers"]["all"]["samples"] == 270_000
+    for name in ("fig11", "decreasing", "upsilon", "fig12", "fig13", "fig14", "fig15", "detection",
+                 "training"):
+        for claim in experiments[name]["claims"]:
             line = f"| {claim['claim']} | {claim['paper']} | {claim['ours']} | {claim['verdict']} |"
             assert line in text

@@ -1,9 +1,12 @@
-// The derivative grows: pictures of every layer, the derivative of the unit that is chosen, one entry spelled out.
+// The derivative grows: pictures of every layer, the derivative of the unit that is chosen, one
+// entry spelled out.
 const data = JSON.parse($("#data").textContent), MOST_TERMS = 6;
-const weights = Object.fromEntries(Object.entries(data.weights).map(([name, text]) => [name, floats(text)]));
+const weights = Object.fromEntries(
+  Object.entries(data.weights).map(([name, text]) => [name, floats(text)]));
 const digit = Float64Array.from(floats(data.image));
 const layers = lenet(weights, digit);
-const chosen = {layer: "conv1", units: data.units, pixel: data.pixel};  // units: the one chosen of each layer
+// units: the one that is chosen of each layer
+const chosen = {layer: "conv1", units: data.units, pixel: data.pixel};
 
 function floats(text) {  // base64 of float32, lowest byte first
   const bytes = atob(text), buffer = new Uint8Array(bytes.length);
@@ -12,31 +15,42 @@ function floats(text) {  // base64 of float32, lowest byte first
 }
 
 const EQUATIONS = {
-  conv1: "Eq. 4 and 5, the first layer: H<sub>0</sub> is the image, and ∂x<sub>q</sub>/∂x<sub>i</sub> is 1 for " +
-    "q = i, else 0. The derivative <em>is</em> the kernel, the same at every position.",
+  conv1: "Eq. 4 and 5, the first layer: H<sub>0</sub> is the image, and " +
+    "∂x<sub>q</sub>/∂x<sub>i</sub> is 1 for q = i, else 0. The derivative <em>is</em> the " +
+    "kernel, the same at every position.",
   pool1: "Eq. 5, W is 1 for the largest of four units and 0 for the other three.",
   tanh1: "The factor f′ of Eq. 5: f′ = 1 − tanh².",
-  conv2: "Eq. 5, a convolution: W is the kernel that leads to unit p. The factor f′ comes with the tanh.",
-  flatten: "Nothing is computed, the units are only named anew: channel, row, column become one number.",
-  fc1: "Eq. 5, fully connected: from here on every unit sees the whole image. The factor f′ comes with the tanh.",
-  fc2: "Eq. 6, the outputs before the softmax (<em>logits</em>). This is the derivative that the attack reads.",
+  conv2: "Eq. 5, a convolution: W is the kernel that leads to unit p. The factor f′ comes with " +
+    "the tanh.",
+  flatten: "Nothing is computed, the units are only named anew: channel, row, column become one " +
+    "number.",
+  fc1: "Eq. 5, fully connected: from here on every unit sees the whole image. The factor f′ " +
+    "comes with the tanh.",
+  fc2: "Eq. 6, the outputs before the softmax (<em>logits</em>). This is the derivative that the " +
+    "attack reads.",
   softmax: "Eq. 6 with the softmax as activation: unit k enters with the weight " +
     "p<sub>j</sub>·([j = k] − p<sub>k</sub>).",
 };
 Object.assign(EQUATIONS, {pool2: EQUATIONS.pool1, tanh2: EQUATIONS.tanh1, tanh3: EQUATIONS.tanh1});
-const MOSAIC = {20: 5, 50: 10, 800: 40, 500: 25, 10: 5};  // so many channels: so many pictures side by side
+// So many channels: so many pictures side by side
+const MOSAIC = {20: 5, 50: 10, 800: 40, 500: 25, 10: 5};
 
-// Where the maps of a layer lie in its mosaic: with one square of space between them, flat layers without
+// Where the maps of a layer lie in its mosaic: with one square of space between them, flat layers
+// without
 function mosaic({shape: [channels, rows, columns]}) {
   const gap = rows > 1 ? 1 : 0, across = MOSAIC[channels], high = channels / across;
   return {
     columns: across * (columns + gap) - gap, rows: high * (rows + gap) - gap,
-    place: ([c, y, x]) => [(c % across) * (columns + gap) + x, Math.floor(c / across) * (rows + gap) + y],
+    place: ([c, y, x]) =>
+      [(c % across) * (columns + gap) + x, Math.floor(c / across) * (rows + gap) + y],
     unit: (column, row) => {
       const c = Math.floor(row / (rows + gap)) * across + Math.floor(column / (columns + gap));
-      return [c, Math.min(rows - 1, row % (rows + gap)), Math.min(columns - 1, column % (columns + gap))];
+      const y = Math.min(rows - 1, row % (rows + gap));
+      const x = Math.min(columns - 1, column % (columns + gap));
+      return [c, y, x];
     },
-    spaced: (column, row) => gap && (column % (columns + 1) === columns || row % (rows + 1) === rows),
+    spaced: (column, row) =>
+      gap && (column % (columns + 1) === columns || row % (rows + 1) === rows),
   };
 }
 
@@ -63,17 +77,20 @@ function showLayers() {
   }
 }
 
-// Changes the choice and shows it. Where the new unit does not feel the old pixel, the one it feels most is taken.
+// Changes the choice and shows it. Where the new unit does not feel the old pixel, the one it feels
+// most is chosen.
 function choose({layer = chosen.layer, unit = chosen.units[layer], pixel}) {
   chosen.layer = layer;
   chosen.units[layer] = unit;
   if (pixel !== undefined) chosen.pixel = pixel;
-  else if (layers[layer].at(unit, chosen.pixel) === 0) chosen.pixel = steepest(layers[layer].derivative(unit));
+  else if (layers[layer].at(unit, chosen.pixel) === 0)
+    chosen.pixel = steepest(layers[layer].derivative(unit));
   show();
 }
 
 function steepest({top, left, size, values}) {
-  const best = values.reduce((most, value, n) => Math.abs(value) > Math.abs(values[most]) ? n : most, 0);
+  const best = values.reduce((most, value, n) =>
+    Math.abs(value) > Math.abs(values[most]) ? n : most, 0);
   return (top + Math.floor(best / size)) * SIDE + left + best % size;
 }
 
@@ -86,8 +103,9 @@ function show() {
 }
 
 function showMaps(layer, p) {
-  const {pen, width, height} = drawMosaic($("#maps"), layer), {columns, rows, place} = mosaic(layer);
-  const cell = width / columns, [c, y, x] = layer.place(p), at = place([c, y, x]), spatial = layer.shape[1] > 1;
+  const {pen, width} = drawMosaic($("#maps"), layer), {columns, place} = mosaic(layer);
+  const cell = width / columns, [c, y, x] = layer.place(p), at = place([c, y, x]);
+  const spatial = layer.shape[1] > 1;
   if (cell > 40) layer.value.forEach((value, unit) => {
     const [column, row] = place(layer.place(unit));
     pen.fillStyle = Math.abs(value) / largest(layer.value) > 0.55 ? "#fff" : INK;
@@ -99,8 +117,8 @@ function showMaps(layer, p) {
   if (spatial) frame(pen, cell, ...place([c, 0, 0]), layer.shape[1]);
   else frame(pen, cell, ...at);
   $("#maps-title").textContent = `H of ${layer.name}`;
-  $("#maps").ariaLabel = `The values of all ${layer.units} units of ${layer.name}; chosen: ${layer.label(p)}, H = ` +
-    `${number(layer.value[p])}. Arrow keys choose another one.`;
+  $("#maps").ariaLabel = `The values of all ${layer.units} units of ${layer.name}; chosen: ` +
+    `${layer.label(p)}, H = ${number(layer.value[p])}. Arrow keys choose another one.`;
   $("#value").textContent = `${layer.label(p)} = ${number(layer.value[p])}; full colour is ±` +
     number(largest(layer.value), 3);
   for (const [id, value, n] of [["channel", c, 0], ["row", y, 1], ["column", x, 2]])
@@ -111,50 +129,58 @@ function showMaps(layer, p) {
 }
 
 function showMap(layer, channel, row, column) {
-  const page = sheet($("#map"), 1), side = layer.shape[1], scale = largest(layer.value);
-  squares(page, side, side, n => diverging(layer.value[layer.number(channel, 0, n)] / scale));
-  frame(page.pen, page.width / side, column, row);
-  $("#map").ariaLabel = `Channel ${channel} of ${layer.name} alone; chosen: row ${row}, column ${column}. ` +
-    "Arrow keys choose another unit.";
+  const page = sheet($("#map"), 1), size = layer.shape[1], scale = largest(layer.value);
+  squares(page, size, size, n => diverging(layer.value[layer.number(channel, 0, n)] / scale));
+  frame(page.pen, page.width / size, column, row);
+  $("#map").ariaLabel = `Channel ${channel} of ${layer.name} alone; chosen: row ${row}, ` +
+    `column ${column}. Arrow keys choose another unit.`;
 }
 
 function showDerivative(layer, p) {
-  const {top, left, size, values} = layer.derivative(p), page = sheet($("#derivative"), 1), cell = page.width / SIDE;
-  const most = largest(values), row = Math.floor(chosen.pixel / SIDE), column = chosen.pixel % SIDE;
+  const {top, left, size, values} = layer.derivative(p), most = largest(values);
+  const page = sheet($("#derivative"), 1), cell = page.width / SIDE;
+  const row = Math.floor(chosen.pixel / SIDE), column = chosen.pixel % SIDE;
   squares(page, SIDE, SIDE, n => diverging(layer.at(p, n) / most));
   page.pen.fillStyle = "rgb(0 0 0 / 60%)";
   digit.forEach((ink, n) => {  // the digit: dots, the larger the more ink
     const dot = 0.5 * cell * ink;
-    page.pen.fillRect((n % SIDE + 0.5) * cell - dot / 2, (Math.floor(n / SIDE) + 0.5) * cell - dot / 2, dot, dot);
+    const [x, y] = [n % SIDE, Math.floor(n / SIDE)].map(place => (place + 0.5) * cell - dot / 2);
+    page.pen.fillRect(x, y, dot, dot);
   });
   frame(page.pen, cell, left, top, size);
   frame(page.pen, cell, column, row, 1, "#b0006d");
   const seen = size === SIDE ? "the whole image" :
-    `${size} × ${size} pixels, rows ${top} to ${top + size - 1} and columns ${left} to ${left + size - 1}`;
+    `${size} × ${size} pixels, rows ${top} to ${top + size - 1} and columns ${left} to ` +
+    `${left + size - 1}`;
   $("#seen").textContent = `${layer.label(p)} sees ${seen}. Largest derivative: ${number(most)}.`;
-  $("#derivative").ariaLabel = `The derivative of ${layer.label(p)} drawn on the digit. ${$("#seen").textContent} ` +
-    `Chosen: pixel in row ${row}, column ${column}. Arrow keys choose another pixel.`;
+  $("#derivative").ariaLabel = `The derivative of ${layer.label(p)} drawn on the digit. ` +
+    `${$("#seen").textContent} Chosen: pixel in row ${row}, column ${column}. ` +
+    "Arrow keys choose another pixel.";
   $("#pixel-row").value = row;
   $("#pixel-column").value = column;
 }
 
 function showEntry(layer, p) {
-  const {terms, sum, slope, result} = layer.entry(p, chosen.pixel), {before} = layer, pool = layer instanceof MaxPool;
+  const {terms, sum, slope, result} = layer.entry(p, chosen.pixel), {before} = layer;
+  const pool = layer instanceof MaxPool;
   const position = `x(${Math.floor(chosen.pixel / SIDE)}, ${chosen.pixel % SIDE})`;
   $("#entry").textContent = `∂${layer.label(p)} / ∂${position}`;
   $("#equation").innerHTML = EQUATIONS[layer.name];
   const order = pool ? terms : [...terms].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
-  const alive = terms.filter(term => term.product).length, most = pool ? 4 : Math.max(1, Math.min(MOST_TERMS, alive));
+  const alive = terms.filter(term => term.product).length;
+  const most = pool ? 4 : Math.max(1, Math.min(MOST_TERMS, alive));
   const shown = order.slice(0, most), rest = order.slice(most);
-  $("#count").textContent = (terms.length > 1 ? `${terms.length} terms W · ∂H/∂x, ${alive} of them not 0` :
-    "One term W · ∂H/∂x") + (alive > most ? `; the ${most} largest:` : ":");
+  const howMany = terms.length > 1 ?
+    `${terms.length} terms W · ∂H/∂x, ${alive} of them not 0` : "One term W · ∂H/∂x";
+  $("#count").textContent = howMany + (alive > most ? `; the ${most} largest:` : ":");
   const rows = shown.map(({unit, weight, derivative, product}) => line([
     unitName(before, unit, pool ? poolNote(layer, p, unit) : ""),
     number(weight), number(derivative), number(product)]));
   const others = rest.reduce((all, term) => all + term.product, 0);
   if (rest.length) rows.push(total(`the other ${rest.length} terms`, others, "rest"));
   if (terms.length > 1) rows.push(total("sum of all terms", sum, "sum"));
-  if (layer instanceof Tanh) rows.push(total(`f′ = 1 − (${number(layer.value[p])})²`, slope, "slope"));
+  if (layer instanceof Tanh)
+    rows.push(total(`f′ = 1 − (${number(layer.value[p])})²`, slope, "slope"));
   rows.push(total(`∂${layer.label(p)} / ∂${position}`, result, "result"));
   $("#terms").replaceChildren(...rows);
   $("#before").textContent = `unit of ${before.name}`;
@@ -168,15 +194,18 @@ function unitName(before, unit, note) {  // a button that goes one layer back, t
 }
 
 function poolNote(layer, p, unit) {
-  const value = layer.before.value, equal = layer.four(p).filter(q => value[q] === layer.value[p]).length > 1;
-  const won = unit === layer.winner(p) ? `, the largest${equal ? " (the first of equals)" : ""}` : "";
+  const {value} = layer.before, equals = layer.four(p).filter(q => value[q] === layer.value[p]);
+  const first = equals.length > 1 ? " (the first of equals)" : "";
+  const won = unit === layer.winner(p) ? `, the largest${first}` : "";
   return ` H = ${number(value[unit])}${won}`;
 }
 
 const line = ([first, ...others]) =>
   make("tr", [make("th", first, {scope: "row"}), ...others.map(text => make("td", text))]);
-const total = (text, value, id) =>
-  make("tr", [make("th", text, {scope: "row", colSpan: 3}), make("td", number(value), {id})], {className: "total"});
+const total = (text, value, id) => {
+  const cells = [make("th", text, {scope: "row", colSpan: 3}), make("td", number(value), {id})];
+  return make("tr", cells, {className: "total"});
+};
 
 function whole(id) {  // a number field, kept within its limits
   const {value, min, max} = $(id);
@@ -205,7 +234,8 @@ pick($("#derivative"), {
   choose: (column, row) => choose({pixel: row * SIDE + column}),
 });
 for (const id of ["#channel", "#row", "#column"])
-  $(id).onchange = () => choose({unit: here().layer.number(whole("#channel"), whole("#row"), whole("#column"))});
+  $(id).onchange = () =>
+    choose({unit: here().layer.number(whole("#channel"), whole("#row"), whole("#column"))});
 for (const id of ["#pixel-row", "#pixel-column"])
   $(id).onchange = () => choose({pixel: whole("#pixel-row") * SIDE + whole("#pixel-column")});
 whenResized(() => {

@@ -1,6 +1,8 @@
-// The AND network of Fig. 3: its surface, its forward derivative spelled out, and the direction that changes its mind.
+// The AND network of Fig. 3: its surface, its forward derivative spelled out, and the direction
+// that changes its mind.
 const weights = JSON.parse($("#data").textContent), GRID = 101, ARROW = 0.15;
-const [W, b, [V], [c]] = ["hidden.weight", "hidden.bias", "output.weight", "output.bias"].map(name => weights[name]);
+const [W, b, [V], [c]] =
+  ["hidden.weight", "hidden.bias", "output.weight", "output.bias"].map(name => weights[name]);
 const point = [0.9, 0.48], SUB = ["₁", "₂"];
 
 const sigmoid = z => 0.5 * (1 + Math.tanh(0.5 * z));
@@ -9,16 +11,19 @@ const sigmoid = z => 0.5 * (1 + Math.tanh(0.5 * z));
 function network(x) {
   const z = W.map((row, k) => row[0] * x[0] + row[1] * x[1] + b[k]), h = z.map(sigmoid);
   const slopes = h.map(value => value * (1 - value));  // φ'(z_k)
-  const inner = W.map((row, k) => row.map(w => w * slopes[k]));  // Eq. 5: ∂h_k/∂x_i = W_ki × φ'(z_k)
+  // Eq. 5: ∂h_k/∂x_i = W_ki × φ'(z_k)
+  const inner = W.map((row, k) => row.map(w => w * slopes[k]));
   const out = V[0] * h[0] + V[1] * h[1] + c, F = sigmoid(out), slope = F * (1 - F);
   const sums = [0, 1].map(i => V[0] * inner[0][i] + V[1] * inner[1][i]);
-  return {z, h, slopes, inner, out, F, slope, sums, gradient: sums.map(sum => sum * slope)};  // Eq. 6: ∂F/∂x_i
+  // Eq. 6: ∂F/∂x_i
+  return {z, h, slopes, inner, out, F, slope, sums, gradient: sums.map(sum => sum * slope)};
 }
 
 const surface = Array.from({length: GRID * GRID}, (_, n) =>
   network([n % GRID / (GRID - 1), 1 - Math.floor(n / GRID) / (GRID - 1)]));
 const steepest = [0, 1].map(i => largest(surface.map(({gradient}) => gradient[i])));
-const pictures = [["surface", ({F}) => 2 * F - 1], ["slope1", ({gradient}) => gradient[0] / steepest[0]],
+const pictures = [["surface", ({F}) => 2 * F - 1],
+                  ["slope1", ({gradient}) => gradient[0] / steepest[0]],
                   ["slope2", ({gradient}) => gradient[1] / steepest[1]]];
 
 // The way that raises F where it is below ½ and lowers it elsewhere, of length 1: ±∇F/|∇F|
@@ -27,7 +32,8 @@ function direction({F, gradient}) {
   return length ? gradient.map(part => (F < 0.5 ? part : -part) / length) : [0, 0];
 }
 
-function crossing(way, above) {  // how far it is along this way to F = ½; null if the square ends before
+// How far it is along this way to F = ½; null if the square ends before
+function crossing(way, above) {
   for (let far = 0; far < 1.5; far += 0.001) {
     const x = point.map((value, i) => value + far * way[i]);
     if (x.some(value => value < 0 || value > 1)) return null;
@@ -42,7 +48,8 @@ function show() {
     const page = sheet($(`#${id}`), 1), {pen, width} = page;
     squares(page, GRID, GRID, n => diverging(colour(surface[n])));
     const place = x => [x[0] * width, (1 - x[1]) * width];
-    if (id === "surface") arrow(pen, place(point), place(point.map((value, i) => value + ARROW * way[i])));
+    if (id === "surface")
+      arrow(pen, place(point), place(point.map((value, i) => value + ARROW * way[i])));
     pen.beginPath();
     pen.arc(...place(point), 9, 0, 7);
     Object.assign(pen, {fillStyle: "#fff", strokeStyle: INK, lineWidth: 3});
@@ -59,9 +66,9 @@ function arrow(pen, from, to) {
     pen.beginPath();
     pen.moveTo(...from);
     pen.lineTo(...to);
-    for (const side of [-2.6, 2.6]) {
+    for (const barb of [-2.6, 2.6]) {
       pen.moveTo(...to);
-      pen.lineTo(to[0] + 14 * Math.cos(turn + side), to[1] + 14 * Math.sin(turn + side));
+      pen.lineTo(to[0] + 14 * Math.cos(turn + barb), to[1] + 14 * Math.sin(turn + barb));
     }
     Object.assign(pen, {lineWidth: width, strokeStyle: colour, lineCap: "round"});
     pen.stroke();
@@ -69,36 +76,47 @@ function arrow(pen, from, to) {
 }
 
 function showNumbers(now, way) {
-  const {z, h, slopes, inner, out, F, slope, sums, gradient} = now, [x1, x2] = point.map(value => number(value, 3));
+  const {z, h, slopes, inner, out, F, slope, sums, gradient} = now;
+  const [x1, x2] = point.map(value => number(value, 3));
   $("#x1").value = point[0];
   $("#x2").value = point[1];
   const line = (text, value, id = "") =>
     make("tr", [make("th", text, {scope: "row"}), make("td", number(value), {id})]);
   const n = value => value < 0 ? `(${number(value, 4)})` : number(value, 4);
   $("#value").replaceChildren(
-    ...[0, 1].flatMap(k => [line(`z${SUB[k]} = ${n(W[k][0])}·${x1} + ${n(W[k][1])}·${x2} + ${n(b[k])}`, z[k]),
+    ...[0, 1].flatMap(k => [
+      line(`z${SUB[k]} = ${n(W[k][0])}·${x1} + ${n(W[k][1])}·${x2} + ${n(b[k])}`, z[k]),
       line(`h${SUB[k]} = φ(z${SUB[k]})`, h[k]), line(`φ′(z${SUB[k]})`, slopes[k])]),
-    line(`z = ${n(V[0])}·h₁ + ${n(V[1])}·h₂ + ${n(c)}`, out), line("φ′(z)", slope), line("F = φ(z)", F, "F"));
+    line(`z = ${n(V[0])}·h₁ + ${n(V[1])}·h₂ + ${n(c)}`, out), line("φ′(z)", slope),
+    line("F = φ(z)", F, "F"));
   for (const i of [0, 1]) $(`#by${i + 1}`).replaceChildren(
-    ...[0, 1].map(k => line(`Eq. 5: ∂h${SUB[k]}/∂x${SUB[i]} = ${n(W[k][i])} × ${n(slopes[k])}`, inner[k][i])),
-    line(`Eq. 6, the sum: ${n(V[0])} · ${n(inner[0][i])} + ${n(V[1])} · ${n(inner[1][i])}`, sums[i]),
+    ...[0, 1].map(k => line(
+      `Eq. 5: ∂h${SUB[k]}/∂x${SUB[i]} = ${n(W[k][i])} × ${n(slopes[k])}`, inner[k][i])),
+    line(`Eq. 6, the sum: ${n(V[0])} · ${n(inner[0][i])} + ${n(V[1])} · ${n(inner[1][i])}`,
+         sums[i]),
     line(`Eq. 6: ∂F/∂x${SUB[i]} = ${n(sums[i])} × ${n(slope)}`, gradient[i], `d${i + 1}`));
   const far = crossing(way, F >= 0.5), [one, two] = gradient.map(Math.abs);
-  const there = `At (${x1}, ${x2}): F = ${number(F, 4)}, ∇F = [${gradient.map(part => number(part, 4)).join(", ")}]. ` +
+  const slopeText = gradient.map(part => number(part, 4)).join(", ");
+  const there = `At (${x1}, ${x2}): F = ${number(F, 4)}, ∇F = [${slopeText}]. ` +
     (one === two ? "Both inputs matter alike." : `x${SUB[+(one < two)]} matters more.`);
   const goal = F < 0.5 ? "To make F rise above ½ the attack goes along ∇F." :
     "To make F fall below ½ the attack goes along −∇F.";
-  const onward = far === null ? "the square ends before it gets there" : `F is there after ${far.toFixed(3)}`;
+  const onward = far === null ? "the square ends before it gets there" :
+    `F is there after ${far.toFixed(3)}`;
   $("#said").replaceChildren(make("p", there), make("p", `${goal} Straight on, ${onward}.`));
   $("#surface").ariaLabel = `F over the unit square. ${there} Arrow keys move the point.`;
   for (const i of [1, 2]) {
-    $(`#slope${i}`).ariaLabel = `The derivative of F with respect to x${SUB[i - 1]} over the unit square`;
-    $(`#scale${i}`).textContent = `Blue: above zero. Orange: below. Full colour is ±${number(steepest[i - 1], 3)}.`;
+    $(`#slope${i}`).ariaLabel =
+      `The derivative of F with respect to x${SUB[i - 1]} over the unit square`;
+    $(`#scale${i}`).textContent =
+      `Blue: above zero. Orange: below. Full colour is ±${number(steepest[i - 1], 3)}.`;
   }
 }
 
 function move(x) {
-  x.forEach((value, i) => { point[i] = Math.round(1e3 * Math.max(0, Math.min(1, value || 0))) / 1e3; });
+  x.forEach((value, i) => {
+    point[i] = Math.round(1e3 * Math.max(0, Math.min(1, value || 0))) / 1e3;
+  });
   show();
 }
 
@@ -108,12 +126,17 @@ for (const [id] of pictures) {
     const box = canvas.getBoundingClientRect();
     move([(event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height]);
   };
-  canvas.addEventListener("pointerdown", event => { canvas.setPointerCapture(event.pointerId); follow(event); });
-  canvas.addEventListener("pointermove", event => { if (canvas.hasPointerCapture(event.pointerId)) follow(event); });
+  canvas.addEventListener("pointerdown", event => {
+    canvas.setPointerCapture(event.pointerId);
+    follow(event);
+  });
+  canvas.addEventListener("pointermove", event => {
+    if (canvas.hasPointerCapture(event.pointerId)) follow(event);
+  });
 }
 onArrows($("#surface"), (right, down, shift) => {
-  const step = shift ? 0.1 : 0.01;
-  move([point[0] + step * right, point[1] - step * down]);
+  const distance = shift ? 0.1 : 0.01;
+  move([point[0] + distance * right, point[1] - distance * down]);
 });
 for (const id of ["#x1", "#x2"]) $(id).onchange = () => move([+$("#x1").value, +$("#x2").value]);
 $("#low").onclick = () => move([1, 0.37]);

@@ -1,4 +1,5 @@
-// What both pages draw with: numbers as text, the colours, pictures made of squares, and a plot with two axes.
+// What both pages draw with: numbers as text, the colours, pictures made of squares, and a plot
+// with two axes.
 const $ = css => document.querySelector(css);
 const INK = "#1a1a1a", BLUE = "#12507e", ORANGE = "#c25700";
 
@@ -8,7 +9,8 @@ function number(value, digits = 5) {
   if (size === 0 || size === 1) return value < 0 ? "−1" : `${size}`;
   if (size >= 1e-3 && size < 1e4) return value.toPrecision(digits).replace("-", "−");
   const [head, power] = value.toExponential(digits - 1).replace("-", "−").split("e");
-  const raised = [...power.replace("+", "")].map(one => one === "-" || one === "−" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one]).join("");
+  const raised = [...power.replace("+", "")].map(one =>
+    one === "-" || one === "−" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one]).join("");
   return `${head}·10${raised}`;
 }
 
@@ -19,18 +21,22 @@ function make(tag, content = [], properties = {}) {
   return element;
 }
 
-// Below 0 orange, 0 nearly white, above 0 blue: told apart by the colour-blind, and by their darkness in print
+// Below 0 orange, 0 nearly white, above 0 blue: told apart by the colour-blind, and by their
+// darkness in print
 const STOPS = [[127, 59, 8], [224, 130, 20], [247, 247, 247], [84, 150, 205], [8, 48, 107]];
 function diverging(part) {  // part: −1 to 1
-  const place = (Math.max(-1, Math.min(1, part || 0)) + 1) * 2, low = Math.min(3, Math.floor(place));
+  const place = (Math.max(-1, Math.min(1, part || 0)) + 1) * 2;
+  const low = Math.min(3, Math.floor(place));
   return STOPS[low].map((from, k) => from + (STOPS[low + 1][k] - from) * (place - low));
 }
 const grey = part => Array(3).fill(255 * (1 - part));
 const largest = values => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
-// The canvas in the resolution of the screen; height = ratio · width. Returns its context and its size in CSS pixels.
+// The canvas in the resolution of the screen; height = ratio · width. Returns its context and its
+// size in CSS pixels.
 function sheet(canvas, ratio) {
-  const width = canvas.clientWidth, height = Math.round(width * ratio), scale = window.devicePixelRatio;
+  const width = canvas.clientWidth, height = Math.round(width * ratio);
+  const scale = window.devicePixelRatio;
   canvas.style.height = `${height}px`;
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
@@ -39,7 +45,8 @@ function sheet(canvas, ratio) {
   return {pen, width, height};
 }
 
-// columns × rows squares over the whole sheet; colour(n) is [r, g, b] of square n, row by row, or null for none
+// columns × rows squares over the whole sheet; colour(n) is [r, g, b] of square n, row by row, or
+// null for none
 function squares({pen, width, height}, columns, rows, colour) {
   const small = new OffscreenCanvas(columns, rows), image = new ImageData(columns, rows);
   for (let n = 0; n < columns * rows; n++) {
@@ -60,8 +67,9 @@ function frame(pen, cell, left, top, size = 1, colour = INK) {
   }
 }
 
-// A click on a picture of squares, or an arrow key where it has the focus, calls choose(column, row). size() gives
-// [columns, rows], now() the square that is chosen, skip(column, row) is true for squares that arrow keys step over.
+// A click on a picture of squares, or an arrow key where it has the focus, calls
+// choose(column, row). size() gives [columns, rows], now() the square that is chosen,
+// skip(column, row) is true for squares that arrow keys step over.
 function pick(canvas, {size, now, choose, skip = () => false}) {
   const within = (value, count) => Math.max(0, Math.min(count - 1, value));
   canvas.addEventListener("click", event => {
@@ -70,7 +78,8 @@ function pick(canvas, {size, now, choose, skip = () => false}) {
            within(Math.floor((event.clientY - box.top) / box.height * rows), rows));
   });
   onArrows(canvas, (right, down) => {
-    const [columns, rows] = size(), [column, row] = now(), far = skip(column + right, row + down) ? 2 : 1;
+    const [columns, rows] = size(), [column, row] = now();
+    const far = skip(column + right, row + down) ? 2 : 1;
     choose(within(column + far * right, columns), within(row + far * down, rows));
   });
 }
@@ -85,8 +94,9 @@ function onArrows(element, move) {
   });
 }
 
-// A plot of points. groups: [{points: [index, …], radius, fill, stroke}], drawn in this order; axes: their two names;
-// paths: [{points: [[x, y], …], dash, colour}]. The ranges are those of all points and 0.
+// A plot of points. groups: [{points: [index, …], radius, fill, stroke}], drawn in this order;
+// axes: their two names; paths: [{points: [[x, y], …], dash, colour}]. The ranges are those of all
+// points and 0.
 function plot(canvas, {x, y, axes, groups, paths, ratio = 0.85}) {
   const {pen, width, height} = sheet(canvas, ratio), left = 58, bottom = 40, top = 28, edge = 12;
   const [x0, x1] = range(x), [y0, y1] = range(y);
@@ -96,8 +106,10 @@ function plot(canvas, {x, y, axes, groups, paths, ratio = 0.85}) {
   pen.fillStyle = "#eaf1f7";  // where both have the sign that the attack wants
   pen.fillRect(px(0), py(y1), px(x1) - px(0), py(0) - py(y1));
   pen.lineWidth = 1;
-  for (const value of ticks(x0, x1)) tick(pen, [[px(value), py(y0)], [px(value), py(y1)]], value, "center", [0, 16]);
-  for (const value of ticks(y0, y1)) tick(pen, [[px(x0), py(value)], [px(x1), py(value)]], value, "right", [-6, 4]);
+  for (const value of ticks(x0, x1))
+    tick(pen, [[px(value), py(y0)], [px(value), py(y1)]], value, "center", [0, 16]);
+  for (const value of ticks(y0, y1))
+    tick(pen, [[px(x0), py(value)], [px(x1), py(value)]], value, "right", [-6, 4]);
   pen.textAlign = "right";
   pen.fillText(axes[0], width - edge, height - 6);
   pen.textAlign = "left";
@@ -136,22 +148,25 @@ function tick(pen, [from, to], value, align, [right, down]) {
 }
 
 function plain(value) {  // a round number: 0.2, −5·10⁻⁷
-  return value !== 0 && Math.abs(value) < 1e-3 ? number(value, 1) : `${+value.toPrecision(3)}`.replace("-", "−");
+  if (value !== 0 && Math.abs(value) < 1e-3) return number(value, 1);
+  return `${+value.toPrecision(3)}`.replace("-", "−");
 }
 
 function range(values) {
-  const low = Math.min(0, ...values), high = Math.max(0, ...values), margin = 0.06 * (high - low) || 1;
+  const low = Math.min(0, ...values), high = Math.max(0, ...values);
+  const margin = 0.06 * (high - low) || 1;
   return [low - margin, high + margin];
 }
 
 function ticks(low, high) {  // about five round numbers
   const rough = (high - low) / 5, ten = 10 ** Math.floor(Math.log10(rough));
-  const step = ten * [1, 2, 5, 10].find(factor => factor * ten >= rough), found = [];
-  for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(k * step);
-  return found;
+  const space = ten * [1, 2, 5, 10].find(factor => factor * ten >= rough), numbers = [];
+  for (let k = Math.ceil(low / space); k * space <= high; k++) numbers.push(k * space);
+  return numbers;
 }
 
-function whenResized(draw) {  // only where the width changes: on a telephone the height changes all the time
+// Only where the width changes: on a telephone the height changes all the time
+function whenResized(draw) {
   let width = document.body.clientWidth;
   new ResizeObserver(() => {
     if (document.body.clientWidth !== width) requestAnimationFrame(draw);

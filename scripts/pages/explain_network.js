@@ -1,10 +1,12 @@
-// The LeNet and its forward derivative (Eq. 4 to 6), one unit at a time, in double precision, by the rules of nn/*.py.
+// The LeNet and its forward derivative (Eq. 4 to 6), one unit at a time, in double precision.
 //
-// Every layer answers the same questions, so that Eq. 5 is written only once, in Layer.propagate:
-//   each(p, visit)   W_p: calls visit(q, w) for every unit q of the layer before that enters unit p with the weight w
+// Eq. 5 is written only once, in Layer.propagate, because every layer answers the same questions:
+//   each(p, visit)   W_p: calls visit(q, w) for every unit q of the layer before that enters
+//                    unit p, with its weight w
 //   slope(p)         f'_p, the slope of the activation; 1 where the layer has none
 //   window(p)        the square of pixels that unit p can see (its receptive field)
 // Units are numbered in the order channel, row, column; pixels in the order row, column.
+// The same equation in Python, plainly: nn/textbook.py.
 const SIDE = 28;
 
 class Layer {
@@ -37,7 +39,8 @@ class Layer {
       const inner = this.before.derivative(q);
       for (let row = 0; row < inner.size; row++) {
         let to = (inner.top - top + row) * size + inner.left - left, from = row * inner.size;
-        for (let column = 0; column < inner.size; column++) values[to++] += w * inner.values[from++];
+        for (let column = 0; column < inner.size; column++)
+          values[to++] += w * inner.values[from++];
       }
     });
     const slope = this.slope(p);
@@ -52,7 +55,8 @@ class Layer {
     return row >= 0 && row < size && column >= 0 && column < size ? values[row * size + column] : 0;
   }
 
-  // Eq. 5 for one unit and one pixel, spelled out: its terms W_pq · ∂H_q/∂x_i, their sum, f' and the result
+  // Eq. 5 for one unit and one pixel, spelled out: its terms W_pq · ∂H_q/∂x_i, their sum, f' and
+  // the result
   entry(p, pixel) {
     const terms = [];
     let sum = 0;
@@ -81,10 +85,12 @@ class Pixels extends Layer {  // the image itself: ∂x_q/∂x_i is 1 for q = i 
   propagate(p) { return {...this.window(p), values: [1]}; }
 }
 
-class Conv extends Layer {  // z[o, y, x] = Σ W[o, c, dy, dx] · H[c, y + dy, x + dx] + b[o], kernels of 5 × 5
+// z[o, y, x] = Σ W[o, c, dy, dx] · H[c, y + dy, x + dx] + b[o], kernels of 5 × 5
+class Conv extends Layer {
   constructor(name, before, weight, bias) {
     const [, rows, columns] = before.shape;
-    super(name, [bias.length, rows - 4, columns - 4], before, before.size + 4 * before.stride, before.stride);
+    super(name, [bias.length, rows - 4, columns - 4], before,
+          before.size + 4 * before.stride, before.stride);
     this.weight = weight;
     for (let p = 0; p < this.units; p++) this.value[p] = this.weigh(p, bias[this.place(p)[0]]);
   }
@@ -98,15 +104,18 @@ class Conv extends Layer {  // z[o, y, x] = Σ W[o, c, dy, dx] · H[c, y + dy, x
   }
 }
 
-class MaxPool extends Layer {  // the largest of 2 × 2 units has the weight 1; of equals the first one, row by row
+// The largest of 2 × 2 units has the weight 1; of equals the first one, row by row
+class MaxPool extends Layer {
   constructor(name, before) {
     const [channels, rows, columns] = before.shape;
-    super(name, [channels, rows / 2, columns / 2], before, before.size + before.stride, 2 * before.stride);
+    super(name, [channels, rows / 2, columns / 2], before,
+          before.size + before.stride, 2 * before.stride);
     for (let p = 0; p < this.units; p++) this.value[p] = before.value[this.winner(p)];
   }
   four(p) {
     const [channel, row, column] = this.place(p);
-    const corner = this.before.number(channel, 2 * row, 2 * column), below = corner + this.before.shape[2];
+    const corner = this.before.number(channel, 2 * row, 2 * column);
+    const below = corner + this.before.shape[2];
     return [corner, corner + 1, below, below + 1];
   }
   winner(p) {
@@ -167,7 +176,8 @@ function softmax(z) {
   return e.map(value => value / total);
 }
 
-// The LeNet of Fig. 8 at one image: {conv1, pool1, tanh1, conv2, pool2, tanh2, flatten, fc1, tanh3, fc2, softmax}
+// The LeNet of Fig. 8 at one image: {conv1, pool1, tanh1, conv2, pool2, tanh2, flatten, fc1, tanh3,
+// fc2, softmax}
 function lenet(weights, image) {
   const layers = {};
   let last = new Pixels(image);
@@ -189,7 +199,8 @@ function lenet(weights, image) {
 
 // α_i = ∂F_t/∂x_i and β_i = Σ_{j≠t} ∂F_j/∂x_i of an output layer (Eq. 8 to 10), for all pixels
 function sums(layer, target) {
-  const alpha = Float64Array.from(layer.derivative(target).values), beta = new Float64Array(alpha.length);
+  const alpha = Float64Array.from(layer.derivative(target).values);
+  const beta = new Float64Array(alpha.length);
   for (let j = 0; j < layer.units; j++)
     if (j !== target) layer.derivative(j).values.forEach((value, i) => { beta[i] += value; });
   return {alpha, beta};

@@ -1,120 +1,172 @@
-"""Fig. 16 (what people see, over the distortion) and Fig. 17 (over θ): numbers, claims and pictures.
+"""Fig. 16 (what people see, over the distortion) and Fig. 17 (over θ): numbers, claims, pictures.
 
-In: the answers as columns: participant, part, theta, distortion, digit (is it one?), right (is it the right one?). Out:
-an `Outcome` each, and from its arrays a figure with the paper's values drawn in; without answers it holds these only.
+In: the answers as columns: participant, part, theta, distortion, digit (is it one?), right (is it
+the right one?). Out: an `Outcome` each, and from its arrays a figure with the paper's values drawn
+in; without answers it holds these only.
 """
+from typing import NamedTuple
+
 import numpy as np
 
 from attack import success_interval, success_rate
 from scripts.paper.intervals import with_interval
 from scripts.paper.outcome import Claim, Outcome, measured, plain, verdict
 
-PAPER = {"unaltered": (97.4, 95.3), "below": (95.0, 90.0), "above": 71.0, "intensity": (96.0, 95.0), "−1": 90.5,
-         "+1": 90.0}
+PAPER = {"unaltered": (97.4, 95.3), "below": (95.0, 90.0), "above": 71.0,
+         "intensity": (96.0, 95.0), "−1": 90.5, "+1": 90.0}
 THRESHOLD = 14.29  # percent: 112 of 784 pixels
-BIN = 100 / 28     # percent, 28 pixels: the threshold is the edge of the fourth bin
-BLUE, ORANGE = "#2a6f97", "#b5651d"  # as in `figures`, which imports matplotlib
-SERIES = (("digit", "a digit", BLUE, "o", -1), ("right", "the right digit", ORANGE, "s", 1))
+BIN = 100 / 28  # percent, 28 pixels: the threshold is the edge of the fourth bin
+BLUE = "#2a6f97"  # both as in `figures`, which imports matplotlib
+ORANGE = "#b5651d"
+
+
+class Series(NamedTuple):
+    """What is drawn of one question; `shift` keeps the two apart where they share a place."""
+    name: str
+    words: str
+    colour: str
+    marker: str
+    shift: int
+
+
+SERIES = (Series("digit", "a digit", BLUE, "o", -1),
+          Series("right", "the right digit", ORANGE, "s", 1))
 
 
 def over_distortion(table):
-    """Fig. 16: the unaltered samples and those of the distortion part; table: columns (n,) of all answers."""
-    altered, unaltered, distortion = table["part"] == "distortion", table["part"] == "unaltered", table["distortion"]
-    number = np.maximum(np.ceil(distortion / BIN - 1e-4), 1)
+    """Fig. 16, of the unaltered samples and the distortion part; table: columns (n,) of answers."""
+    altered = table["part"] == "distortion"
+    unaltered = table["part"] == "unaltered"
+    distortion = table["distortion"]
+    number = np.maximum(np.ceil(distortion / BIN - 1e-4), 1)  # (n,), of the bin
     bins = np.unique(number[altered])
-    base = _seen(table, unaltered)
-    below, above = (_seen(table, altered & ((distortion <= THRESHOLD) == low)) for low in (True, False))
-    groups = [_seen(table, altered & (number == one)) for one in bins]
-    rows = [*_both("unaltered samples", "unaltered", base), *_both("distortion up to 14.29 %", "below", below),
-            _row("distortion above 14.29 %, the right digit", PAPER["above"], above, "right")]
+    base = _shares(table, unaltered)
+    below = _shares(table, altered & (distortion <= THRESHOLD))
+    above = _shares(table, altered & (distortion > THRESHOLD))
+    groups = [_shares(table, altered & (number == one)) for one in bins]
+    rows = [*_both("unaltered samples", "unaltered", base),
+            *_both("distortion up to 14.29 %", "below", below),
+            _claim("distortion above 14.29 %, the right digit", PAPER["above"], above, "right")]
     numbers = {"unaltered": base, "up to 14.29 %": below, "above 14.29 %": above,
                "bins": [{"from": float(BIN * (one - 1)), "to": float(BIN * one), **group}
                         for one, group in zip(bins, groups)]}
     means = [distortion[altered & (number == one)].mean() for one in bins]
-    return _outcome(numbers, rows, [0.0, *means], [base, *groups], table["participant"][altered | unaltered])
+    people = table["participant"][altered | unaltered]
+    return _outcome(numbers, rows, [0.0, *means], [base, *groups], people)
 
 
 def over_intensity(table):
-    """Fig. 17: the unaltered samples and those of the intensity part; table: columns (n,) of all answers."""
-    altered, unaltered, theta = table["part"] == "intensity", table["part"] == "unaltered", table["theta"]
+    """Fig. 17, of the unaltered samples and the intensity part; table: columns (n,) of answers."""
+    altered = table["part"] == "intensity"
+    unaltered = table["part"] == "unaltered"
+    theta = table["theta"]
     thetas = np.unique(theta[altered])
-    base, every = _seen(table, unaltered), _seen(table, altered)
-    mild, full = _seen(table, altered & (abs(theta) <= 0.7)), _seen(table, altered & (abs(theta) == 1))
-    groups = [_seen(table, altered & (theta == one)) for one in thetas]
-    rows = [*_both("all θ", "intensity", every),
-            *(_row(f"θ = {one}, the right digit", PAPER[one], _seen(table, altered & (theta == sign)), "right")
-              for one, sign in (("−1", -1), ("+1", 1))),
+    base = _shares(table, unaltered)
+    every = _shares(table, altered)
+    mild = _shares(table, altered & (abs(theta) <= 0.7))
+    full = _shares(table, altered & (abs(theta) == 1))
+    groups = [_shares(table, altered & (theta == one)) for one in thetas]
+    ends = [_claim(f"θ = {one}, the right digit", PAPER[one],
+                   _shares(table, altered & (theta == sign)), "right")
+            for one, sign in (("−1", -1), ("+1", 1))]
+    rows = [*_both("all θ", "intensity", every), *ends,
             _alike("−0.7 ≤ θ ≤ +0.7: the right digit as often as unaltered", mild, base, "right"),
             _alike("θ = ±1: a digit as often as at −0.7 ≤ θ ≤ +0.7", full, mild, "digit")]
     numbers = {"unaltered": base, "all": every,
                "thetas": [{"theta": float(one), **group} for one, group in zip(thetas, groups)]}
-    return _outcome(numbers, rows, [0.0, *thetas], [base, *groups], table["participant"][altered | unaltered])
+    people = table["participant"][altered | unaltered]
+    return _outcome(numbers, rows, [0.0, *thetas], [base, *groups], people)
 
 
-def _seen(table, chosen):
-    """Of the chosen answers (n,) boolean: how many there are, [share, low, high] of "a digit" and "the right digit"."""
+def _shares(table, chosen):
+    """Of the chosen answers, (n,) boolean: how many, and what share says yes to each question.
+
+    A share is [percent, low, high], for "digit" and for "right".
+    """
     people = table["participant"][chosen]
-    shares = {name: plain(np.array([success_rate(table[name][chosen]), *success_interval(table[name][chosen], people)]))
-              for name in ("digit", "right")}
+    shares = {}
+    for name in ("digit", "right"):
+        answers = table[name][chosen]
+        shares[name] = plain(np.array([success_rate(answers), *success_interval(answers, people)]))
     return {"answers": len(people), "participants": len(np.unique(people)), **shares}
 
 
 def _outcome(numbers, rows, x, groups, people):
-    arrays = {name: np.array([group[name] for group in groups], float) for name in ("answers", "digit", "right")}
-    numbers = {"answers": len(people), "participants": len(np.unique(people)), **numbers}
-    return Outcome(numbers, rows, {"x": np.array(x), "participants": np.array(numbers["participants"]), **arrays})
+    """The `Outcome` of a figure.
+
+    Args:
+        numbers: of all groups, for `results.json`.
+        rows: the `Claim`s.
+        x: (g,), where each group is drawn.
+        groups: what `_shares` says of each of the g groups.
+        people: (n,), who gave the answers.
+    """
+    participants = len(np.unique(people))
+    arrays = {name: np.array([group[name] for group in groups], float)
+              for name in ("answers", "digit", "right")}  # (g,), (g, 3), (g, 3)
+    return Outcome({"answers": len(people), "participants": participants, **numbers}, rows,
+                   {"x": np.array(x), "participants": np.array(participants), **arrays})
 
 
 def _both(claim, key, group):
-    return [_row(f"{claim}, {what}", paper, group, name)
-            for what, name, paper in zip(("a digit", "the right digit"), ("digit", "right"), PAPER[key])]
+    """The claims on both questions, with the paper's two values PAPER[key]."""
+    return [_claim(f"{claim}, {series.words}", paper, group, series.name)
+            for series, paper in zip(SERIES, PAPER[key])]
 
 
-def _row(claim, paper, group, name):
+def _claim(claim, paper, group, name):
+    """The `Claim` that the group's share is the paper's value, percent."""
     if not group["answers"]:
         return Claim(claim, f"{paper:.2f} %", "no answers", verdict(None))
     share, *interval = group[name]
     return _counted(measured(claim, paper, share, interval), group)
 
 
-def _alike(claim, group, other, name):
-    """A row for "as often as": the two intervals have values in common."""
-    if not (group["answers"] and other["answers"]):
+def _alike(claim, group, reference, name):
+    """The `Claim` "as often as": the two intervals have values in common."""
+    if not (group["answers"] and reference["answers"]):
         return Claim(claim, "as often", "no answers", verdict(None))
-    (share, *interval), (reference, *around) = group[name], other[name]
-    both = interval[0] <= around[1] and around[0] <= interval[1]
-    row = Claim(claim, "as often", f"{with_interval(share, interval)} and {with_interval(reference, around)}", verdict(both),
-              "the intervals " + ("overlap" if both else "lie apart"))
-    return _counted(row, min(group, other, key=lambda one: one["participants"]))
+    share, low, high = group[name]
+    other_share, other_low, other_high = reference[name]
+    overlap = low <= other_high and other_low <= high
+    ours = (f"{with_interval(share, (low, high))} and "
+            f"{with_interval(other_share, (other_low, other_high))}")
+    why = "the intervals " + ("overlap" if overlap else "lie apart")
+    fewer = min(group, reference, key=lambda one: one["participants"])
+    return _counted(Claim(claim, "as often", ours, verdict(overlap), why), fewer)
 
 
-def _counted(row, group):
-    """The row with its number of answers, and without a verdict where one person alone gave them."""
+def _counted(claim, group):
+    """The claim with its number of answers, without a verdict where one person gave them all."""
     if group["participants"] < 2:
-        return row._replace(verdict=verdict(None), why=f"{group['answers']} answers of one person: too few to tell")
+        why = f"{group['answers']} answers of one person: too few to tell"
+        return claim._replace(verdict=verdict(None), why=why)
     counted = f"{group['answers']} answers of {group['participants']} people"
-    return row._replace(why="; ".join(filter(None, (counted, row.why))))
+    return claim._replace(why="; ".join(filter(None, (counted, claim.why))))
 
 
 # Pictures
 
 def draw_distortion(arrays):
-    """Fig. 16: the shares over the percentage of changed pixels; the threshold of 14.29 % dotted."""
+    """Fig. 16: the shares over the percentage of changed pixels; the threshold is dotted."""
     end = max(25.0, np.max(arrays["x"]) + 2)
     figure, axis = _axes(arrays, "pixels changed (%), θ = +1", (-1.5, end))
     axis.axvline(THRESHOLD, color="0.3", linestyle=":", label=f"{THRESHOLD} % changed", gid="paper")
-    for (_, _, colour, marker, _), start, below in zip(SERIES, PAPER["unaltered"], PAPER["below"]):
-        _paper(axis, colour, [(0, start)], [(0.3, THRESHOLD, below)], marker)
-    _paper(axis, ORANGE, [], [(THRESHOLD, end, PAPER["above"])])
+    for series, start, below in zip(SERIES, PAPER["unaltered"], PAPER["below"]):
+        _paper_points(axis, series.colour, series.marker, [(0, start)])
+        _paper_lines(axis, series.colour, [(0.3, THRESHOLD, below)])
+    _paper_lines(axis, ORANGE, [(THRESHOLD, end, PAPER["above"])])
     return _finish(figure, axis, arrays, end / 200)
 
 
 def draw_intensity(arrays):
     """Fig. 17: the shares over θ; unaltered digits at 0."""
     figure, axis = _axes(arrays, "change of a pixel θ; unaltered digits at 0", (-1.15, 1.15))
-    for (_, _, colour, marker, _), every in zip(SERIES, PAPER["intensity"]):
-        ends = [(-1, PAPER["−1"]), (1, PAPER["+1"])] if marker == "s" else []
-        _paper(axis, colour, ends, [(-1.1, 1.1, every)], marker)
+    for series, every in zip(SERIES, PAPER["intensity"]):
+        if series.name == "right":
+            ends = [(-1, PAPER["−1"]), (1, PAPER["+1"])]
+            _paper_points(axis, series.colour, series.marker, ends)
+        _paper_lines(axis, series.colour, [(-1.1, 1.1, every)])
     return _finish(figure, axis, arrays, 0.015)
 
 
@@ -125,30 +177,39 @@ def _axes(arrays, label, limits):
     axis = figure.subplots()
     count = int(arrays["answers"].sum())
     title = f"{count} answers of {arrays['participants']} people, with 95 % intervals"
-    axis.set(xlabel=label, ylabel="share of the answers (%)", xlim=limits, ylim=(-9, 104), yticks=range(0, 101, 20),
+    axis.set(xlabel=label, ylabel="share of the answers (%)", xlim=limits, ylim=(-9, 104),
+             yticks=range(0, 101, 20),
              title=title if count else "no answers: the paper's values only")
     return figure, axis
 
 
-def _paper(axis, colour, points, lines, marker=None):
+def _paper_points(axis, colour, marker, points):
+    """The paper's values at single places, points: [(x, percent)]."""
     for x, value in points:
-        axis.plot(x, value, marker=marker, markersize=9, markerfacecolor="white", markeredgecolor=colour, linestyle="",
-                  gid="paper")
+        axis.plot(x, value, marker=marker, markersize=9, markerfacecolor="white",
+                  markeredgecolor=colour, linestyle="", gid="paper")
+
+
+def _paper_lines(axis, colour, lines):
+    """The paper's values over a stretch, lines: [(start, end, percent)]."""
     for start, end, value in lines:
-        axis.plot([start, end], [value, value], color=colour, linestyle="--", linewidth=1.5, gid="paper")
+        axis.plot([start, end], [value, value], color=colour, linestyle="--", linewidth=1.5,
+                  gid="paper")
 
 
 def _finish(figure, axis, arrays, shift):
     """Draw the answers that there are, and name what is drawn."""
     there = arrays["answers"] > 0
-    for name, words, colour, marker, side in SERIES:
-        share, low, high = arrays[name][there].T
+    for series in SERIES:
+        share, low, high = arrays[series.name][there].T
         if there.any():
-            reach = np.maximum((share - low, high - share), 0)
-            axis.errorbar(arrays["x"][there] + side * shift, share, reach, color=colour, marker=marker, linestyle="",
-                          capsize=3, label=f"{words}, these answers", gid=name)
-        axis.plot([], [], marker=marker, markerfacecolor="white", markeredgecolor=colour, color=colour, linestyle="--",
-                  label=f"{words}, the paper")
+            bars = np.maximum((share - low, high - share), 0)
+            axis.errorbar(arrays["x"][there] + series.shift * shift, share, bars,
+                          color=series.colour, marker=series.marker, linestyle="", capsize=3,
+                          label=f"{series.words}, these answers", gid=series.name)
+        axis.plot([], [], marker=series.marker, markerfacecolor="white",
+                  markeredgecolor=series.colour, color=series.colour, linestyle="--",
+                  label=f"{series.words}, the paper")
     for x, answers in zip(arrays["x"][there], arrays["answers"][there]):
         axis.annotate(f"n = {answers:.0f}", (x, -6), ha="center", fontsize=8, color="0.3")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)

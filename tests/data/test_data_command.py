@@ -47,8 +47,10 @@ def test_a_damaged_or_missing_file_is_an_error_in_one_line(tmp_path, small_set, 
     assert main(["data", "check", str(tmp_path), *words]) == 2
     missing = capsys.readouterr()
     assert damaged.out == missing.out == ""
-    assert damaged.err.startswith(f"jsma: error: {path}: body too short") and damaged.err.count("\n") == 1
-    assert missing.err.startswith(f"jsma: error: {tmp_path}: no t10k labels") and missing.err.count("\n") == 1
+    assert damaged.err.startswith(f"jsma: error: {path}: body too short")
+    assert damaged.err.count("\n") == 1
+    assert missing.err.startswith(f"jsma: error: {tmp_path}: no t10k labels")
+    assert missing.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["look"], ["check", "a", "b"]])

@@ -27,7 +27,8 @@ SIX_BYTES = struct.pack(">4B2I", 0, 0, 8, 2, 2, 3) + bytes([9, 8, 7, 6, 5, 4])
 
 
 def by_hand(code, letter, shape, values):
-    return struct.pack(f">4B{len(shape)}I{len(values)}{letter}", 0, 0, code, len(shape), *shape, *values)
+    return struct.pack(f">4B{len(shape)}I{len(values)}{letter}", 0, 0, code, len(shape), *shape,
+                       *values)
 
 
 def zipped(content):
@@ -64,14 +65,17 @@ def test_read_every_type_and_rank(tmp_path, code, letter, dtype, values, shape, 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("name", ["a.idx", "a.gz"])
-def test_write_every_type_rank_and_byte_order(tmp_path, code, letter, dtype, values, shape, order, name):
+def test_write_every_type_rank_and_byte_order(tmp_path, code, letter, dtype, values, shape, order,
+                                              name):
     values = values[-1:] if shape == () else values
     array = np.array(values, dtype).astype(np.dtype(dtype).newbyteorder(order)).reshape(shape)
     write_idx(tmp_path / name, array)
     content = (tmp_path / name).read_bytes()
-    assert (gzip.decompress(content) if name == "a.gz" else content) == by_hand(code, letter, shape, values)
+    content = gzip.decompress(content) if name == "a.gz" else content
+    assert content == by_hand(code, letter, shape, values)
     again = read_idx(tmp_path / name)
-    assert again.dtype == dtype and again.shape == shape and again.tobytes() == np.array(values, dtype).tobytes()
+    assert again.dtype == dtype and again.shape == shape
+    assert again.tobytes() == np.array(values, dtype).tobytes()
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 28, 28)])
@@ -85,11 +89,13 @@ def test_write_takes_the_array_as_it_is_indexed_not_as_it_is_stored(tmp_path):
     array = np.arange(24, dtype=np.int32).reshape(4, 6)
     for view in (array.T, array[::2, ::-1], np.asfortranarray(array)):
         write_idx(tmp_path / "a", view)
-        assert (tmp_path / "a").read_bytes() == by_hand(0x0C, "i", view.shape, [int(v) for row in view for v in row])
+        values = [int(v) for row in view for v in row]
+        assert (tmp_path / "a").read_bytes() == by_hand(0x0C, "i", view.shape, values)
 
 
 def test_the_first_bytes_tell_gzip_not_the_name(tmp_path):
-    for path in (saved(tmp_path, zipped(SIX_BYTES), "plain-name"), saved(tmp_path, SIX_BYTES, "name.gz")):
+    for path in (saved(tmp_path, zipped(SIX_BYTES), "plain-name"),
+                 saved(tmp_path, SIX_BYTES, "name.gz")):
         assert read_idx(str(path)).tolist() == [[9, 8, 7], [6, 5, 4]]
 
 
@@ -136,12 +142,14 @@ UNSOUND = {
     "one-letter": (b"5", ["wrong magic", "found 35", "plain text"]),
     "noise": (b"\x01\x02\x03\x04\x05", ["wrong magic", "found 01 02 03 04"]),
     "short-magic": (b"\0\0\x08", ["shorter than its header", "expected 4 bytes", "found 3"]),
-    "short-dimensions": (SIX_BYTES[:9], ["shorter than its header", "offset 4", "2 dimensions", "found 5"]),
+    "short-dimensions": (SIX_BYTES[:9],
+                         ["shorter than its header", "offset 4", "2 dimensions", "found 5"]),
     "type-code": (b"\0\0\x0a\x01\0\0\0\0", ["unknown type code", "0x0B", "offset 2", "found 0x0A"]),
     "rank": (b"\0\0\x08\xff" + bytes(4 * 255), ["rank", "32", "offset 3", "found 255"]),
     "short-body": (SIX_BYTES[:-1], ["body too short", "2 x 3 uint8 from offset 12 to 18", "17"]),
     "long-body": (SIX_BYTES + b"\0", ["body too long", "2 x 3 uint8 from offset 12 to 18"]),
-    "terabytes": (b"\0\0\x0e\x03" + b"\xff" * 12, ["body too short", f"to {16 + 8 * (2**32 - 1)**3}"]),
+    "terabytes": (b"\0\0\x0e\x03" + b"\xff" * 12,
+                  ["body too short", f"to {16 + 8 * (2**32 - 1)**3}"]),
     "too-wide-for-numpy": (b"\0\0\x08\x05" + bytes(4) + b"\xff" * 16, ["no memory"]),
 }
 
@@ -186,7 +194,8 @@ def test_every_truncation_is_noticed(tmp_path, pack):
 @pytest.mark.parametrize("pack", [bytes, zipped])
 def test_bytes_behind_the_end_are_noticed(tmp_path, pack, tail):
     if (pack, tail) == (zipped, b"\0"):
-        assert read_idx(saved(tmp_path, pack(SIX_BYTES) + tail)).shape == (2, 3)  # zeros may pad a gzip file
+        # zeros may pad a gzip file
+        assert read_idx(saved(tmp_path, pack(SIX_BYTES) + tail)).shape == (2, 3)
         return
     message = refusal(saved(tmp_path, pack(SIX_BYTES) + tail))
     assert pack is zipped or f"a file of {18 + len(tail)} bytes" in message
@@ -194,7 +203,7 @@ def test_bytes_behind_the_end_are_noticed(tmp_path, pack, tail):
 
 @pytest.mark.parametrize("code, letter, dtype, values", TYPES)
 def test_every_flipped_bit_of_a_header(tmp_path, code, letter, dtype, values):
-    """Only a change between two types of the same size leaves a sound file, and it is read as what it says."""
+    """Only a change between types of one size leaves a sound file, read as what it says."""
     whole = bytearray(by_hand(code, letter, (2, 3), values))
     sound = {}
     for bit in range(8 * 12):
@@ -206,9 +215,10 @@ def test_every_flipped_bit_of_a_header(tmp_path, code, letter, dtype, values):
         except IdxError as error:
             assert str(path) in str(error)
     twin = {0x08: "i1", 0x09: "u1", 0x0C: "f4", 0x0D: "i4"}
-    assert {found: array.dtype.str[1:] for found, array in sound.items()} == (
+    assert {flipped_code: array.dtype.str[1:] for flipped_code, array in sound.items()} == (
         {code ^ 1: twin[code]} if code in twin else {})
-    assert all(array.astype(array.dtype.newbyteorder(">")).tobytes() == whole[12:] for array in sound.values())
+    assert all(array.astype(array.dtype.newbyteorder(">")).tobytes() == whole[12:]
+               for array in sound.values())
 
 
 def test_every_flipped_bit_of_a_gzip_file(tmp_path):
@@ -221,7 +231,8 @@ def test_every_flipped_bit_of_a_gzip_file(tmp_path):
             assert read_idx(saved(tmp_path, flipped)).tolist() == [[9, 8, 7], [6, 5, 4]]
         except IdxError:
             refused += 1
-    assert refused >= 8 * (len(whole) - 10)  # every bit behind gzip's own header, which has a date and the like
+    # every bit behind gzip's own header, which has a date and the like
+    assert refused >= 8 * (len(whole) - 10)
 
 
 def peak_of(action):
@@ -236,7 +247,8 @@ def peak_of(action):
 @pytest.mark.parametrize("pack", [bytes, zipped])
 def test_reading_takes_little_memory_beside_the_result(tmp_path, pack):
     numbers = np.random.default_rng(0).integers(-2**31, 2**31, 4 << 20, dtype=np.int32)
-    path = saved(tmp_path, pack(by_hand(0x0C, "i", (4 << 20,), []) + numbers.astype(">i4").tobytes()))
+    path = saved(tmp_path,
+                 pack(by_hand(0x0C, "i", (4 << 20,), []) + numbers.astype(">i4").tobytes()))
     array, peak = peak_of(lambda: read_idx(path))
     assert np.array_equal(array, numbers)
     assert array.nbytes <= peak <= 1.25 * array.nbytes
@@ -247,7 +259,8 @@ def test_reading_takes_little_memory_beside_the_result(tmp_path, pack):
 def test_nothing_is_allocated_for_a_header_that_cannot_be_true(tmp_path, pack, count):
     path = saved(tmp_path, pack(by_hand(8, "B", (count,), [])))
     message, peak = peak_of(lambda: refusal(path))
-    assert "too short" in message and str(count + 8) in message and f"{path.stat().st_size} bytes" in message
+    assert "too short" in message and str(count + 8) in message
+    assert f"{path.stat().st_size} bytes" in message
     assert peak < 4 << 20
 
 
@@ -258,8 +271,9 @@ def test_no_memory_is_one_line(tmp_path, monkeypatch):
     assert "no memory" in refusal(saved(tmp_path, SIX_BYTES))
 
 
-@pytest.mark.parametrize("array", [np.arange(3), np.zeros(2, bool), np.zeros(2, np.uint16), np.zeros(2, complex),
-                                   np.array(["5"]), [1, 2], np.zeros(2, np.float16), np.zeros(1, [("a", "u1")])])
+@pytest.mark.parametrize("array", [np.arange(3), np.zeros(2, bool), np.zeros(2, np.uint16),
+                                   np.zeros(2, complex), np.array(["5"]), [1, 2],
+                                   np.zeros(2, np.float16), np.zeros(1, [("a", "u1")])])
 def test_write_refuses_other_types(tmp_path, array):
     with pytest.raises(TypeError, match="uint8, int8, int16, int32, float32, float64"):
         write_idx(tmp_path / "a", array)
@@ -272,7 +286,8 @@ def test_write_refuses_shapes_beyond_the_format(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="numpy 1 has no arrays of rank 33")
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0",
+                    reason="numpy 1 has no arrays of rank 33")
 def test_write_refuses_a_rank_that_could_not_be_read(tmp_path):
     write_idx(tmp_path / "a", np.ones((1,) * 32, np.uint8))
     assert read_idx(tmp_path / "a").ndim == 32
@@ -292,7 +307,9 @@ def test_compressed_files_are_the_same_every_time(tmp_path):
 
 @pytest.mark.parametrize("name", ["a", "a.gz"])
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), OSError("odd"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error",
+                         [OSError(errno.ENOSPC, "No space left"), OSError("odd"),
+                          KeyboardInterrupt()])
 def test_a_failed_write_loses_nothing_and_leaves_nothing(tmp_path, monkeypatch, name, step, error):
     path = saved(tmp_path, b"the old file", name)
 

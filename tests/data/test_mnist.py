@@ -17,7 +17,8 @@ def mnist():
     return {split: load_mnist(split) for split in ("train", "validation", "test")}
 
 
-@pytest.mark.parametrize("split, count", [("train", 50_000), ("validation", 10_000), ("test", 10_000)])
+@pytest.mark.parametrize("split, count",
+                         [("train", 50_000), ("validation", 10_000), ("test", 10_000)])
 def test_shapes_types_and_range(mnist, split, count):
     images, labels = mnist[split]
     assert images.shape == (count, 28, 28) and images.dtype == np.float32
@@ -26,9 +27,11 @@ def test_shapes_types_and_range(mnist, split, count):
 
 
 def test_published_labels(mnist):
-    assert np.bincount(mnist["test"][1]).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(mnist["test"][1]).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     training = np.concatenate([mnist["train"][1], mnist["validation"][1]])
-    assert np.bincount(training).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(training).tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert mnist["train"][1][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert mnist["test"][1][:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
 
@@ -40,8 +43,10 @@ def test_published_mean_and_deviation_of_the_training_pixels(mnist):
 
 
 def test_the_files_bytes_are_the_pixels(mnist):
-    for split, part, first in (("train", "train", 0), ("validation", "train", 50_000), ("test", "t10k", 0)):
-        content = gzip.decompress((Path(data.__file__).parent / f"mnist/{part}-images-idx3-ubyte.gz").read_bytes())
+    for split, part, first in (("train", "train", 0), ("validation", "train", 50_000),
+                               ("test", "t10k", 0)):
+        path = Path(data.__file__).parent / f"mnist/{part}-images-idx3-ubyte.gz"
+        content = gzip.decompress(path.read_bytes())
         start = 16 + 784 * first
         raw = np.frombuffer(content[start:start + 784 * 1000], np.uint8).reshape(-1, 28, 28)
         assert np.array_equal(mnist[split][0][:1000], raw / np.float32(255))
@@ -91,7 +96,8 @@ def test_a_folder_of_the_files_name_is_passed_over(tmp_path, small_set):
 
 @pytest.mark.parametrize("split", ["valid", "", None, 0])
 def test_unknown_split(split):
-    with pytest.raises(ValueError, match="split must be one of train, validation, test, found") as caught:
+    with pytest.raises(ValueError,
+                       match="split must be one of train, validation, test, found") as caught:
         load_mnist(split)
     assert repr(split) in str(caught.value)
 
@@ -115,7 +121,8 @@ def test_a_missing_file_is_named_with_all_places(tmp_path, small_set, missing):
     other = missing.replace("images-idx", "images.idx").replace("labels-idx", "labels.idx")
     for word in (missing, f"{missing}.gz", other, f"{tmp_path}/raw", f"{tmp_path}/MNIST/raw"):
         assert word in message
-    assert message.startswith(f"{tmp_path}: no train {missing.split('-')[1]}: looked for {missing}, ")
+    kind = missing.split("-")[1]
+    assert message.startswith(f"{tmp_path}: no train {kind}: looked for {missing}, ")
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -126,12 +133,18 @@ IMAGES = struct.pack(">4B3I", 0, 0, 8, 3, 13, 3, 2) + bytes(78)
 LABELS = struct.pack(">4BI", 0, 0, 8, 1, 13) + bytes(13)
 UNFIT = {
     "labels-as-images": ("images-idx3", LABELS, ["expected images", "uint8 (13,)", "label file"]),
-    "images-as-labels": ("labels-idx1", IMAGES, ["expected labels", "uint8 (13, 3, 2)", "image file"]),
-    "signed-images": ("images-idx3", b"\0\0\x09" + IMAGES[3:], ["expected images, uint8", "found int8"]),
-    "float-labels": ("labels-idx1", struct.pack(">4BI13f", 0, 0, 13, 1, 13, *[0] * 13), ["labels, uint8", "float32"]),
-    "rank-two": ("images-idx3", struct.pack(">4B2I", 0, 0, 8, 2, 13, 6) + bytes(78), ["(n, height, width)", "(13, 6)"]),
-    "counts": ("labels-idx1", LABELS[:7] + b"\x0c" + bytes(12), ["13 images", "12 labels", "images-idx3"]),
-    "label-ten": ("labels-idx1", LABELS[:-3] + b"\x0a\x0b\x00", ["0..9", "found 10", "index 10", "offset 18"]),
+    "images-as-labels": ("labels-idx1", IMAGES,
+                         ["expected labels", "uint8 (13, 3, 2)", "image file"]),
+    "signed-images": ("images-idx3", b"\0\0\x09" + IMAGES[3:],
+                      ["expected images, uint8", "found int8"]),
+    "float-labels": ("labels-idx1", struct.pack(">4BI13f", 0, 0, 13, 1, 13, *[0] * 13),
+                     ["labels, uint8", "float32"]),
+    "rank-two": ("images-idx3", struct.pack(">4B2I", 0, 0, 8, 2, 13, 6) + bytes(78),
+                 ["(n, height, width)", "(13, 6)"]),
+    "counts": ("labels-idx1", LABELS[:7] + b"\x0c" + bytes(12),
+               ["13 images", "12 labels", "images-idx3"]),
+    "label-ten": ("labels-idx1", LABELS[:-3] + b"\x0a\x0b\x00",
+                  ["0..9", "found 10", "index 10", "offset 18"]),
     "damaged": ("labels-idx1", LABELS[:-1], ["body too short"]),
 }
 
@@ -147,8 +160,9 @@ def test_unfit_files_are_refused_in_one_line(tmp_path, small_set, file, content,
 
 def test_check_knows_mnist_by_the_sha256_of_the_uncompressed_bytes():
     rows = check()
-    assert [row.file.name for row in rows] == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
-                                               "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+    assert [row.file.name for row in rows] == [
+        "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
+        "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
     assert [row.shape for row in rows] == [(60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)]
     assert all(row.is_mnist for row in rows)
     readme = (Path(data.__file__).parent / "mnist/README.md").read_text(encoding="utf-8")

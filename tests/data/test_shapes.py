@@ -9,7 +9,8 @@ IMAGES, LABELS = draw_shapes(1200, 7)
 
 
 def test_pictures_are_like_those_of_a_camera():
-    assert IMAGES.shape == (1200, 3, 32, 32) and IMAGES.dtype == np.float32 and LABELS.dtype == np.int64
+    assert IMAGES.shape == (1200, 3, 32, 32) and IMAGES.dtype == np.float32
+    assert LABELS.dtype == np.int64
     assert IMAGES.min() >= 0 and IMAGES.max() <= 1
     steps = IMAGES.astype(float) * 255
     assert np.abs(steps - steps.round()).max() < 1e-4
@@ -40,7 +41,8 @@ def inked(image):
 
 
 @pytest.mark.parametrize(("name", "holes", "parts"), [
-    ("disc", 0, 1), ("ring", 1, 1), ("square", 0, 1), ("frame", 1, 1), ("triangle", 0, 1), ("cross", 0, 1), ("plus", 0, 1),
+    ("disc", 0, 1), ("ring", 1, 1), ("square", 0, 1), ("frame", 1, 1), ("triangle", 0, 1),
+    ("cross", 0, 1), ("plus", 0, 1),
     ("bars", 0, 2), ("halves", 0, 2)])
 def test_holes_and_parts_are_those_of_the_shape(name, holes, parts):
     """Counted by SciPy in pictures of 64 pixels, where noise can be smoothed away."""
@@ -57,7 +59,8 @@ def test_holes_and_parts_are_those_of_the_shape(name, holes, parts):
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    ((-1, 0), "count must be a whole number of at least 0; got -1"), ((1.5, 0), "count"), ((1, -2), "seed"),
+    ((-1, 0), "count must be a whole number of at least 0; got -1"), ((1.5, 0), "count"),
+    ((1, -2), "seed"),
     ((1, 0, 7), "size must be a whole number of at least 8; got 7")])
 def test_bad_arguments_are_named(words, said):
     with pytest.raises(ValueError, match=said):

@@ -1,5 +1,6 @@
-"""Before the trust tests: what imports more of itself when it is first used; after them: what was tried how often, and
-what happened."""
+"""Before the trust tests: what imports more of itself when it is first used; after them: what was
+tried how often, and what happened.
+"""
 import io
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def warm():
-    """matplotlib and Pillow run code of theirs at their first picture, which the judge would take for foreign code."""
+    """matplotlib and Pillow run code of theirs at their first picture: before the judge looks."""
     from matplotlib.image import imread
 
     from scripts.paper.figures import craft_grid, png
@@ -26,9 +27,11 @@ def pytest_terminal_summary(terminalreporter):
         return
     terminalreporter.section("what was tried, and what happened")
     outcomes = ("right", "refused", "failures")
-    rows = [(what, *(found[name] for name in outcomes)) for what, found in TALLY.items()]
+    rows = [(what, *(outcome_counts[name] for name in outcomes))
+            for what, outcome_counts in TALLY.items()]
     rows.append(("all", *map(sum, zip(*(row[1:] for row in rows)))))
-    terminalreporter.write_line("| tried | times | as it should be | one-line refusals | anything else |")
+    columns = ("tried", "times", "as it should be", "one-line refusals", "anything else")
+    terminalreporter.write_line(f"| {' | '.join(columns)} |")
     terminalreporter.write_line("|---|---|---|---|---|")
     for what, *numbers in rows:
         shown = " | ".join(f"{number:,}" for number in (sum(numbers), *numbers))

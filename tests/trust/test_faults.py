@@ -1,7 +1,9 @@
-"""What breaks around the commands while they work: signals at random moments, full disks, folders that cannot be written
-or vanish, a clock that jumps, two at once, a worker that dies, outputs that nobody takes.
+"""What breaks around the commands while they work: signals at random moments, full disks, folders
+that cannot be written or vanish, a clock that jumps, two at once, a worker that dies, outputs that
+nobody takes.
 
-Runs in shards have their own in tests/attack/test_runs.py: SIGKILL, damage, two processes, a disk that fills.
+Runs in shards have their own in tests/attack/test_runs.py: SIGKILL, damage, two processes, a disk
+that fills.
 """
 import json
 import multiprocessing
@@ -27,7 +29,8 @@ from attack import craft_run, processes
 from data import load_mnist, write_idx
 
 ROOT = Path(__file__).parent.parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
+               "OPENBLAS_NUM_THREADS": "1"}
 FULL = """
 import sys
 try:
@@ -46,17 +49,20 @@ def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     for split, part, number in (("train", "train", 300), ("test", "t10k", 60)):
         images, labels = load_mnist(split)
-        write_idx(folder / f"{part}-images-idx3-ubyte", np.round(255 * images[:number]).astype(np.uint8))
+        write_idx(folder / f"{part}-images-idx3-ubyte",
+                  np.round(255 * images[:number]).astype(np.uint8))
         write_idx(folder / f"{part}-labels-idx1-ubyte", labels[:number].astype(np.uint8))
     return folder
 
 
 def command(what, digits, out):
-    """The words of python that train, craft or reproduce into the folder `out`: some seconds of work."""
-    words = {"train": ["train", "--data", str(digits), "--holdout", "50", "--epochs", "20", "--out", str(out / "w.npz")],
-             "craft": ["craft", "--count", "60", "--target", "all", "--derivative", "backward", "--out", str(out)],
-             "reproduce": ["reproduce", "--scale", "full", "--derivative", "backward", "--only", "fig13", "--jobs", "2",
-                           "--out", str(out)]}[what]
+    """The words of python that train, craft or reproduce into `out`: some seconds of work."""
+    words = {"train": ["train", "--data", str(digits), "--holdout", "50", "--epochs", "20",
+                       "--out", str(out / "w.npz")],
+             "craft": ["craft", "--count", "60", "--target", "all", "--derivative", "backward",
+                       "--out", str(out)],
+             "reproduce": ["reproduce", "--scale", "full", "--derivative", "backward", "--only",
+                           "fig13", "--jobs", "2", "--out", str(out)]}[what]
     if what == "train" and (out / "w.state.npz").exists():
         words.append("--resume")
     return ["-c", FULL, *words] if what == "reproduce" else ["-m", "scripts", *words]
@@ -75,7 +81,7 @@ def ended(child, seconds=60):
 
 def contents(folder):
     """{name: bytes} of the results, less what tells the time; every file must be whole."""
-    found = {}
+    results = {}
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.name.startswith("."):
             continue
@@ -90,12 +96,13 @@ def contents(folder):
         elif path.suffix == ".png":
             assert content.endswith(b"IEND\xaeB`\x82")
         if path.name != "report.html":
-            found[str(path.relative_to(folder))] = content
-    return found
+            results[str(path.relative_to(folder))] = content
+    return results
 
 
 def said_in_one_line(errors, begin):
-    lines = [line for line in errors.splitlines() if "going on" not in line and "stopping" not in line]
+    lines = [line for line in errors.splitlines()
+             if "going on" not in line and "stopping" not in line]
     return len(lines) == 1 and lines[0].startswith(begin)
 
 
@@ -103,10 +110,12 @@ def said_in_one_line(errors, begin):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("what", ["train", "craft", "reproduce"])
 def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
-    """What is there stays whole, and the next start ends with the bytes of a run that nothing stopped."""
-    begun = time.monotonic()
+    """What is there stays whole; the next start ends with the bytes of a run never stopped."""
+    start_time = time.monotonic()
     assert ended(start(command(what, digits, tmp_path / "whole")))[0] == 0
-    takes, rng, out = time.monotonic() - begun, np.random.default_rng(number), tmp_path / "part"
+    takes = time.monotonic() - start_time
+    rng = np.random.default_rng(number)
+    out = tmp_path / "part"
     whole = contents(tmp_path / "whole")
     for _ in range(10):
         child = start(command(what, digits, out))
@@ -115,16 +124,19 @@ def test_stopped_ten_times_at_random_moments(what, number, digits, tmp_path):
         asked = time.monotonic()
         status, errors = ended(child)
         answered = time.monotonic() - asked
-        aside = status == -number != -signal.SIGKILL and (not errors or contents(out) == whole)  # Python begins or ends
+        # Python starts or ends
+        not_working = (status == -number != -signal.SIGKILL
+                       and (not errors or contents(out) == whole))
         if status == 0:
             assert contents(out) == whole
             shutil.rmtree(out)
-        if status == 0 or aside:
+        if status == 0 or not_working:
             count(f"{number.name} to {what}, before its work or after", "right")
             continue
         if number != signal.SIGKILL:
             begin = "jsma: terminated" if number == signal.SIGTERM else "jsma: interrupted"
-            assert status in (1, 143 if number == signal.SIGTERM else 130), errors  # 1: while FULL imports
+            # 1: while FULL imports
+            assert status in (1, 143 if number == signal.SIGTERM else 130), errors
             assert said_in_one_line(errors, begin), errors
             assert not list(out.rglob(".*"))
             assert answered < 1 or "stopping" in errors, answered
@@ -142,7 +154,8 @@ def gone(session):
 
 
 def test_an_interrupted_craft_answers_at_once(tmp_path):
-    code = "import sys; from scripts.__main__ import main; print('here', flush=True); sys.exit(main(sys.argv[1:]))"
+    code = ("import sys; from scripts.__main__ import main; print('here', flush=True); "
+            "sys.exit(main(sys.argv[1:]))")
     child = start(["-c", code, "craft", "--count", "400", "--out", str(tmp_path / "out")])
     assert child.stdout.readline() == "here\n"
     time.sleep(0.7)
@@ -150,14 +163,17 @@ def test_an_interrupted_craft_answers_at_once(tmp_path):
     asked = time.monotonic()
     status, errors = ended(child)
     assert time.monotonic() - asked < 1 and status == 130
-    assert errors.startswith("jsma: interrupted") and errors.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert errors.startswith("jsma: interrupted") and errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
     count("SIGINT to craft", "right")
 
 
 def test_craft_keeps_the_pieces_that_are_finished(tmp_path, monkeypatch, capsys):
     """… and says which digits are left; together they are what one run would have made."""
-    words = ["craft", "--count", "5", "--target", "3", "--max-distortion", "2", "--derivative", "backward"]
-    assert commanded("craft in pieces", [*words, "--out", str(tmp_path / "whole")], size=1 << 26, inside=tmp_path)[0] == 0
+    words = ["craft", "--count", "5", "--target", "3", "--max-distortion", "2", "--derivative",
+             "backward"]
+    assert commanded("craft in pieces", [*words, "--out", str(tmp_path / "whole")], size=1 << 26,
+                     inside=tmp_path)[0] == 0
     monkeypatch.setattr("scripts.craft.PIECE", 2)
     original, calls = scripts.craft.craft, []
 
@@ -170,11 +186,13 @@ def test_craft_keeps_the_pieces_that_are_finished(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("scripts.craft.craft", stopped)
     assert scripts.__main__.main([*words, "--out", str(tmp_path / "part")]) == 130
     said = capsys.readouterr().err
-    assert "4 samples are in" in said and "digit 4 with --index" in said and "for the 1 that are left" in said
+    assert "4 samples are in" in said and "digit 4 with --index" in said
+    assert "for the 1 that are left" in said
     whole, part = (np.load(tmp_path / name / "crafted.npz") for name in ("whole", "part"))
     for name in whole:
         width = part["pairs"].shape[1] if name == "pairs" else None
-        np.testing.assert_array_equal(whole[name][:4, :width] if width else whole[name][:4], part[name])
+        np.testing.assert_array_equal(whole[name][:4, :width] if width else whole[name][:4],
+                                      part[name])
 
 
 @contextmanager
@@ -195,10 +213,12 @@ def each_command(digits, out):
     yield ["explain", "--and", "--out", str(out / "and.html")]
     yield ["survey", "analyse", "--out", str(out)]
     yield ["reproduce", "--only", "fig3", "--jobs", "1", "--out", str(out)]
-    yield ["train", "--data", str(digits), "--holdout", "50", "--epochs", "1", "--out", str(out / "w.npz")]
+    yield ["train", "--data", str(digits), "--holdout", "50", "--epochs", "1", "--out",
+           str(out / "w.npz")]
 
 
-SMALL = [0, 1, *(pytest.param(number, marks=pytest.mark.slow) for number in (2, 3)), 4]  # of `each_command`
+# of `each_command`
+SMALL = [0, 1, *(pytest.param(number, marks=pytest.mark.slow) for number in (2, 3)), 4]
 
 
 @pytest.mark.parametrize("number", SMALL)
@@ -221,7 +241,8 @@ def disk(tmp_path):
     folder.mkdir()
     if os.geteuid() or not shutil.which("mount"):
         pytest.skip("mounting a small disk needs root and mount")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder],
+                      capture_output=True).returncode:
         pytest.skip("no small disk can be mounted here")
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -259,9 +280,11 @@ def test_a_folder_that_vanishes_at_work(number, digits, tmp_path, monkeypatch):
         return run
 
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(scripts.train, "_epoch", vanishing(lambda *_: {"loss": 1.0, "test_error": 1.0}))
-    monkeypatch.setitem(scripts.paper.experiments.EXPERIMENTS, "fig3",
-                        scripts.paper.experiments.EXPERIMENTS["fig3"]._replace(run=vanishing(scripts.paper.experiments.toy.fig03)))
+    monkeypatch.setattr(scripts.train, "_epoch",
+                        vanishing(lambda *_: {"loss": 1.0, "test_error": 1.0}))
+    experiments = scripts.paper.experiments
+    toy = experiments.EXPERIMENTS["fig3"]._replace(run=vanishing(experiments.toy.fig03))
+    monkeypatch.setitem(experiments.EXPERIMENTS, "fig3", toy)
     words = list(each_command(digits, tmp_path / "out"))[number]
     status, _, said = commanded("folder removed at work", words, size=1 << 27, inside=tmp_path)
     assert status == 2 and str(tmp_path / "out") in said
@@ -269,21 +292,24 @@ def test_a_folder_that_vanishes_at_work(number, digits, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_byte(digits, tmp_path, monkeypatch):
-    found = []
+    files = []
     for name in ("still", "jumping"):
         if name == "jumping":
             rng = np.random.default_rng(0)
             monkeypatch.setattr("time.time", lambda: float(rng.uniform(-1e9, 4e9)))
         for words in list(each_command(digits, tmp_path / name))[:1]:
             assert commanded("clock that jumps", words, size=1 << 27, inside=tmp_path)[0] == 0
-        found.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
-    assert found[0] == found[1] and len(found[0]) == 5
+        files.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert files[0] == files[1] and len(files[0]) == 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["train", "craft", "reproduce"])
 def test_two_at_once_in_one_folder(what, digits, tmp_path):
-    """Both end well, or one is told in a line that another was there first; the files are those of one alone."""
+    """Both end well, or one is told in a line that another was there first.
+
+    The files are those of one alone.
+    """
     assert ended(start(command(what, digits, tmp_path / "whole")))[0] == 0
     children = [start(command(what, digits, tmp_path / "both")) for _ in range(2)]
     answers = [ended(child, 300) for child in children]
@@ -304,21 +330,25 @@ class Dying(Flat):
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_one_line(tmp_path):
-    with processes(1) as executor, pytest.raises(ChildProcessError, match="a process ended before its work") as error:
+    said = "a process ended before its work"
+    with processes(1) as executor, pytest.raises(ChildProcessError, match=said) as error:
         craft_run(Dying(), np.zeros((7, 2)), 0, tmp_path / "run", shard_size=3, executor=executor)
-    assert "\n" not in str(error.value) and [path.name for path in (tmp_path / "run").iterdir()] == ["manifest.json"]
+    assert "\n" not in str(error.value)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["manifest.json"]
     count("worker killed", "refused")
 
 
 @pytest.mark.parametrize(("shell", "status", "lines"), [
-    ("{} data check {} > /dev/full", 2, 1), pytest.param("{} data check {} >&-", 0, 0, marks=pytest.mark.slow),
+    ("{} data check {} > /dev/full", 2, 1),
+    pytest.param("{} data check {} >&-", 0, 0, marks=pytest.mark.slow),
     pytest.param("{} --help > /dev/full", 2, 1, marks=pytest.mark.slow),
     pytest.param("{} fly 2>&-", 2, 0, marks=pytest.mark.slow),
     pytest.param("PYTHONIOENCODING=ascii {} data check {}/\u03b8", 2, 1, marks=pytest.mark.slow)])
 def test_outputs_that_nobody_takes(shell, status, lines, small_set, tmp_path):
     words = shell.format(f"{sys.executable} -m scripts", f"{small_set(tmp_path)} --any-set")
-    done = subprocess.run(["bash", "-c", words.replace(" --any-set/\u03b8", "/\u03b8")], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, "PYTHONUNBUFFERED": ""})
+    done = subprocess.run(["bash", "-c", words.replace(" --any-set/\u03b8", "/\u03b8")], cwd=ROOT,
+                          capture_output=True, text=True,
+                          env={**os.environ, "PYTHONUNBUFFERED": ""})
     assert done.returncode == status and done.stderr.count("\n") == lines, done.stderr
     assert not lines or done.stderr.startswith("jsma: error: ")
     count("outputs that nobody takes", "refused" if status else "right")

@@ -1,6 +1,8 @@
-"""Answer files of the human study: read as `csv` reads them, or refused in one line; and what people's files cost.
+"""Answer files of the human study: read as `csv` reads them, or refused in one line; and what
+people's files cost.
 
-Every kind of damaged line has its message in tests/scripts/test_survey.py; here come random files and long ones.
+Every kind of damaged line has its message in tests/scripts/test_survey.py; here come random files
+and long ones.
 """
 import csv
 import io
@@ -17,14 +19,15 @@ COLUMNS = HEADER.split(",")
 
 def a_file(rng, most=8):
     """The rows (lists of text) of a sound file of one survey."""
-    survey, rows, given = "s0123456789ab", [], set()
+    survey, rows, answered = "s0123456789ab", [], set()
     samples = {n: a_sample(rng) for n in range(1, 5)}
     for _ in range(int(rng.integers(1, most))):
         participant, sample = int(rng.integers(1, 4)), int(rng.integers(1, 5))
-        if (participant, sample) not in given:
-            given.add((participant, sample))
+        if (participant, sample) not in answered:
+            answered.add((participant, sample))
             seen = ["no", ""] if rng.random() < 0.3 else ["yes", str(rng.integers(0, 10))]
-            rows.append([survey, str(participant), str(sample), *samples[sample], *seen, f"{rng.exponential():.2f}"])
+            rows.append([survey, str(participant), str(sample), *samples[sample], *seen,
+                         f"{rng.exponential():.2f}"])
     return rows
 
 
@@ -34,12 +37,15 @@ def a_sample(rng):
     if part == "unaltered":
         return [str(rng.integers(0, 10_000)), part, str(label), "", "", "0.0000"]
     theta = "1" if part == "distortion" else some(rng, ("-1", "0.7", "-0.4", "0.123456789"))
-    return [str(rng.integers(0, 10_000)), part, str(label), str((label + 1) % 10), theta, f"{rng.random() * 100:.4f}"]
+    return [str(rng.integers(0, 10_000)), part, str(label), str((label + 1) % 10), theta,
+            f"{rng.random() * 100:.4f}"]
 
 
 def text_of(rng, rows):
     newline = some(rng, ("\n", "\r\n", "\n\n"))
-    return (some(rng, ("", "\ufeff")) + newline.join([HEADER, *map(",".join, rows)]) + some(rng, ("", newline))).encode()
+    start = some(rng, ("", "\ufeff"))
+    lines = newline.join([HEADER, *map(",".join, rows)])
+    return (start + lines + some(rng, ("", newline))).encode()
 
 
 @rounds("answer files")
@@ -52,18 +58,24 @@ def test_answers_are_read_as_they_stand_or_refused(how_many, tmp_path):
             rows[at][column] = some(rng, NAMES + NUMBERS).encode("utf-8", "replace").decode()
         content = damaged(rng, text_of(rng, rows)) if kind == 2 else text_of(rng, rows)
         path.write_bytes(content)
-        found = judged("answer files", lambda: read_answers([path]), size=len(content), refusals=ValueError, named=path)
-        assert found is not None or kind in (1, 2), content
-        if found is not None:
-            there = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if row][1:]
-            assert len(found) == len(there)
-            for answer, row in zip(found, there):
-                expected = [answer.survey, answer.participant, answer.sample, answer.index, answer.part, answer.label]
+        answers = judged("answer files", lambda: read_answers([path]), size=len(content),
+                         refusals=ValueError, named=path)
+        assert answers is not None or kind in (1, 2), content
+        if answers is not None:
+            lines = io.StringIO(content.decode("utf-8-sig"), newline="")
+            there = [row for row in csv.reader(lines) if row][1:]
+            assert len(answers) == len(there)
+            for answer, row in zip(answers, there):
+                expected = [answer.survey, answer.participant, answer.sample, answer.index,
+                            answer.part, answer.label]
                 assert [str(value) for value in expected] == row[:6]
-                for value, text in zip((answer.target, answer.theta, answer.distortion, answer.digit, answer.seconds),
-                                       (*row[6:9], *row[10:])):
-                    assert (value is None) == (text == "") and (value is None or value == float(text))
-                assert answer.is_digit == (row[9] == "yes") and np.isfinite([answer.distortion, answer.seconds]).all()
+                numbers = (answer.target, answer.theta, answer.distortion, answer.digit,
+                           answer.seconds)
+                for value, text in zip(numbers, (*row[6:9], *row[10:])):
+                    assert (value is None) == (text == "")
+                    assert value is None or value == float(text)
+                assert answer.is_digit == (row[9] == "yes")
+                assert np.isfinite([answer.distortion, answer.seconds]).all()
 
 
 @rounds("answer files")
@@ -72,9 +84,11 @@ def test_a_study_of_any_sound_file_has_finite_numbers(how_many, tmp_path):
     for _ in range(how_many // 50):
         content = text_of(rng, a_file(rng))
         path.write_bytes(content)
-        outcomes = judged("studies of answers", lambda: human_study([path]), size=len(content), refusals=ValueError)
+        outcomes = judged("studies of answers", lambda: human_study([path]), size=len(content),
+                          refusals=ValueError)
         for outcome in outcomes.values():
-            assert len(outcome.rows) >= 5 and all(row.verdict in ("agrees", "differs", "–") for row in outcome.rows)
+            assert len(outcome.rows) >= 5
+            assert all(row.verdict in ("agrees", "differs", "–") for row in outcome.rows)
 
 
 @pytest.mark.slow
@@ -85,13 +99,14 @@ def test_a_long_file_takes_three_times_its_size_at_most(tmp_path, people=60):
     with open(path, "w") as file:
         file.write(HEADER + "\n")
         for participant in range(1, people + 1):
-            file.writelines(f"s0123456789ab,{participant},{n},{sample},yes,3,1.5\n" for n, sample in enumerate(samples, 1))
-    study = judged("long answer files", lambda: human_study([path]), size=path.stat().st_size, refusals=ValueError,
-                   seconds=600)
+            file.writelines(f"s0123456789ab,{participant},{n},{sample},yes,3,1.5\n"
+                            for n, sample in enumerate(samples, 1))
+    study = judged("long answer files", lambda: human_study([path]), size=path.stat().st_size,
+                   refusals=ValueError, seconds=600)
     assert study["fig16"].numbers["participants"] == people
     with open(path, "a") as file:
         file.write(f"s0123456789ab,{people},2000,{samples[-1]},no,,2\n")
-    assert judged("long answer files", lambda: human_study([path]), size=path.stat().st_size, refusals=ValueError,
-                  seconds=600,
-                  named=f"line {2000 * people + 2}: expected one answer of participant {people} for sample 2000, found a "
-                        f"second, the first is {path}: line {2000 * people + 1}") is None
+    named = (f"line {2000 * people + 2}: expected one answer of participant {people} for sample "
+             f"2000, found a second, the first is {path}: line {2000 * people + 1}")
+    assert judged("long answer files", lambda: human_study([path]), size=path.stat().st_size,
+                  refusals=ValueError, seconds=600, named=named) is None

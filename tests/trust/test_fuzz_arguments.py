@@ -1,7 +1,9 @@
-"""Command lines put together at random: every command ends with a right answer, or with one line and status 2.
+"""Command lines put together at random: every command ends with a right answer, or with one line
+and status 2.
 
-What is fuzzed is how words are read and checked. Where a command's real work would begin a stub says so and stops (`Begun`
-counts as right); the same words go to real processes in the slow run, where they are wrong.
+What is fuzzed is how words are read and checked. Where a command's real work would begin a stub
+says so and stops (`Begun` counts as right); the same words go to real processes in the slow run,
+where they are wrong.
 """
 import os
 import subprocess
@@ -18,6 +20,7 @@ import scripts.explain
 import scripts.paper.figures
 import scripts.reproduce
 import scripts.survey
+import scripts.textbook
 import scripts.train
 import scripts.verify
 from attack import craft
@@ -28,21 +31,29 @@ from scripts.terminal.networks import NETWORKS
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = {
-    "train": ("--out", "--recipe", "--epochs", "--seed", "--holdout", "--output-weights", "--resume", "--network", "--data"),
-    "verify": ("--network", "--weights", "--against", "--digits", "--dtype", "--nudge", "--json", "--data"),
-    "craft": ("--out", "--split", "--index", "--count", "--target", "--goal", "--confidence", "--theta", "--max-distortion",
-              "--saliency", "--rule", "--margin", "--of", "--weights", "--derivative", "--data"),
-    "explain": ("--digit", "--image", "--and", "--target", "--out", "--theta", "--max-distortion", "--weights", "--data"),
-    "reproduce": ("--out", "--digits", "--scale", "--jobs", "--only", "--answers", "--weights", "--derivative", "--data"),
-    "survey": ("--out", "--count", "--seed", "--epsilon", "--theta", "--weights", "--derivative", "--data"),
+    "train": ("--out", "--recipe", "--epochs", "--seed", "--holdout", "--output-weights",
+              "--resume", "--network", "--data"),
+    "verify": ("--network", "--weights", "--against", "--digits", "--dtype", "--nudge", "--json",
+               "--data"),
+    "craft": ("--out", "--split", "--index", "--count", "--target", "--goal", "--confidence",
+              "--theta", "--max-distortion", "--saliency", "--rule", "--margin", "--of",
+              "--weights", "--derivative", "--data"),
+    "explain": ("--digit", "--image", "--and", "--target", "--out", "--theta", "--max-distortion",
+                "--weights", "--data"),
+    "reproduce": ("--out", "--digits", "--scale", "--jobs", "--only", "--answers", "--weights",
+                  "--derivative", "--data"),
+    "survey": ("--out", "--count", "--seed", "--epsilon", "--theta", "--weights", "--derivative",
+               "--data"),
     "bench": ("--repeat", "--no-peers", "--checks", "--scale", "--rules", "--count", "--json"),
-    "data": ("--any-set",)}
-FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--rules", "--any-set"}
+    "data": ("--any-set",),
+    "textbook": ("--digit", "--target", "--weights", "--data")}
+FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--rules",
+         "--any-set"}
 NAMES = tuple(name for name in NAMES if not name.startswith("/"))  # as --out it would be made
-CHOICES = ("momentum", "paper", "random", "zero", "float32", "all", "complex step,dense", "train", "test", "pairs", "single",
-           "art", "maximal", "resnet", "colour", "residual", "logits", "centred", "backward", "forward", "small", "full",
-           "fig1", "fig11", "misclassification", "confidence",
-           "out.npz", "out.html", "out", "missing.npz", "folder", "0,1", "1,2,3")
+CHOICES = ("momentum", "paper", "random", "zero", "float32", "all", "complex step,dense", "train",
+           "test", "pairs", "single", "art", "maximal", "resnet", "colour", "residual", "logits",
+           "centred", "backward", "forward", "small", "full", "fig1", "fig11", "misclassification",
+           "confidence", "out.npz", "out.html", "out", "missing.npz", "folder", "0,1", "1,2,3")
 
 
 class Begun(BaseException):
@@ -56,7 +67,8 @@ def begin(*_, **__):
 
 def checked(model, images, targets=None, *, progress=None, **options):
     """In place of `craft`: its own checks, on no images, and then no work."""
-    craft(model, images[:0], targets if targets is None or np.ndim(targets) == 0 else targets[:0], **options)
+    craft(model, images[:0], targets if targets is None or np.ndim(targets) == 0 else targets[:0],
+          **options)
     raise Begun
 
 
@@ -64,23 +76,26 @@ def checked(model, images, targets=None, *, progress=None, **options):
 def stubbed(monkeypatch, tmp_path):
     """No command works for long; the shipped digits and network are read once."""
     digits, network = {split: load_mnist(split) for split in ("test",)}, LeNet.pretrained()
-    few = dict.fromkeys(("train", "validation"), (digits["test"][0][:60], digits["test"][1][:60])) | digits
+    images, labels = digits["test"]
+    few = dict.fromkeys(("train", "validation"), (images[:60], labels[:60])) | digits
 
     def cached(split, directory=None):
         return few[split] if directory is None else load_mnist(split, directory)
 
-    for module in (scripts.craft, scripts.explain, scripts.survey):
+    for module in (scripts.craft, scripts.explain, scripts.survey, scripts.textbook):
         monkeypatch.setattr(module, "load_mnist", cached)
     lenet, resnet, colour = NETWORKS.values()
-    monkeypatch.setitem(NETWORKS, "lenet", lenet._replace(pretrained=lambda: network, images=cached))
+    monkeypatch.setitem(NETWORKS, "lenet",
+                        lenet._replace(pretrained=lambda: network, images=cached))
     monkeypatch.setitem(NETWORKS, "resnet", resnet._replace(images=cached))
     monkeypatch.setitem(NETWORKS, "colour", colour._replace(images=lambda split, directory=None: (
         draw_shapes(60, 0) if directory is None else colour.images(split, directory))))
     for module in (scripts.craft, scripts.explain):
         monkeypatch.setattr(module, "craft", checked)
-    for where, name in ((scripts.survey, "draw"), (scripts.train, "_epoch"), (scripts.verify, "check_network"),
-                        (scripts.bench, "machine"), (scripts.reproduce.Setup, "__enter__"), (scripts.explain, "and_page"),
-                        (scripts.paper.figures, "save_png")):
+    for where, name in ((scripts.survey, "draw"), (scripts.train, "_epoch"),
+                        (scripts.verify, "check_network"), (scripts.bench, "machine"),
+                        (scripts.reproduce.Setup, "__enter__"), (scripts.explain, "and_page"),
+                        (scripts.textbook, "_derivative"), (scripts.paper.figures, "save_png")):
         monkeypatch.setattr(where, name, begin)
     (tmp_path / "deep" / "down" / "folder").mkdir(parents=True)  # so that --out ../up stays within
     monkeypatch.chdir(tmp_path / "deep" / "down")
@@ -88,9 +103,10 @@ def stubbed(monkeypatch, tmp_path):
 
 
 def some_words(rng):
-    """A command line: a command, some of its options with values right and wrong, and now and then a stray word."""
+    """A command with some of its options, values right and wrong, now and then a stray word."""
     if rng.random() < 0.05:
-        return [some(rng, (*COMMANDS, *NAMES, *NUMBERS, "--help", "--", "-h")) for _ in range(int(rng.integers(0, 4)))]
+        return [some(rng, (*COMMANDS, *NAMES, *NUMBERS, "--help", "--", "-h"))
+                for _ in range(int(rng.integers(0, 4)))]
     command = some(rng, list(COMMANDS))
     words = [command]
     if command == "survey":
@@ -103,9 +119,12 @@ def some_words(rng):
         words += [option] if option in FLAGS and (command, option) != ("bench", "--json") else (
             [f"{option}={value}"] if rng.random() < 0.3 else [option, value])
     if rng.random() < 0.1:
-        words.insert(int(rng.integers(0, len(words) + 1)), some(rng, (*NAMES, *NUMBERS, "--", "--nonsense", "-x")))
-    return words if rng.random() < 0.3 or command in ("data", "verify", "bench") else [*words, "--out", some(
-        rng, ("out.npz", "out.html", "out", "folder", "folder/out.npz", "nowhere/out.html"))]
+        words.insert(int(rng.integers(0, len(words) + 1)),
+                     some(rng, (*NAMES, *NUMBERS, "--", "--nonsense", "-x")))
+    if rng.random() < 0.3 or command in ("data", "verify", "bench", "textbook"):
+        return words
+    return [*words, "--out", some(rng, ("out.npz", "out.html", "out", "folder", "folder/out.npz",
+                                        "nowhere/out.html"))]
 
 
 @rounds("command lines")
@@ -127,11 +146,13 @@ def test_wrong_words_in_real_processes(tmp_path):
         words.insert(int(rng.integers(1, len(words) + 1)) if words else 0, wrong)
         if "--help" in words or "-h" in words:
             continue
-        found = subprocess.run([sys.executable, "-m", "scripts", *words], cwd=tmp_path, env=environment, timeout=60,
-                               stdin=subprocess.DEVNULL, capture_output=True)
-        said = found.stderr.decode()
-        right = (found.returncode == 2 and not found.stdout and said.startswith("jsma: error: ") and said.count("\n") == 1)
+        process = subprocess.run([sys.executable, "-m", "scripts", *words], cwd=tmp_path,
+                                 env=environment, timeout=60, stdin=subprocess.DEVNULL,
+                                 capture_output=True)
+        said = process.stderr.decode()
+        right = (process.returncode == 2 and not process.stdout
+                 and said.startswith("jsma: error: ") and said.count("\n") == 1)
         count("command lines in real processes", "refused" if right else "failures")
-        assert right, (words, found)
+        assert right, (words, process)
         done += 1
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,9 @@
-"""IDX files and sets of them, damaged at random, against a reader of a few lines; bombs; what else lies under a name.
+"""IDX files and sets of them, damaged at random, against a reader of a few lines; bombs; what else
+lies under a name.
 
-Every truncation, every flipped bit of a header and of a gzip file, and sizes that cannot be true are in
-tests/data/test_idx.py, unfit sets in test_mnist.py; here come combinations of damage, and links, pipes and bombs.
+Every truncation, every flipped bit of a header and of a gzip file, and sizes that cannot be true
+are in tests/data/test_idx.py, unfit sets in test_mnist.py; here come combinations of damage, and
+links, pipes and bombs.
 """
 import gzip
 import math
@@ -16,11 +18,12 @@ from fuzz import INPUTS, SLOW, commanded, damaged, judged, rounds, some
 from data import IdxError, load_mnist, read_idx
 from data.idx import TYPES
 
-FILES = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+FILES = [f"{part}-{kind}" for part in ("train", "t10k")
+         for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
 
 
 def an_idx_file(rng):
-    """The bytes of a small IDX file of any type, rank and values, NaN, infinities and denormals among them."""
+    """The bytes of a small IDX file of any type, rank and values, NaN and infinities too."""
     code = some(rng, list(TYPES))
     shape = tuple(int(n) for n in rng.integers(0, 5, int(rng.integers(0, 5))))
     dtype = np.dtype(f">{TYPES[code]}") if rng.random() < 0.9 else np.dtype(f"<{TYPES[code]}")
@@ -28,7 +31,8 @@ def an_idx_file(rng):
     if dtype.kind == "f":
         odd = [np.nan, np.inf, -np.inf, 5e-324, 1e-45, -0.0, 1.0]
         body = rng.choice(odd, math.prod(shape)).astype(dtype).tobytes()
-    return struct.pack(f"{dtype.str[0] if dtype.itemsize > 1 else '>'}HBB{len(shape)}I", 0, code, len(shape), *shape) + body
+    order = dtype.str[0] if dtype.itemsize > 1 else ">"
+    return struct.pack(f"{order}HBB{len(shape)}I", 0, code, len(shape), *shape) + body
 
 
 def packed(rng, content):
@@ -56,7 +60,8 @@ def by_hand(content):
         return None
     shape = struct.unpack(f">{content[3]}I", content[4:start])
     dtype = np.dtype(TYPES[content[2]])
-    return (dtype, shape, content[start:]) if len(content) - start == math.prod(shape) * dtype.itemsize else None
+    whole = len(content) - start == math.prod(shape) * dtype.itemsize
+    return (dtype, shape, content[start:]) if whole else None
 
 
 def test_enough_is_tried():
@@ -70,7 +75,8 @@ def test_a_damaged_file_is_read_as_it_is_or_refused(how_many, tmp_path):
         content = packed(rng, an_idx_file(rng))
         content = content if number % 10 == 0 else damaged(rng, content)
         path.write_bytes(content)
-        array = judged("IDX files", lambda: read_idx(path), size=len(content), refusals=IdxError, named=path)
+        array = judged("IDX files", lambda: read_idx(path), size=len(content), refusals=IdxError,
+                       named=path)
         expected = by_hand(content)
         if expected is None or expected[1] and max(expected[1]) > 1 << 40:
             assert array is None, (number, content)
@@ -92,11 +98,13 @@ def test_a_damaged_set_is_checked_or_refused(how_many, small_set, tmp_path):
         name, other = some(rng, FILES), some(rng, FILES)
         content = sound[other] if number % 9 == 0 else damaged(rng, sound[name])
         (tmp_path / name).write_bytes(content)
-        status, *_ = commanded("sets of IDX files", ["data", "check", str(tmp_path), "--any-set"], size=4096)
+        status, *_ = commanded("sets of IDX files", ["data", "check", str(tmp_path), "--any-set"],
+                               size=4096)
         if by_hand(content) is None:
             assert status == 2, (number, content)
         (tmp_path / name).write_bytes(sound[name])
-    assert commanded("sets of IDX files", ["data", "check", str(tmp_path), "--any-set"], size=4096)[0] == 0
+    assert commanded("sets of IDX files", ["data", "check", str(tmp_path), "--any-set"],
+                     size=4096)[0] == 0
 
 
 @pytest.mark.parametrize("megabytes", [8, pytest.param(256, marks=pytest.mark.slow)])
@@ -104,8 +112,10 @@ def test_a_gzip_bomb_that_lies_costs_nothing(megabytes, tmp_path):
     """A stream of zeros, a thousandth of its size, that claims to be more or less than it is."""
     for claimed in (1000, megabytes << 16, 1 << 30, (1 << 32) - 1):
         path = tmp_path / "bomb"
-        path.write_bytes(gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, claimed) + bytes(megabytes << 20), 9))
-        assert judged("gzip bombs", lambda: read_idx(path), size=path.stat().st_size, refusals=IdxError) is None
+        header = struct.pack(">4BI", 0, 0, 8, 1, claimed)
+        path.write_bytes(gzip.compress(header + bytes(megabytes << 20), 9))
+        assert judged("gzip bombs", lambda: read_idx(path), size=path.stat().st_size,
+                      refusals=IdxError) is None
 
 
 def test_a_bomb_of_labels_is_refused_by_its_header(small_set, tmp_path):
@@ -118,8 +128,8 @@ def test_a_bomb_of_labels_is_refused_by_its_header(small_set, tmp_path):
             file.write(step)
     with open(tmp_path / "train-labels-idx1-ubyte", "ab") as file:
         file.truncate(2 << 20)
-    assert judged("gzip bombs", lambda: load_mnist("train", tmp_path), size=2 << 20, refusals=IdxError,
-                  named="13 images and 1073741824 labels") is None
+    assert judged("gzip bombs", lambda: load_mnist("train", tmp_path), size=2 << 20,
+                  refusals=IdxError, named="13 images and 1073741824 labels") is None
 
 
 def test_links_pipes_and_devices_under_the_names(small_set, tmp_path):
@@ -127,20 +137,24 @@ def test_links_pipes_and_devices_under_the_names(small_set, tmp_path):
     sound = (folder / name).read_bytes()
     (tmp_path / "outside").write_bytes(sound)
     (folder / name).unlink()
-    for make, wanted in ((lambda at: os.symlink(tmp_path / "outside", at), 0), (lambda at: os.symlink("nowhere", at), 2),
-                         (lambda at: os.symlink(at, at), 2), (lambda at: os.symlink("/dev/zero", at), 2),
+    for make, wanted in ((lambda at: os.symlink(tmp_path / "outside", at), 0),
+                         (lambda at: os.symlink("nowhere", at), 2),
+                         (lambda at: os.symlink(at, at), 2),
+                         (lambda at: os.symlink("/dev/zero", at), 2),
                          (os.mkfifo, 2), (os.mkdir, 2)):
         make(folder / name)
-        assert commanded("links, pipes, devices", ["data", "check", str(folder), "--any-set"], size=4096)[0] == wanted
+        assert commanded("links, pipes, devices", ["data", "check", str(folder), "--any-set"],
+                         size=4096)[0] == wanted
         (folder / name).rmdir() if (folder / name).is_dir() else (folder / name).unlink()
 
 
 @pytest.mark.parametrize("images", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_image_and_one_image(images, tmp_path):
     for part in ("train", "t10k"):
-        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, images, 28, 28)
-                                                            + bytes(784 * images))
-        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, images) + bytes(images))
+        images_header = struct.pack(">4B3I", 0, 0, 8, 3, images, 28, 28)
+        labels_header = struct.pack(">4BI", 0, 0, 8, 1, images)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(images_header + bytes(784 * images))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(labels_header + bytes(images))
     for split, number in (("train", images), ("validation", 0), ("test", images)):
         pixels, labels = load_mnist(split, tmp_path)
         assert pixels.shape == (number, 28, 28) and labels.shape == (number,)
@@ -148,8 +162,11 @@ def test_no_image_and_one_image(images, tmp_path):
                   ["craft", "--out", str(tmp_path / "o"), "--split", "validation"], ["verify"],
                   ["survey", "make", "--out", str(tmp_path / "s.html")],
                   ["train", "--holdout", "0", "--epochs", "1", "--out", str(tmp_path / "w.npz")],
-                  ["explain", "--target", "3", "--max-distortion", "1", "--out", str(tmp_path / "p.html")],
-                  ["reproduce", "--jobs", "1", "--out", str(tmp_path / "r"), "--only", "fig1", "--only", "fig11"]):
+                  ["explain", "--target", "3", "--max-distortion", "1", "--out",
+                   str(tmp_path / "p.html")],
+                  ["reproduce", "--jobs", "1", "--out", str(tmp_path / "r"), "--only", "fig1",
+                   "--only", "fig11"]):
         if images and words[0] in ("verify", "train"):
             continue  # these work; they are long
-        commanded("sets of no and of one image", [*words, "--data", str(tmp_path)], size=1 << 26, inside=tmp_path)
+        commanded("sets of no and of one image", [*words, "--data", str(tmp_path)], size=1 << 26,
+                  inside=tmp_path)

@@ -1,6 +1,7 @@
 """What goes out: strict JSON of any results, pages on which no name from outside is more than text.
 
-One hostile name for each page is in tests/scripts; here come all that a file may have, seen by an HTML parser.
+One hostile name for each page is in tests/scripts; here come all that a file may have, seen by an
+HTML parser.
 """
 import json
 from collections import Counter
@@ -15,13 +16,13 @@ from data import load_mnist
 from nn import LeNet
 from scripts.pages.explain_page import Story, page
 from scripts.paper import report
-from scripts.paper.outcome import Claim, Outcome
 from scripts.paper.experiments import EXPERIMENTS
+from scripts.paper.outcome import Claim, Outcome
 from scripts.terminal.text import as_json, one_line, visible
 
 
 def plain(value):
-    """What JSON can say of `value`: None for NaN and infinities, text with what is no UTF-8 escaped."""
+    """What JSON can say of `value`: None instead of NaN and infinities."""
     if isinstance(value, float) and not np.isfinite(value):
         return None
     if isinstance(value, dict):
@@ -48,8 +49,8 @@ def test_results_are_strict_json(how_many):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_error_is_one_printable_line(name):
-    for error in (ValueError(f"a\n{name}"), OSError(2, "No such file", f"{name}\n{name}"), MemoryError(), TypeError(name),
-                  ValueError(name * 100_000)):
+    for error in (ValueError(f"a\n{name}"), OSError(2, "No such file", f"{name}\n{name}"),
+                  MemoryError(), TypeError(name), ValueError(name * 100_000)):
         line = one_line(error)
         assert line and line.isprintable() and len(line) <= 2010
     assert visible(name).isprintable() and (visible(name) == name or not name.isprintable())
@@ -80,12 +81,14 @@ def a_name(rng):
 
 @rounds("names on the report")
 def test_the_report_shows_names_as_text(how_many):
-    rng, outcome = np.random.default_rng(12), Outcome({}, [Claim("claim", "1", "2", "agrees", "why")])
+    rng = np.random.default_rng(12)
+    outcome = Outcome({}, [Claim("claim", "1", "2", "agrees", "why")])
 
     def shaped(name):
         about = {"network": visible(name), "digits": visible(name), "size": "small"}
         rows = [row._replace(why=visible(name), claim=visible(name)) for row in outcome.rows]
-        return Shape(report.page({"fig1": Outcome({}, rows, table=(("name",), [(visible(name),)]))}, about, {}, EXPERIMENTS))
+        shown = Outcome({}, rows, table=(("name",), [(visible(name),)]))
+        return Shape(report.page({"fig1": shown}, about, {}, EXPERIMENTS))
 
     harmless = shaped("harmless")
     for _ in range(how_many):
@@ -97,13 +100,17 @@ def test_the_report_shows_names_as_text(how_many):
 
 @rounds("names on the explain page")
 def test_the_explain_page_shows_names_as_text(how_many):
-    rng, network, image = np.random.default_rng(13), LeNet.pretrained(), load_mnist("test")[0][0].astype(float)
-    story = Story("harmless", network, image, craft(network, image[None], 7, trace=True), 7, 1.0, 14.5)
+    rng = np.random.default_rng(13)
+    network = LeNet.pretrained()
+    image = load_mnist("test")[0][0].astype(float)
+    crafted = craft(network, image[None], 7, trace=True)
+    story = Story("harmless", network, image, crafted, 7, 1.0, 14.5)
     harmless = Shape(page(story))
     assert "".join(harmless.text).count("harmless") == 2
     for _ in range(how_many):
         name = a_name(rng).encode("utf-8", "replace").decode()
-        html = judged("names on the explain page", lambda: page(story._replace(name=name)), size=1 << 26, refusals=())
+        html = judged("names on the explain page", lambda: page(story._replace(name=name)),
+                      size=1 << 26, refusals=())
         shape = Shape(html)
         assert shape.tags == harmless.tags and shape.values == harmless.values
         assert shape.text == [text.replace("harmless", name) for text in harmless.text]

@@ -1,7 +1,8 @@
-"""Weights files, damaged or forged at random: the weights that were saved, or one line with the network left as it was.
+"""Weights files, damaged or forged at random: the weights that were saved, or one line with the
+network left as it was.
 
-Every wrong array, name and byte of one small file is in tests/nn/test_weights.py; here come their combinations, archives
-that ask for memory, and training records (`jsma train --resume`).
+Every wrong array, name and byte of one small file is in tests/nn/test_weights.py; here come their
+combinations, archives that ask for memory, and training records (`jsma train --resume`).
 """
 import io
 import json
@@ -33,7 +34,8 @@ class Bomb:
 def small(seed=0):
     rng = np.random.default_rng(seed)
     network = Network({"conv": Conv2d(1, 3, 2), "flatten": Flatten(), "fc": Linear(12, 3)}, (3, 3))
-    return network.load({name: rng.normal(size=a.shape).astype(np.float32) for name, a in network.parameters().items()})
+    return network.load({name: rng.normal(size=a.shape).astype(np.float32)
+                         for name, a in network.parameters().items()})
 
 
 def npy_bytes(array):
@@ -43,29 +45,34 @@ def npy_bytes(array):
 
 
 def a_member(rng, array):
-    """(the bytes of an `.npy` file, the array it holds if that is one to be taken over, else None)."""
+    """The bytes of an `.npy` file, and the array it holds if that may be loaded, else None."""
     kind = int(rng.integers(0, 6))
     if kind <= 2:
-        found = array.astype(some(rng, ("<f4", ">f4", "<f8", ">f8")))
-        return npy_bytes(np.asfortranarray(found) if kind == 2 else found), found
+        stored = array.astype(some(rng, ("<f4", ">f4", "<f8", ">f8")))
+        return npy_bytes(np.asfortranarray(stored) if kind == 2 else stored), stored
     if kind == 3:
         dtype = np.dtype(some(rng, DTYPES))
-        found = np.full(array.shape, Bomb(), object) if dtype.hasobject else np.zeros(array.shape, dtype)
-        return npy_bytes(found), found if dtype.kind == "f" and dtype.itemsize in (4, 8) else None
+        stored = (np.full(array.shape, Bomb(), object) if dtype.hasobject
+                  else np.zeros(array.shape, dtype))
+        return npy_bytes(stored), stored if dtype.kind == "f" and dtype.itemsize in (4, 8) else None
     if kind == 4:
-        found = array.copy()
-        found.reshape(-1)[int(rng.integers(found.size))] = value = some(rng, (np.nan, np.inf, -np.inf, 1e-45, 3e38, -0.0))
-        return npy_bytes(found), found if np.isfinite(value) else None
+        stored = array.copy()
+        value = some(rng, (np.nan, np.inf, -np.inf, 1e-45, 3e38, -0.0))
+        stored.reshape(-1)[int(rng.integers(stored.size))] = value
+        return npy_bytes(stored), stored if np.isfinite(value) else None
     shape = some(rng, ((-3, -4), (10**9, 10**9), (2**63,), "x"))
-    text = some(rng, (f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape!r}}}", "__import__('os').abort()",
-                      "{}", "[" * 3000, "1if 1else 2", "'" * 99, "{'descr': 'O'}"))
-    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + rng.bytes(144), None
+    text = some(rng, (f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape!r}}}",
+                      "__import__('os').abort()", "{}", "[" * 3000, "1if 1else 2", "'" * 99,
+                      "{'descr': 'O'}"))
+    size = struct.pack("<H", len(text) + 1)
+    return b"\x93NUMPY\1\0" + size + text.encode() + b"\n" + rng.bytes(144), None
 
 
 def an_archive(rng, arrays):
-    """(the bytes of a zip file of all arrays, {name: array} if these are to be taken over, else None)."""
+    """The bytes of a zip file of all arrays, and {name: array} if these may load, else None."""
     file, held = io.BytesIO(), {}
-    method = some(rng, (zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    method = some(rng, (zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED,
+                        zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, array in arrays.items():
             if rng.random() < 0.8:
@@ -74,9 +81,11 @@ def an_archive(rng, arrays):
                 content, held[name] = a_member(rng, array)
             archive.writestr(f"{name}.npy", content)
         if rng.random() < 0.1:
-            archive.writestr(some(rng, [name for name in NAMES if "\udcff" not in name]) or "x", b"")
+            name = some(rng, [name for name in NAMES if "\udcff" not in name])
+            archive.writestr(name or "x", b"")
             held[""] = None
-    sound = method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not any(array is None for array in held.values())
+    sound = (method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+             and not any(array is None for array in held.values()))
     return file.getvalue(), held if sound else None
 
 
@@ -84,14 +93,15 @@ def an_archive(rng, arrays):
 def test_a_damaged_file_gives_what_was_saved_or_nothing(how_many, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng, path, network = np.random.default_rng(3), tmp_path / "w.npz", small()
-    before, saved = {name: array.copy() for name, array in network.parameters().items()}, small(1).parameters()
+    before = {name: array.copy() for name, array in network.parameters().items()}
+    saved = small(1).parameters()
     for number in range(how_many):
         content, held = an_archive(rng, saved)
         broken = number % 2 == 1
         content = damaged(rng, content) if broken else content
         path.write_bytes(content)
-        loaded = judged("weights files", lambda: load_weights(path, network), size=len(content), refusals=WeightsError,
-                        named=path)
+        loaded = judged("weights files", lambda: load_weights(path, network), size=len(content),
+                        refusals=WeightsError, named=path)
         now = network.parameters()
         if loaded is None:
             assert broken or held is None, (number, content)
@@ -110,7 +120,8 @@ METHODS = {"bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA, "deflate": zipf
 
 
 @pytest.mark.parametrize("kind", ["bzip2", pytest.param("lzma", marks=pytest.mark.slow), "deflate",
-                                  "a table of 200,000 members", "a file of 1 TB", "/dev/zero", "a pipe"])
+                                  "a table of 200,000 members", "a file of 1 TB", "/dev/zero",
+                                  "a pipe"])
 def test_an_archive_cannot_ask_for_memory_or_time(kind, tmp_path):
     path = tmp_path / "w.npz"
     if kind in METHODS:  # 48 MB of zeros in a few kilobytes
@@ -121,8 +132,9 @@ def test_an_archive_cannot_ask_for_memory_or_time(kind, tmp_path):
             archive.writestr("fc.bias.npy", b"")
         content = path.read_bytes()
         start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
+        directory = struct.pack("<HHII", 9, 9, 200_000 * (end - start), start)
         path.write_bytes(content[:start] + content[start:end] * 200_000
-                         + content[end:end + 8] + struct.pack("<HHII", 9, 9, 200_000 * (end - start), start) + b"\0\0")
+                         + content[end:end + 8] + directory + b"\0\0")
     elif kind == "a file of 1 TB":
         with open(path, "wb") as file:
             file.truncate(1 << 40)
@@ -131,8 +143,8 @@ def test_an_archive_cannot_ask_for_memory_or_time(kind, tmp_path):
     else:
         os.mkfifo(path)
     size = path.stat().st_size if path.is_file() and kind != "a file of 1 TB" else 0
-    assert judged("archives that are bombs", lambda: load_arrays(path, {"fc.bias": (3,)}), size=size,
-                  refusals=WeightsError, named=path) is None
+    assert judged("archives that are bombs", lambda: load_arrays(path, {"fc.bias": (3,)}),
+                  size=size, refusals=WeightsError, named=path) is None
 
 
 @pytest.fixture(scope="module")
@@ -141,16 +153,21 @@ def trained(tmp_path_factory):
     digits, folder = tmp_path_factory.mktemp("digits"), tmp_path_factory.mktemp("trained")
     for split, part in (("train", "train"), ("test", "t10k")):
         images, labels = load_mnist(split)
-        write_idx(digits / f"{part}-images-idx3-ubyte", np.round(255 * images[:60]).astype(np.uint8))
+        write_idx(digits / f"{part}-images-idx3-ubyte",
+                  np.round(255 * images[:60]).astype(np.uint8))
         write_idx(digits / f"{part}-labels-idx1-ubyte", labels[:60].astype(np.uint8))
-    words = ["train", "--data", str(digits), "--holdout", "10", "--epochs", "2", "--out", str(folder / "w.npz")]
+    words = ["train", "--data", str(digits), "--holdout", "10", "--epochs", "2", "--out",
+             str(folder / "w.npz")]
     assert main(words) == 0
     return words, folder
 
 
 @rounds("training records")
 def test_a_damaged_record_or_state_is_no_ground_to_go_on(how_many, trained, tmp_path):
-    """Accepted only where the record and the state still say what they said; the weights come out the same."""
+    """Accepted only where the record and the state still say what they said.
+
+    The weights then come out the same.
+    """
     words, folder = trained
     words, rng = [*words[:-1], str(tmp_path / "w.npz"), "--resume"], np.random.default_rng(4)
     names = ("w.npz", "w.json", "w.state.npz")
@@ -160,7 +177,8 @@ def test_a_damaged_record_or_state_is_no_ground_to_go_on(how_many, trained, tmp_
         for name in names:
             (tmp_path / name).write_bytes(sound[name])
         if number % 3 == 0:
-            changed = {**record, some(rng, list(record)): anything(rng)} if rng.random() < 0.7 else anything(rng)
+            changed = ({**record, some(rng, list(record)): anything(rng)} if rng.random() < 0.7
+                       else anything(rng))
             if rng.random() < 0.3:
                 changed = {**record, "epochs": [record["epochs"][0], anything(rng)]}
             (tmp_path / "w.json").write_text(json.dumps(changed))
@@ -175,13 +193,14 @@ def test_a_damaged_record_or_state_is_no_ground_to_go_on(how_many, trained, tmp_
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "9" * 5000, '{"settings": [], "epochs": []}',
-                                     '{"settings": {}, "epochs": {}}', '{"settings": {}, "epochs": [NaN]}', "\0",
-                                     " " * (2 << 20)])
+                                     '{"settings": {}, "epochs": {}}',
+                                     '{"settings": {}, "epochs": [NaN]}', "\0", " " * (2 << 20)])
 def test_a_strange_record_gets_one_line(content, trained, tmp_path):
     words, folder = trained
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "w.json").write_text(content)
-    status, _, said = commanded("training records", [*words[:-1], str(tmp_path / "w.npz"), "--resume"], size=1 << 22,
+    status, _, said = commanded("training records",
+                                [*words[:-1], str(tmp_path / "w.npz"), "--resume"], size=1 << 22,
                                 inside=tmp_path)
     assert status == 2 and "w.json: not a record of jsma train" in said
 
@@ -191,6 +210,6 @@ def test_weights_lost_between_the_state_and_themselves_come_back(trained, tmp_pa
     words, folder = trained
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "w.npz").unlink()
-    assert commanded("training records", [*words[:-1], str(tmp_path / "w.npz"), "--resume"], size=1 << 22,
-                     inside=tmp_path)[0] == 0
+    assert commanded("training records", [*words[:-1], str(tmp_path / "w.npz"), "--resume"],
+                     size=1 << 22, inside=tmp_path)[0] == 0
     assert (tmp_path / "w.npz").read_bytes() == (folder / "w.npz").read_bytes()

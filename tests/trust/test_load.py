@@ -1,4 +1,5 @@
-"""Load: a file of 60,000 images, and a million tiny samples from disk to disk in memory that does not grow.
+"""Load: a file of 60,000 images, and a million tiny samples from disk to disk in memory that does
+not grow.
 
 Fewer samples under tracemalloc are in tests/attack/test_runs.py.
 """
@@ -26,7 +27,8 @@ images = np.memmap(folder + "/images", np.float32, "w+", shape=(count, 2))
 rng = np.random.default_rng(0)
 for start in range(0, count, 10_000):
     images[start:start + 10_000] = rng.random((len(images[start:start + 10_000]), 2))
-run = craft_run(Flat(), images, 0, folder + "/run", shard_size=4096, batch_size=1024, max_distortion=None)
+run = craft_run(Flat(), images, 0, folder + "/run", shard_size=4096, batch_size=1024,
+                max_distortion=None)
 done = sum(len(run.load(shard)["success"]) for shard in range(len(run)))
 print(done, next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
@@ -41,9 +43,9 @@ def test_sixty_thousand_images_in_half_a_second(zipped, tmp_path):
         write_idx(path, np.random.default_rng(0).integers(0, 256, (60_000, 28, 28), np.uint8))
     seconds = []
     for _ in range(3):
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         images = read_idx(path)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start_time)
     assert images.shape == (60_000, 28, 28) and min(seconds) < 0.5
     del images
     tracemalloc.start()
@@ -55,16 +57,18 @@ def test_sixty_thousand_images_in_half_a_second(zipped, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see the most memory")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(),
+                    reason="needs /proc to see the most memory")
 def test_a_million_tiny_samples_in_constant_memory(tmp_path):
-    """Ten times the samples take 10 % more memory at most, less than what their images and pairs would add."""
+    """Ten times the samples take 10 % more memory at most, less than their images would add."""
     peaks = []
     for number in (100_000, 1_000_000):
         folder = tmp_path / str(number)
         folder.mkdir()
-        done = subprocess.run([sys.executable, "-c", CODE, str(number), str(folder)], cwd=ROOT, capture_output=True,
-                              text=True, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'trust'}",
-                                              "OPENBLAS_NUM_THREADS": "1"})
+        done = subprocess.run([sys.executable, "-c", CODE, str(number), str(folder)], cwd=ROOT,
+                              capture_output=True, text=True,
+                              env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'trust'}",
+                                   "OPENBLAS_NUM_THREADS": "1"})
         assert not done.stderr, done.stderr
         samples, peak = map(int, done.stdout.split())
         assert samples == number

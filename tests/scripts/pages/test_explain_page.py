@@ -1,4 +1,6 @@
-"""The pages of `jsma explain` in a real browser, by mouse and keys: what they show is what the library computes."""
+"""The pages of `jsma explain` in a real browser, by mouse and keys: what they show is what the
+library computes.
+"""
 import re
 
 import numpy as np
@@ -16,24 +18,34 @@ LAYERS = list(LeNet().layers)
 WINDOW = {"conv1": 5, "pool1": 6, "tanh1": 6, "conv2": 14, "pool2": 16, "tanh2": 16, "flatten": 16}
 RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 ENTRY = """(() => {
-    const text = id => document.getElementById(id).textContent, all = css => [...document.querySelectorAll(css)];
+    const text = id => document.getElementById(id).textContent;
+    const all = css => [...document.querySelectorAll(css)];
+    const totals = all("#terms .total td").map(cell => [cell.id, cell.textContent]);
     return {entry: text("entry"), count: text("count"), seen: text("seen"), value: text("value"),
-            totals: Object.fromEntries(all("#terms .total td").map(cell => [cell.id, cell.textContent])),
-            rows: all("#terms tr:not(.total)").map(row => [...row.cells].map(cell => cell.textContent))};
+            totals: Object.fromEntries(totals),
+            rows: all("#terms tr:not(.total)").map(row =>
+                [...row.cells].map(cell => cell.textContent))};
 })()"""
-SCORES = """[...document.querySelectorAll("#scores tr")].map(row => [...row.cells].map(cell => cell.textContent))"""
+SCORES = """[...document.querySelectorAll("#scores tr")].map(row =>
+    [...row.cells].map(cell => cell.textContent))"""
 FOCUS = "(it => it.id || it.name || it.tagName)(document.activeElement)"
-SILENT = """[...document.querySelectorAll("canvas")].filter(it => !it.ariaLabel && !it.ariaHidden).map(it => it.id)"""
-
-COMPUTED = """new Promise(done => { const look = () => { const text = document.querySelector("#identity").textContent;
-    text.includes("single precision") ? done(text) : setTimeout(look, 50); }; look(); })"""
+SILENT = """[...document.querySelectorAll("canvas")].filter(it =>
+    !it.ariaLabel && !it.ariaHidden).map(it => it.id)"""
+COMPUTED = """new Promise(done => {
+    const look = () => {
+        const text = document.querySelector("#identity").textContent;
+        text.includes("single precision") ? done(text) : setTimeout(look, 50);
+    };
+    look();
+})"""
 
 
 def number(text):
     """(the number that is shown, half a unit of its last digit)."""
     head, _, power = text.replace("−", "-").partition("·10")
     scale = 10.0 ** int(power.translate(RAISED) or 0)
-    decimals = len(head.partition(".")[2]) if "." in head else 0 if power or head not in ("0", "1", "-1") else 12
+    decimals = (len(head.partition(".")[2]) if "." in head
+                else 0 if power or head not in ("0", "1", "-1") else 12)
     return float(head) * scale, 0.5000001 * scale * 10.0 ** -decimals
 
 
@@ -43,24 +55,30 @@ def assert_shows(text, true, slack=0.0):
 
 
 class Library:
-    """Values and derivatives of every layer at the first test digit, by nn, in float64; units in one row."""
+    """Values and derivatives of every layer at the first test digit, by nn, in float64.
+
+    The units of a layer stand in one row.
+    """
 
     def __init__(self):
         self.network = LeNet.pretrained()
         self.image = load_mnist("test")[0][:1].astype(np.float64)
         self.layers = {"x": (np.array([1, 28, 28]), self.image.ravel(), np.eye(784))}
         for name, value, jacobian in self.network.trace(self.image):
-            self.layers[name] = (np.array(value.shape[1:]), value.ravel(), jacobian.dense(1).reshape(value.size, 784))
+            self.layers[name] = (np.array(value.shape[1:]), value.ravel(),
+                                 jacobian.dense(1).reshape(value.size, 784))
 
     def unit(self, label):
         """"conv2[7, 3, 4]", "fc1[12]" or "x(3, 4)" as (layer, number of the unit)."""
         name, *place = re.findall(r"\w+", label)
         shape = self.layers[name][0]
-        return name, int(np.ravel_multi_index([*map(int, place)], shape[-len(place):] if len(place) > 1 else shape[:1]))
+        shape = shape[-len(place):] if len(place) > 1 else shape[:1]
+        return name, int(np.ravel_multi_index([*map(int, place)], shape))
 
     def weights(self, name, unit):
         """W_p of Eq. 5: the weights of all units of the layer before in this one, and f'."""
-        layer, before = self.network.layers[name], LAYERS[LAYERS.index(name) - 1] if name != "conv1" else "x"
+        layer = self.network.layers[name]
+        before = LAYERS[LAYERS.index(name) - 1] if name != "conv1" else "x"
         shape, value, _ = self.layers[before]
         saved = layer.forward(np.moveaxis(value.reshape(1, *shape), 1, -1))[1]
         chosen = np.zeros(self.layers[name][1].size)
@@ -113,11 +131,13 @@ def assert_entry_is_right(page, library, layer):
     for label, weight, inner, product in shown["rows"]:
         source, q = library.unit(re.match(r"\w+[\[(][\d, ]+[\])]", label)[0])
         assert source == before
-        for text, true in ((weight, weights[q]), (inner, derivative[q]), (product, weights[q] * derivative[q])):
+        for text, true in ((weight, weights[q]), (inner, derivative[q]),
+                           (product, weights[q] * derivative[q])):
             assert_shows(text, true, 1e-15)
     totals, terms = shown["totals"], weights * derivative
     assert_shows(totals["result"], result, 1e-15)
-    count = {"pool1": 4, "pool2": 4, "conv1": 25, "conv2": 500, "fc1": 800, "fc2": 500, "softmax": 10}.get(name, 1)
+    count = {"pool1": 4, "pool2": 4, "conv1": 25, "conv2": 500, "fc1": 800, "fc2": 500,
+             "softmax": 10}.get(name, 1)
     assert shown["count"].startswith(f"{count} terms" if count > 1 else "One term")
     if count > 1:
         assert f" {np.count_nonzero(terms)} of them" in shown["count"]
@@ -125,11 +145,13 @@ def assert_entry_is_right(page, library, layer):
     if name.startswith("tanh"):
         assert_shows(totals["slope"], slope)
     if "rest" in totals:
-        products, largest = ([number(row[3])[0] for row in shown["rows"]], np.sort(np.abs(terms))[::-1])
+        products = [number(row[3])[0] for row in shown["rows"]]
+        largest = np.sort(np.abs(terms))[::-1]
         np.testing.assert_allclose(np.abs(products), largest[:len(products)], rtol=1e-4)
         assert_shows(totals["rest"], terms.sum() - sum(products), 1e-4 * np.abs(products).sum())
     assert_shows(re.search(r"= (\S+);", shown["value"])[1], library.layers[name][1][unit])
-    assert_shows(shown["seen"].rpartition("derivative: ")[2][:-1], np.abs(library.layers[name][2][unit]).max())
+    assert_shows(shown["seen"].rpartition("derivative: ")[2][:-1],
+                 np.abs(library.layers[name][2][unit]).max())
     size = WINDOW.get(name)
     assert (f" {size} × {size} pixels" if size else "the whole image") in shown["seen"]
     return shown["entry"]
@@ -155,10 +177,12 @@ def test_every_layer_by_mouse_and_keys(page, library):
         entries.append(assert_entry_is_right(page, library, name))
         assert len({entry.split(" /")[0] for entry in entries}) > 1
         page.click("#derivative")
-        row, column = divmod(library.unit(assert_entry_is_right(page, library, name).split("∂")[-1])[1], 28)
+        entry = assert_entry_is_right(page, library, name)
+        row, column = divmod(library.unit(entry.split("∂")[-1])[1], 28)
         for key in ("ArrowLeft", "ArrowDown"):
             page.key(key)
-        assert assert_entry_is_right(page, library, name).endswith(f" / ∂x({row + 1}, {column - 1})")
+        entry = assert_entry_is_right(page, library, name)
+        assert entry.endswith(f" / ∂x({row + 1}, {column - 1})")
         assert {row, column} <= {13, 14}
         if name in WINDOW and name != "flatten":
             page.click("#map")
@@ -169,7 +193,8 @@ def test_every_layer_by_mouse_and_keys(page, library):
 @pytest.mark.slow
 def test_the_numbers_can_be_typed_and_the_names_go_back(page, library):
     page.click("#layer-conv2")
-    for field, value in (("channel", 49), ("row", 7), ("column", 99), ("pixel-row", 20), ("pixel-column", 21)):
+    for field, value in (("channel", 49), ("row", 7), ("column", 99), ("pixel-row", 20),
+                         ("pixel-column", 21)):
         page.evaluate(f"document.getElementById('{field}').value = {value}")
         page.evaluate(f"document.getElementById('{field}').dispatchEvent(new Event('change'))")
     assert assert_entry_is_right(page, library, "conv2") == "∂conv2[49, 7, 7] / ∂x(20, 21)"
@@ -204,7 +229,8 @@ def test_the_slider_goes_through_the_trace(page, library):
         logits = step.logits if step else library.network.logits(crafted.adversarial)[0]
         for row, logit in zip(scores, logits):
             assert_shows(row[2], logit)
-        assert scores[7][0].startswith("7\u00a0source") and scores[TARGET][0].startswith(f"{TARGET}\u00a0target")
+        assert scores[7][0].startswith("7\u00a0source")
+        assert scores[TARGET][0].startswith(f"{TARGET}\u00a0target")
         assert "(largest)" in scores[logits.argmax()][0]
         if step:
             chosen = list(step.pair)
@@ -216,7 +242,8 @@ def test_the_slider_goes_through_the_trace(page, library):
             assert said.startswith(f"{step.domain.sum()} pixels are in Γ")
         page.key("ArrowRight")
     page.key("ArrowLeft")
-    assert page.evaluate("document.querySelector('#step').textContent").startswith(f"{len(steps) - 2} of")
+    text = page.evaluate("document.querySelector('#step').textContent")
+    assert text.startswith(f"{len(steps) - 2} of")
     assert_quiet(page)
 
 
@@ -236,7 +263,8 @@ def test_probabilities_lie_on_the_diagonal(page, library):
         alpha, beta = jacobian[TARGET], np.delete(jacobian, TARGET, axis=0).sum(axis=0)
         assert most == pytest.approx(np.abs(alpha).max(), rel=0.01)
         if of == "logits":
-            assert shown == pytest.approx(np.abs(alpha + beta).max(), rel=0.01) and shown > 0.01 * most
+            assert shown == pytest.approx(np.abs(alpha + beta).max(), rel=0.01)
+            assert shown > 0.01 * most
         else:
             assert shown < 1e-15 < 1e-8 * most
             weights = output_weights(step.logits[None], TARGET, of)[0]
@@ -253,7 +281,8 @@ def test_the_tab_key_goes_through_the_page_in_its_order(page):
     for _ in range(20):
         page.key("Tab")
         order.append(page.evaluate(FOCUS))
-    wanted = ["layer", "maps", "channel", "row", "column", "map", "derivative", "pixel-row", "pixel-column", "slider"]
+    wanted = ["layer", "maps", "channel", "row", "column", "map", "derivative", "pixel-row",
+              "pixel-column", "slider"]
     assert [name for name in order if name in wanted][:len(wanted)] == wanted
 
 
@@ -262,8 +291,10 @@ def test_pictures_are_described_and_redrawn_for_a_new_width(page, files):
     page.evaluate("document.querySelector('#outputs').scrollIntoView()")
     page.evaluate(COMPUTED)
     assert page.evaluate(SILENT) == []
-    page.evaluate("new Promise(done => { document.body.style.maxWidth = '330px'; setTimeout(done, 300); })")
-    size = "(it => [it.width, it.height, it.clientWidth, it.clientHeight])(document.querySelector('#derivative'))"
+    page.evaluate(
+        "new Promise(done => { document.body.style.maxWidth = '330px'; setTimeout(done, 300); })")
+    size = """(it => [it.width, it.height, it.clientWidth, it.clientHeight])(
+        document.querySelector('#derivative'))"""
     assert len(set(page.evaluate(size))) == 1 and page.evaluate(size)[0] < 330
     assert_quiet(page)
 
@@ -275,12 +306,13 @@ def test_the_and_page_is_right_wherever_the_point_is(browser, files, width):
     browser.open(files / "and.html", width, mobile=width < 600)
     browser.click("#surface")
     x = np.array([[0.5, 0.5]])
-    for key, step in ((None, (0, 0)), ("ArrowRight", (0.01, 0)), ("ArrowDown", (0, -0.01)), ("ArrowUp", (0, 0.01)),
-                      ("ArrowLeft", (-0.01, 0))):
+    for key, step in ((None, (0, 0)), ("ArrowRight", (0.01, 0)), ("ArrowDown", (0, -0.01)),
+                      ("ArrowUp", (0, 0.01)), ("ArrowLeft", (-0.01, 0))):
         if key:
             browser.key(key)
         x = x + step
-        shown = browser.evaluate("['F', 'd1', 'd2'].map(id => document.getElementById(id).textContent)")
+        shown = browser.evaluate(
+            "['F', 'd1', 'd2'].map(id => document.getElementById(id).textContent)")
         assert browser.evaluate("[+x1.value, +x2.value]") == pytest.approx(x[0].tolist())
         gradient = network.forward_derivative(x, of="probabilities")[0, 0]
         for text, true in zip(shown, [network.probabilities(x)[0, 0], *gradient]):

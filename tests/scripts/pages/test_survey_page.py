@@ -1,4 +1,6 @@
-"""The page of the human study in a browser: answers by keys and by mouse, and what was said is what is counted."""
+"""The page of the human study in a browser: answers by keys and by mouse, and what was said is what
+is counted.
+"""
 import json
 import re
 from base64 import b64decode
@@ -13,7 +15,8 @@ from scripts.survey import read_answers
 
 slow = pytest.mark.slow
 SIZES = {360: 640, 1300: 800}
-WIDE = "[document.documentElement.scrollWidth, innerWidth]"  # a page too wide for a telephone makes innerWidth grow
+# a page too wide for a telephone makes innerWidth grow
+WIDE = "[document.documentElement.scrollWidth, innerWidth]"
 BACK = "section:not([hidden]) nav button"
 PIXELS = """(() => {  // read from a copy: Chromium warns of a canvas that is read often
     const copy = new OffscreenCanvas(28, 28).getContext("2d", {willReadFrequently: true});
@@ -27,9 +30,12 @@ class Survey:
 
     def __init__(self, browser, path):
         self.browser, self.path = browser, path
-        data = json.loads(re.search(r"id='survey'>(.*?)</script>", path.read_text(encoding="utf-8"))[1])
-        self.pictures = {b64decode(sample["pixels"]): number for number, sample in enumerate(data["samples"], 1)}
-        self.label = {number: int(sample["row"].split(",")[3]) for number, sample in enumerate(data["samples"], 1)}
+        data = json.loads(re.search(r"id='survey'>(.*?)</script>",
+                                    path.read_text(encoding="utf-8"))[1])
+        self.pictures = {b64decode(sample["pixels"]): number
+                         for number, sample in enumerate(data["samples"], 1)}
+        self.label = {number: int(sample["row"].split(",")[3])
+                      for number, sample in enumerate(data["samples"], 1)}
 
     def open(self, width=1300, forget=True):
         self.browser.open(self.path, width, height=SIZES[width], mobile=width < 600)
@@ -65,7 +71,8 @@ class Survey:
 def written(folder, *words):
     """A page that `make` writes into a folder."""
     chromium()
-    assert main(["survey", "make", "--derivative", "backward", *words, "--out", str(folder / "survey.html")]) == 0
+    assert main(["survey", "make", "--derivative", "backward", *words, "--out",
+                 str(folder / "survey.html")]) == 0
     return folder / "survey.html"
 
 
@@ -81,8 +88,9 @@ def survey(browser, tmp_path_factory):
 
 
 def test_a_short_survey_by_keys(browser, tmp_path):
-    """Two pictures, one answer each; the page stays silent on the console and asks nothing of the network."""
-    short = Survey(browser, written(tmp_path, "--count", "2", "--epsilon", "0,1", "--theta", "none"))
+    """Two pictures, one answer each; nothing on the console, nothing asked of the network."""
+    short = Survey(browser, written(tmp_path, "--count", "2", "--epsilon", "0,1", "--theta",
+                                    "none"))
     short.open()
     browser.key("Enter")
     said = {}
@@ -125,12 +133,14 @@ def test_what_is_answered_is_what_is_counted(width, by, survey, browser, tmp_pat
         browser.click(button)
     name = browser.evaluate("document.querySelector('#download').download")
     file = browser.download(name)
-    assert browser.evaluate("document.querySelector('#csv').value") == file.read_text(encoding="utf-8")
+    text = browser.evaluate("document.querySelector('#csv').value")
+    assert text == file.read_text(encoding="utf-8")
     answers = read_answers([file])
     assert {answer.sample: answer.digit for answer in answers} == said
     assert name == f"answers-{answers[0].survey}-{answers[0].participant}.csv"
     assert all(0 <= answer.seconds < 60 for answer in answers)
-    assert browser.console == [] and browser.requests == [] and browser.evaluate(WIDE) == [width, width]
+    assert browser.console == [] and browser.requests == []
+    assert browser.evaluate(WIDE) == [width, width]
     counted(answers, said, survey, file, tmp_path)
 
 
@@ -141,14 +151,17 @@ def counted(answers, said, survey, file, folder):
     part = {answer.sample: answer.part for answer in answers}
     for figure, group, name in (("fig16", "unaltered", "unaltered"), ("fig17", "all", "intensity")):
         chosen = [number for number in said if part[number] == name]
-        found = results[figure][group]
-        assert found["answers"] == len(chosen) > 0
-        assert found["digit"][0] == pytest.approx(100 * np.mean([said[n] is not None for n in chosen]))
-        assert found["right"][0] == pytest.approx(100 * np.mean([said[n] == survey.label[n] for n in chosen]))
+        numbers = results[figure][group]
+        assert numbers["answers"] == len(chosen) > 0
+        digit = 100 * np.mean([said[n] is not None for n in chosen])
+        right = 100 * np.mean([said[n] == survey.label[n] for n in chosen])
+        assert numbers["digit"][0] == pytest.approx(digit)
+        assert numbers["right"][0] == pytest.approx(right)
     bins = [group for group in results["fig16"]["bins"] for _ in range(group["answers"])]
     altered = [number for number in said if part[number] == "distortion"]
     assert len(bins) == len(altered) == 6
-    assert sum(group["digit"][0] for group in bins) == pytest.approx(sum(100 * (said[n] is not None) for n in altered))
+    digit = sum(100 * (said[n] is not None) for n in altered)
+    assert sum(group["digit"][0] for group in bins) == pytest.approx(digit)
 
 
 @slow
@@ -163,7 +176,8 @@ def test_answers_are_kept_until_one_starts_again(survey, browser):
     browser.click("#start")
     assert survey.number == number and browser.evaluate("state.participant") == people
     browser.key("ArrowLeft")
-    assert browser.evaluate("document.querySelector('[data-digit=\"7\"]').getAttribute('aria-pressed')") == "true"
+    seven = "document.querySelector('[data-digit=\"7\"]')"
+    assert browser.evaluate(f"{seven}.getAttribute('aria-pressed')") == "true"
     browser.evaluate("confirm = () => false")
     browser.click("#again")
     assert "3 of 13" in survey.text
@@ -178,14 +192,15 @@ def test_answers_are_kept_until_one_starts_again(survey, browser):
 
 
 @slow
-@pytest.mark.parametrize("kept", ["x", "{}", '{"participant": 5, "answers": [null]}',
-                                  '{"participant": 5, "answers": 3}',
-                                  json.dumps({"participant": 5, "answers": [None] * 13, "finished": True}),
-                                  json.dumps({"participant": 0, "answers": [None] * 13, "finished": False}),
-                                  json.dumps({"participant": 5, "answers": [{"digit": 10, "seconds": 1}] * 13})])
-def test_a_damaged_memory_is_forgotten(kept, survey, browser):
+@pytest.mark.parametrize("memory", [
+    "x", "{}", '{"participant": 5, "answers": [null]}',
+    '{"participant": 5, "answers": 3}',
+    json.dumps({"participant": 5, "answers": [None] * 13, "finished": True}),
+    json.dumps({"participant": 0, "answers": [None] * 13, "finished": False}),
+    json.dumps({"participant": 5, "answers": [{"digit": 10, "seconds": 1}] * 13})])
+def test_a_damaged_memory_is_forgotten(memory, survey, browser):
     survey.open()
-    browser.evaluate(f"localStorage.setItem(KEY, {json.dumps(kept)})")
+    browser.evaluate(f"localStorage.setItem(KEY, {json.dumps(memory)})")
     survey.open(forget=False)
     browser.click("#start")
     assert "1 of 13" in survey.text and browser.console == []
@@ -194,7 +209,8 @@ def test_a_damaged_memory_is_forgotten(kept, survey, browser):
 @slow
 def test_it_works_without_storage(survey, browser):
     survey.open()
-    browser.evaluate("void Object.defineProperty(window, 'localStorage', {get() { throw Error('forbidden'); }})")
+    browser.evaluate(
+        "void Object.defineProperty(window, 'localStorage', {get() { throw Error('forbidden'); }})")
     browser.click("#start")
     for _ in range(13):
         survey.press(1)
@@ -207,9 +223,11 @@ def test_it_works_without_storage(survey, browser):
 def test_a_slip_answers_one_picture_not_two(survey, browser):
     survey.open()
     browser.click("#start")
-    browser.evaluate("document.querySelector('#no').dispatchEvent(new MouseEvent('click', {detail: 2}))")
+    browser.evaluate(
+        "document.querySelector('#no').dispatchEvent(new MouseEvent('click', {detail: 2}))")
     for options in ("repeat: true", "ctrlKey: true", "metaKey: true", "altKey: true"):
-        browser.evaluate(f"document.dispatchEvent(new KeyboardEvent('keydown', {{key: '3', {options}}}))")
+        browser.evaluate(
+            f"document.dispatchEvent(new KeyboardEvent('keydown', {{key: '3', {options}}}))")
     browser.key("ArrowRight")  # there is no way on without an answer
     browser.key("x")
     assert "1 of 13" in survey.text
@@ -246,7 +264,8 @@ def test_finished_answers_stay(survey, browser):
     for key in ("ArrowLeft", "5", "n"):
         browser.key(key)
     survey.open(forget=False)
-    assert "Thank you" in survey.text and browser.evaluate("document.querySelector('#csv').value") == before
+    assert "Thank you" in survey.text
+    assert browser.evaluate("document.querySelector('#csv').value") == before
     assert before.startswith(HEADER) and before.count(",no,,") == 13
 
 
@@ -266,4 +285,5 @@ def test_everything_fits_and_has_a_name(width, survey, browser):
     assert browser.evaluate("picture.getAttribute('aria-label')")
     browser.key("Tab")
     assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert browser.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 3
+    outline = "parseFloat(getComputedStyle(document.activeElement).outlineWidth)"
+    assert browser.evaluate(outline) >= 3
