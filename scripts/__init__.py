@@ -1,1 +1,1 @@
-"""The commands of `jsma`, one file each: they tie `data`, `nn` and `attack` together, print, draw and write files."""
+"""The commands of `jsma`, one file each: they tie `data`, `nn` and `attack` together."""

@@ -10,7 +10,7 @@ that are not installed are named.
 from pathlib import Path
 
 from data import load_mnist
-from data.idx import replacing
+from data.files import replacing
 from scripts.measure import checks, rules
 from scripts.measure.benchmarks import measurements
 from scripts.measure.growth import growth

@@ -15,7 +15,7 @@ import numpy as np
 from attack import RULES, Crafted, craft, distortions, mean_distortion, success_rate
 from attack.goals import GOALS, UNTARGETED, every_other, reached
 from data import load_mnist, write_idx
-from data.idx import replacing
+from data.files import replacing
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, add_model, distortion, indices, output_folder, whole
 from scripts.terminal.progress import Progress

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.idx import replacing
+from data.files import replacing
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.survey import read_answers

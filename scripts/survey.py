@@ -8,22 +8,15 @@ ours. Only what the files hold is counted.
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from data import load_mnist
 from data.files import replacing
-from scripts.pages.survey_answers import Answer, each_answer, read_answers
 from scripts.pages.survey_page import draw, page
-from scripts.paper.survey_figures import FIGURES, over_distortion, over_intensity
+from scripts.paper.human_study import human_study
+from scripts.paper.survey_figures import FIGURES
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, add_model, output_file, output_folder, whole
 from scripts.terminal.progress import Progress
 from scripts.terminal.text import as_json, visible
-
-__all__ = ["Answer", "arguments", "human_study", "read_answers", "run"]
-
-COLUMNS = [("participant", int), ("part", "U10"), ("theta", float), ("distortion", float),
-           ("digit", bool), ("right", bool)]
 
 
 def arguments(parser):
@@ -98,24 +91,6 @@ def _analyse(args):
         file.write(as_json(results).encode())
     none = "" if args.files else "; no answers: the paper's values only"
     print(f"fig16.png, fig17.png and results.json are in {folder}{none}")
-
-
-def human_study(files):
-    """What the answer files say: {"fig16": Outcome, "fig17": Outcome}.
-
-    Without files they hold the paper's values only. "Right" is the share, of all answers, that name
-    the digit's own class. The 95 % intervals treat a participant as one draw. Raises ValueError or
-    OSError as `read_answers` does.
-    """
-    table = np.fromiter(map(_row, each_answer(files)), COLUMNS)
-    return {"fig16": over_distortion(table), "fig17": over_intensity(table)}
-
-
-def _row(answer):
-    """The `COLUMNS` of an answer."""
-    theta = np.nan if answer.theta is None else answer.theta
-    return (answer.participant, answer.part, theta, answer.distortion, answer.is_digit,
-            answer.digit == answer.label)
 
 
 def _numbers(holds, allowed):

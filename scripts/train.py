@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.idx import replacing
+from data.files import replacing
 from nn import LeNet
 from nn.training import SGD, accuracy, calibrate, train_epoch
 from nn.weights import load_arrays, npz_bytes, save_arrays

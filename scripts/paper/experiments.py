@@ -6,8 +6,8 @@ title, and what its picture shows.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scripts import survey
 from scripts.paper import classes, defences, hardness, population, single, threat, toy
+from scripts.paper.human_study import human_study
 
 
 class Experiment(NamedTuple):
@@ -66,12 +66,12 @@ EXPERIMENTS = {
         "Mean adversarial distance by source and target class: 1 less the share of pairs of pixels "
         "that Eq. 10 accepts."),
     "fig16": Experiment(
-        lambda setup: survey.human_study(setup.answers)["fig16"],
+        lambda setup: human_study(setup.answers)["fig16"],
         "Fig. 16: what people see, over the distortion",
         "Shares of answers (filled, with 95 % intervals) over the share of pixels changed; the "
         "paper's values as open marks and dashed lines."),
     "fig17": Experiment(
-        lambda setup: survey.human_study(setup.answers)["fig17"],
+        lambda setup: human_study(setup.answers)["fig17"],
         "Fig. 17: what people see, over θ", "As Fig. 16, over the change θ of a pixel."),
     "fig2": Experiment(
         threat.threat_model, "Fig. 2: goals and capabilities"),

@@ -8,7 +8,7 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 
-from data.idx import replacing
+from data.files import replacing
 from scripts.pages.explain_page import candidates
 from scripts.paper import survey_figures
 

@@ -5,9 +5,8 @@ nine; Fig. 15 counts all 307,000 pairs of pixels of a sample.
 """
 import numpy as np
 
-from attack import class_matrix, hardness, pair_share
+from attack import adversarial_distance, class_matrix, hardness, robustness
 from attack.goals import every_other
-from attack.model import look
 from scripts.paper.classes import distortion_table
 from scripts.paper.intervals import mean_with_interval, with_interval
 from scripts.paper.outcome import Claim, Outcome, plain, similar
@@ -28,20 +27,23 @@ def fig15(setup):
     """Fig. 15 and Eq. 14: adversarial distance by source and target class, minimum and mean."""
     images, labels = setup.load("test", setup.sized(1000))
     index, targets = every_other(labels, setup.network.classes)
-    distance = adversarial_distances(setup, images)[index, targets]
+    progress = Progress("Fig. 15", "digits")
+    distance = adversarial_distance(setup.network, images, derivative=setup.derivative,
+                                    progress=progress)[index, targets]
+    progress.close()
     matrix = class_matrix(distance, labels[index], targets)
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     mean, interval = mean_with_interval(distance, index)
     worst = int(distance.argmin())
     numbers = {"matrix": plain(matrix), "samples": len(distance),
-               "robustness_min": float(distance[worst]), "robustness_mean": mean,
+               "robustness_min": robustness(distance), "robustness_mean": mean,
                "robustness_mean_interval": interval}
     claims = [
         similar("adversarial distance looks like hardness (Fig. 14)", matrix,
                 hardness_table(samples)),
         similar("adversarial distance looks like mean distortion (Fig. 13)", matrix, _fig13(setup)),
         Claim("robustness R(F), the smallest adversarial distance (Eq. 14)", "no value",
-              f"{distance[worst]:.4f}", "–",
+              f"{robustness(distance):.4f}", "–",
               f"test digit {index[worst]}, a {labels[index[worst]]}, to {targets[worst]}; "
               f"{len(distance):,} samples"),
         Claim("mean adversarial distance", "no value", with_interval(mean, interval, "", ".4f"),
@@ -59,26 +61,6 @@ def hardness_table(samples):
         epsilon.append(class_matrix(distortion[success], samples.sources[success],
                                     samples.targets[success]))
     return 100 * hardness(np.stack(tau), np.stack(epsilon) / 100)
-
-
-def adversarial_distances(setup, images, batch=16):
-    """Eq. 13 by pairs, (n, N): 1 − the share of pairs of features that Eq. 10 accepts."""
-    distance = np.empty((len(images), 10))
-    progress = Progress("Fig. 15", "digits")
-    weights = np.concatenate([np.eye(10), 1 - np.eye(10)])  # α and β of every class
-    for start in range(0, len(images), batch):
-        chosen = images[start:start + batch]
-        _, sums = look(setup.network, chosen, setup.derivative)
-        # (B, 20, M)
-        both = sums(np.repeat(weights[None], len(chosen), axis=0), np.ones(len(chosen), bool))
-        features = both.shape[2]
-        alpha, beta = both.reshape(len(chosen), 2, -1, features).swapaxes(0, 1)
-        alpha = alpha.reshape(-1, features)  # (10 B, M)
-        beta = beta.reshape(-1, features)
-        distance[start:start + batch] = 1 - pair_share(alpha, beta).reshape(len(chosen), -1)
-        progress(start + len(chosen), len(images))
-    progress.close()
-    return distance
 
 
 def _fig13(setup):

@@ -14,9 +14,10 @@ from attack import craft, replay, success_interval
 from data import load_mnist
 from nn import LeNet
 from scripts.__main__ import main
+from scripts.pages.survey_answers import Answer, read_answers
 from scripts.pages.survey_page import HEADER, MOST, Onward, draw, page
+from scripts.paper.human_study import human_study
 from scripts.paper.survey_figures import FIGURES, PAPER
-from scripts.survey import Answer, human_study, read_answers
 
 WORDS = ["survey", "make", "--count", "13", "--derivative", "backward"]
 ID = "s0123456789ab"

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from fuzz import NAMES, NUMBERS, damaged, judged, rounds, some
 
+from scripts.pages.survey_answers import read_answers
 from scripts.pages.survey_page import HEADER
-from scripts.survey import human_study, read_answers
+from scripts.paper.human_study import human_study
 
 COLUMNS = HEADER.split(",")
 

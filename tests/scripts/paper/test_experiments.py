@@ -6,14 +6,14 @@ import pytest
 from scipy import stats
 
 import scripts.paper.experiment
-from attack import class_matrix, craft, hardness
+from attack import adversarial_distance, class_matrix, craft, hardness
 from data import load_mnist
 from nn import AndNetwork, LeNet
 from scripts.__main__ import main
 from scripts.paper import single, toy
 from scripts.paper.classes import harder
 from scripts.paper.experiment import Setup
-from scripts.paper.hardness import adversarial_distances, hardness_table
+from scripts.paper.hardness import hardness_table
 from scripts.paper.intervals import rank_correlation, with_interval
 from scripts.paper.outcome import measured, similar
 from scripts.paper.population import UPSILONS
@@ -63,7 +63,7 @@ def test_hardness_by_hand():
 
 def test_adversarial_distance_by_brute_force(setup):
     images = load_mnist("test")[0][:2].astype(np.float64)
-    distances = adversarial_distances(setup, images)
+    distances = adversarial_distance(setup.network, images, derivative="backward")
     for image, row in zip(images, distances):
         jacobian = setup.network.forward_derivative(image[None])[0]
         for t in (0, 7):
