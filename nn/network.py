@@ -162,9 +162,9 @@ class Network:
         `of`: "logits", "probabilities" or "centred" (the logits less their mean). Features in
         row-major order (channel, row, column), as in torch and jax.
         """
-        outputs = outputs_of(of)
+        kind = outputs_of(of)
         x = self.as_input(x)
-        return in_batches(lambda rows: self._forward_derivative(x[rows], outputs), x,
+        return in_batches(lambda rows: self._forward_derivative(x[rows], kind), x,
                           DERIVATIVE_BATCH, (self.classes, self.features))
 
     def trace(self, x):
@@ -177,10 +177,10 @@ class Network:
             jacobians[name] = self.layers[name].forward_derivative(jacobians.take(name), saved)
             yield name, value.transpose(0, 3, 1, 2), jacobians[name]
 
-    def _forward_derivative(self, value, outputs):
+    def _forward_derivative(self, value, kind):
         batch = len(value)
         logits, saved = self._pass(value)
-        outputs = outputs(logits, self._output)
+        outputs = kind(logits, self._output)
         flatten = self._flatten()
         start = Jacobian.identity(self.image, value.dtype)
         jacobian = self._through(self.logit_layers[:flatten], start, saved)
@@ -218,7 +218,7 @@ class Network:
         `cotangents` v: (K, N) for all samples or (B, K, N) for each; None stands for the N unit
         vectors, which give the whole of Eq. 3 again. `of` as in `forward_derivative`.
         """
-        outputs = outputs_of(of)
+        kind = outputs_of(of)
         x = self.as_input(x)
         v = np.eye(self.classes) if cotangents is None else np.asarray(cotangents)
         if (v.ndim not in (2, 3) or v.shape[-1] != self.classes
@@ -226,7 +226,7 @@ class Network:
             raise ValueError(f"cotangents must have the shape (K, {self.classes}) or "
                              f"({len(x)}, K, {self.classes}); got {v.shape}")
         v = np.broadcast_to(v, (len(x), *v.shape[-2:]))
-        return in_batches(lambda rows: self._vjp(self._pass(x[rows]), outputs, v[rows]), x,
+        return in_batches(lambda rows: self._vjp(self._pass(x[rows]), kind, v[rows]), x,
                           DERIVATIVE_BATCH, (v.shape[1], self.features))
 
     def vjp(self, x):
@@ -238,9 +238,9 @@ class Network:
         way = self._pass(self.as_input(x))
         return _flat(way.logits), partial(self._vjp, way, outputs_of("logits"))
 
-    def _vjp(self, way, outputs, v):
+    def _vjp(self, way, kind, v):
         v = np.asarray(v).astype(way.logits.dtype, copy=False).swapaxes(0, 1)  # (K, B, N)
-        grad = outputs(way.logits, self._output).cotangents(self._units(v))  # (K, B, y, x, c)
+        grad = kind(way.logits, self._output).cotangents(self._units(v))  # (K, B, y, x, c)
         grad = np.moveaxis(self.carried_back(grad, way.saved), -1, 2)  # (K, B, i, y, x)
         return grad.swapaxes(0, 1).reshape(len(way.logits), len(v), self.features)
 
