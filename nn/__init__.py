@@ -1,8 +1,9 @@
-"""Networks whose forward derivative is propagated by hand, layer by layer (Eq. 3 to 6 of Papernot et al. 2016).
+"""Networks whose forward derivative is propagated by hand (Eq. 3 to 6 of Papernot et al. 2016).
 
-Reading order: `layer` (what a layer is), `jacobian` (∂H_k/∂x and its window), `conv`, `pool`, `activation`, `linear`
-(Eq. 5 in each), `network` (Eq. 3 and 6), `lenet`; then `training` and `weights`. Branches: `merge`, `graph`, `residual`;
-networks of others: `interop`, `tracing`, `estimators`.
+Begin with `textbook`: Eq. 4 to 6 as the paper writes them. Then the fast version of the same:
+`network` and `graph`; `layers`, each with its Eq. 5; `models`, `training` and `weights`. `verify`
+asks whether a derivative is right, `convert` takes networks from elsewhere. Each file says where to
+read on.
 """
 from nn.convert.sklearn import from_sklearn
 from nn.convert.torch import from_torch, to_torch
@@ -20,7 +21,10 @@ from nn.verify.function import check_jacobian
 from nn.verify.network import Report, check_network
 from nn.weights import WeightsError, load_weights, save_weights
 
-__all__ = ["AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat", "Conv2d",
-           "Dropout", "ELU", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge",
-           "Network", "ReLU", "Report", "ResNet", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError",
-           "check_jacobian", "check_network", "from_sklearn", "from_torch", "load_weights", "save_weights", "to_torch"]
+__all__ = [
+    "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
+    "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU",
+    "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
+    "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
+    "from_sklearn", "from_torch", "load_weights", "save_weights", "to_torch",
+]

@@ -1,8 +1,8 @@
-"""The networks: the LeNet of Fig. 8, the AND network of Fig. 3, and a small residual network (He et al. 2016), to show the
-forward derivative where branches meet: ∂H/∂x of a sum is the sum of its branches', whose windows differ in size.
+"""The networks of the paper, LeNet (Fig. 8) and AND (Fig. 3), and a small residual network.
 
-In: a seed, or the shipped weights. Out: a `Network`.
-Read on in `training`.
+The residual network (He et al. 2016) shows the forward derivative where branches meet: ∂H/∂x of a
+sum is the sum of its branches' ∂H/∂x, whose windows differ in size. In: a seed, from which all
+weights are drawn, or `pretrained()`. Out: a `Network`. Read on in `training`.
 """
 from pathlib import Path
 
@@ -19,26 +19,39 @@ from nn.network import Network
 from nn.weights import load_weights
 
 PRETRAINED = Path(__file__).parent / "pretrained"
-SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}  # image: (weights, width)
+# The shipped residual networks, {image: (weights, width)}
+SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}
 
 
 class LeNet(Network):
-    """Fig. 8: 28×28 → 20 kernels 5×5 → max pool 2×2 → 50 kernels 5×5 → max pool 2×2 → 500 → 10, tanh, softmax.
+    """Fig. 8: 28×28 → 20 kernels 5×5 → max pool 2×2 → 50 kernels 5×5 → max pool 2×2 → 500 → 10,
+    with tanh and a softmax.
 
-    Tanh stands after the pooling, as in the recipe of the time. Weights start as PyTorch starts them, drawn
-    from `seed`; `output_weights` says how the last layer starts: "random", or "zero" as in that recipe, which keeps
-    Σ_j W_j = 0 through all of training and with it β = −α for every pixel.
+    Tanh stands after the pooling, as in the recipe of the time.
+
+    Args:
+        seed: of the generator from which all weights are drawn, as PyTorch starts them.
+        output_weights: how the last layer starts: "random", or "zero" as in that recipe, which
+            keeps Σ_j W_j = 0 through all of training and with it β = −α for every pixel.
     """
 
     def __init__(self, seed=0, output_weights="random"):
         if output_weights not in ("random", "zero"):
-            raise ValueError(f"output_weights must be 'random' or 'zero'; got {output_weights!r}")
+            raise ValueError(
+                f"output_weights must be 'random' or 'zero'; got {output_weights!r}")
         rng = np.random.default_rng(seed)
         layers = {
-            "conv1": Conv2d(1, 20, 5, rng=rng), "pool1": MaxPool2d(2), "tanh1": Tanh(),
-            "conv2": Conv2d(20, 50, 5, rng=rng), "pool2": MaxPool2d(2), "tanh2": Tanh(),
-            "flatten": Flatten(), "fc1": Linear(800, 500, rng=rng), "tanh3": Tanh(),
-            "fc2": Linear(500, 10, rng=rng), "softmax": Softmax(),
+            "conv1": Conv2d(1, 20, 5, rng=rng),  # (20, 24, 24)
+            "pool1": MaxPool2d(2),  # (20, 12, 12)
+            "tanh1": Tanh(),
+            "conv2": Conv2d(20, 50, 5, rng=rng),  # (50, 8, 8)
+            "pool2": MaxPool2d(2),  # (50, 4, 4)
+            "tanh2": Tanh(),
+            "flatten": Flatten(),  # (800,)
+            "fc1": Linear(800, 500, rng=rng),
+            "tanh3": Tanh(),
+            "fc2": Linear(500, 10, rng=rng),
+            "softmax": Softmax(),
         }
         if output_weights == "zero":
             for array in layers["fc2"].parameters.values():
@@ -66,9 +79,17 @@ class AndNetwork(Network):
 
 
 class ResNet(Network):
-    """3×3 convolution with stride 2, two residual blocks, global average pooling, a fully connected layer, softmax.
+    """A 3×3 convolution with stride 2, two residual blocks, global average pooling, a fully
+    connected layer and a softmax.
 
-    `image` is (channels, height, width), `width` the channels of the first block; the second has twice as many.
+    Args:
+        seed: of the generator from which all weights are drawn, as PyTorch starts them.
+        image: the shape of a sample, (channels, height, width).
+        classes: how many outputs.
+        width: how many channels the first block has; the second has twice as many.
+
+    Raises:
+        ValueError: `image`, `classes` or `width` is none of these.
     """
 
     def __init__(self, seed=0, image=(1, 28, 28), classes=10, width=16):
@@ -76,32 +97,49 @@ class ResNet(Network):
             raise ValueError(f"image must be (channels, height, width); got {image}")
         rng = np.random.default_rng(seed)
         width = count(width, "width")
-        layers = {**_conv("", 1, image[0], width, 2, rng), "relu1": ReLU()}
-        layers |= _block("block1", width, width, 1, rng) | _block("block2", width, 2 * width, 2, rng)
-        layers |= {"pool": AdaptiveAvgPool2d(1), "flatten": Flatten(),
-                   "fc": Linear(2 * width, count(classes, "classes"), rng=rng), "softmax": Softmax()}
-        super().__init__(layers, image, {
+        layers = {
+            **_convolution("", 1, image[0], width, 2, rng),
+            "relu1": ReLU(),
+            **_block("block1", width, width, 1, rng),
+            **_block("block2", width, 2 * width, 2, rng),
+            "pool": AdaptiveAvgPool2d(1),
+            "flatten": Flatten(),
+            "fc": Linear(2 * width, count(classes, "classes"), rng=rng),
+            "softmax": Softmax(),
+        }
+        inputs = {
             "block1.add": ("block1.bn2", "relu1"),
-            "block2.short": "block1.relu2", "block2.add": ("block2.bn2", "block2.bn3")})
+            "block2.short": "block1.relu2",
+            "block2.add": ("block2.bn2", "block2.bn3"),
+        }
+        super().__init__(layers, image, inputs)
 
     @classmethod
     def pretrained(cls, image=(1, 28, 28)):
-        """The shipped weights for MNIST, or for the coloured shapes of `data.shapes` with `image` = (3, 32, 32)."""
+        """The shipped weights for MNIST, or with `image` = (3, 32, 32) for the coloured shapes of
+        `data.shapes`."""
         if tuple(image) not in SHIPPED:
             raise ValueError(f"image must be one of {', '.join(map(str, SHIPPED))}; got {image}")
         file, width = SHIPPED[tuple(image)]
         return load_weights(PRETRAINED / file, cls(image=tuple(image), width=width))
 
 
-def _conv(prefix, number, into, out, stride, rng):
-    return {f"{prefix}conv{number}": Conv2d(into, out, 3, stride, 1, bias=False, rng=rng),
-            f"{prefix}bn{number}": BatchNorm2d(out)}
+def _convolution(prefix, number, channels, out, stride, rng):
+    return {
+        f"{prefix}conv{number}": Conv2d(channels, out, 3, stride, 1, bias=False, rng=rng),
+        f"{prefix}bn{number}": BatchNorm2d(out),
+    }
 
 
-def _block(name, into, out, stride, rng):
-    """conv, bn, relu, conv, bn, beside it nothing or a 1×1 convolution with its bn; their sum, relu."""
-    layers = _conv(f"{name}.", 1, into, out, stride, rng) | {f"{name}.relu1": ReLU()}
-    layers |= _conv(f"{name}.", 2, out, out, 1, rng)
+def _block(name, channels, out, stride, rng):
+    """conv, bn, relu, conv, bn; beside it nothing, or a 1×1 convolution with its bn; the sum of the
+    two, relu."""
+    layers = _convolution(f"{name}.", 1, channels, out, stride, rng)
+    layers[f"{name}.relu1"] = ReLU()
+    layers |= _convolution(f"{name}.", 2, out, out, 1, rng)
     if stride > 1:
-        layers |= {f"{name}.short": Conv2d(into, out, 1, stride, bias=False, rng=rng), f"{name}.bn3": BatchNorm2d(out)}
-    return layers | {f"{name}.add": Add(), f"{name}.relu2": ReLU()}
+        layers[f"{name}.short"] = Conv2d(channels, out, 1, stride, bias=False, rng=rng)
+        layers[f"{name}.bn3"] = BatchNorm2d(out)
+    layers[f"{name}.add"] = Add()
+    layers[f"{name}.relu2"] = ReLU()
+    return layers

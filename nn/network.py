@@ -1,64 +1,79 @@
-"""The network F as an acyclic graph of layers, most often a chain, and its forward derivative ∇F (Eq. 3), propagated from
-input to output (Eq. 4-6).
+"""The network F, an acyclic graph of layers (most often a chain), and its derivative ∇F (Eq. 3).
 
-In: images, (B, M), (B, height, width) or (B, channels, height, width). Out: logits, probabilities, classes; ∂F_j/∂x_i
-for every output and pixel, by the paper's forward chain or by the transposed one; every layer's value and Jacobian with
-`trace`. Read on in `graph`.
+The forward derivative goes from the input to the output, layer by layer (Eq. 4 to 6): `trace` of
+`nn.textbook` says it plainly, `_through` here is the same loop over layers that do their part fast.
+In: images, (B, M), (B, height, width) or (B, channels, height, width). Out: logits, probabilities,
+classes; ∂F_j/∂x_i for all outputs and pixels, by the paper's forward chain or the transposed one;
+every layer's value and Jacobian with `trace`. Read on in `inputs`.
 """
-from collections import Counter
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.graph import IMAGE, back, cut, flow, wired
+from nn.graph import IMAGE, Results, cut, hand_back, output_shapes, wired
+from nn.inputs import as_samples, check_parameters, image_shape, in_batches
 from nn.layers.activation import Sigmoid, Softmax
 from nn.layers.base import Layer
 from nn.layers.jacobian import Jacobian
 from nn.layers.linear import Flatten
+from nn.outputs import outputs_of
 
-OUTPUTS = ("logits", "centred", "probabilities")
-DERIVATIVE_BATCH = 16
-VALUE_BATCH = 256
+DERIVATIVE_BATCH = 16  # samples
+VALUE_BATCH = 256  # samples
+
+
+class Pass(NamedTuple):
+    """One way forward to the logits, and what the derivatives need of it: the logits (b, y, x, c)
+    and {layer: the second result of its `forward`}, in the order of the layers."""
+    logits: np.ndarray
+    saved: dict[str, Any]
 
 
 class Network:
     """Layers that take inputs of `input_shape`: (M,), (height, width) or (channels, height, width).
 
-    `layers` is a dict {name: layer} or a list of layers, which are then named "0", "1", … as in `torch.nn.Sequential`.
-    Each takes the output of the one before it. Where one takes another's, or several (`Add`, `Concat`), `inputs` names
-    them: {"add": ("conv2", "relu1")}; they stand before it, and "input" is the image. So the graph has no cycle.
-    A final `Softmax` or `Sigmoid` is the output's activation: the values that enter it are the *logits*. Without one
-    the last layer gives the logits and the probabilities are their softmax.
+    A final `Softmax` or `Sigmoid` is the output's activation: the values that enter it are the
+    *logits*. Without one the last layer gives the logits, and the probabilities are their softmax.
 
-    Types: float32 and float64 input is computed in its own precision, other real input in float32, complex input
-    (for the complex step) in its own. `image` is the input's shape as (channels, height, width);
-    `logit_layers` names the layers that lead to the logits: all but the output's activation.
+    Types: float32 and float64 input is computed in its own precision, complex input (for the
+    complex step) too, other input in float32.
+
+    Args:
+        layers: a dict {name: layer}, or a list of layers, which are then named "0", "1", … as in
+            `torch.nn.Sequential`.
+        input_shape: the shape of one sample.
+        inputs: {"add": ("conv2", "relu1")}, the names of what a layer takes, where that is not the
+            layer before it, or several (`Add`, `Concat`). They stand before it, so that there is no
+            cycle; "input" is the image.
+
+    Raises:
+        TypeError, ValueError: a layer is none, does not fit, or takes what is not there.
+
+    Attributes:
+        image: the shape of one sample as (channels, height, width).
+        shapes: {name: the shape (c, y, x) of the layer's output}.
+        classes: N, the number of outputs.
+        logit_layers: names of the layers that lead to the logits: all but the output's activation.
     """
 
     def __init__(self, layers, input_shape, inputs=None):
-        self.layers = dict(layers) if isinstance(layers, dict) else {str(n): layer for n, layer in enumerate(layers)}
+        named = isinstance(layers, dict)
+        self.layers = dict(layers if named else ((str(n), layer) for n, layer in enumerate(layers)))
         if not self.layers:
             raise ValueError("layers must name at least one layer; got none")
         for name, layer in self.layers.items():
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {name!r} must be a Layer; got {type(layer).__name__}")
         self.input_shape = tuple(int(n) for n in np.atleast_1d(input_shape))
-        self.image = _image_shape(self.input_shape)
+        self.image = image_shape(self.input_shape)
         self.inputs = wired(self.layers, inputs)
+        self.shapes = output_shapes(self.layers, self.inputs, self.image)
         *before, last = self.layers
         has_output = isinstance(self.layers[last], (Softmax, Sigmoid))
         self._output = self.layers[last] if has_output else Softmax()
         self.logit_layers = tuple(before if has_output else self.layers)
-        self.shapes = {}
-        for name, shape in flow(list(self.layers), self.inputs, {IMAGE: self.image}, self._output_shape):
-            self.shapes[name] = shape
-        self.classes, self._last_shape = int(np.prod(shape)), shape
-        self._taken = Counter(taken for name in self.logit_layers for taken in self.inputs[name])
-
-    def _output_shape(self, name, shape):
-        try:
-            return tuple(self.layers[name].output_shape(shape))
-        except ValueError as error:
-            raise ValueError(f"layer {name!r}: {error}") from None
+        self.classes = int(np.prod(self.shapes[last]))
 
     @property
     def features(self):
@@ -69,236 +84,211 @@ class Network:
     def is_chain(self):
         """True where each layer takes the one before it."""
         before = [IMAGE, *self.layers]
-        return all(taken == (one,) for one, taken in zip(before, self.inputs.values()))
+        return all(sources == (one,) for one, sources in zip(before, self.inputs.values()))
 
     def parameters(self):
-        """{"layer.weight": array, …}: the arrays themselves, named and shaped as in a PyTorch `state_dict`."""
+        """{"layer.weight": array, …}: the arrays themselves, named and shaped as in a PyTorch
+        `state_dict`."""
         return {f"{name}.{key}": array for name, layer in self.layers.items()
                 for key, array in layer.parameters.items()}
 
     def load(self, parameters):
-        """Take over {"layer.weight": array, …}; every name and shape must be the network's own. Returns the network."""
-        own = self.parameters()
-        if set(parameters) != set(own):
-            missing, unknown = sorted(set(own) - set(parameters)), sorted(set(parameters) - set(own))
-            raise ValueError(f"parameters must be exactly {', '.join(own)}; missing {missing}, unknown {unknown}")
-        for name, array in parameters.items():
-            if np.shape(array) != own[name].shape:
-                raise ValueError(f"{name} must have the shape {own[name].shape}; got {np.shape(array)}")
-            if np.asarray(array).dtype.kind not in "fc" or not np.isfinite(array).all():
-                raise ValueError(f"{name} must hold finite floating-point numbers; got {np.asarray(array).dtype}")
+        """Take over {"layer.weight": array, …}; every name and shape must be the network's own.
+        Returns the network."""
+        check_parameters(parameters, self.parameters())
         for name, array in parameters.items():
             layer, key = name.rsplit(".", 1)
             self.layers[layer].parameters[key] = np.array(array)
         return self
 
+    def as_input(self, x):
+        """`x` as the layers take it, (B, height, width, channels); ValueError for another shape,
+        NaN or infinity."""
+        return as_samples(x, self.input_shape)
+
+    # The value of each layer (Eq. 4)
+
     def logits(self, x):
         """The values that enter the output's activation: x → (B, N)."""
         x = self.as_input(x)
-        return _in_batches(lambda rows: _rows(self._run(x[rows])[0]), x, VALUE_BATCH, (self.classes,))
+        return in_batches(lambda rows: _flat(self._logits(x[rows])), x, VALUE_BATCH,
+                          (self.classes,))
 
     def probabilities(self, x):
-        """F(X): x → (B, N), the output's activation of the logits (softmax, unless the network ends with a sigmoid)."""
-        channels, rows, columns = self._last_shape
-        logits = self.logits(x).reshape(-1, channels, rows, columns)
-        return _rows(self._output.forward(np.moveaxis(logits, 1, -1))[0])
+        """F(X): x → (B, N), the output's activation of the logits (softmax, unless the network ends
+        with a sigmoid)."""
+        return _flat(self._output.forward(self._units(self.logits(x)))[0])
 
     def predict(self, x):
-        """Eq. 7: x → (B,) the class with the largest output (the lowest of equals); for one output, 1 where its logit
-        is positive."""
+        """Eq. 7: x → (B,) the class with the largest output (the lowest of equals); for one output,
+        1 where its logit is positive."""
         logits = self.logits(x).real
         return logits.argmax(axis=1) if self.classes > 1 else (logits[:, 0] > 0).astype(int)
 
-    def forward_derivative(self, x, of="logits"):
-        """Eq. 3, J[b, j, i] = ∂F_j(X_b)/∂x_i, by the chain of Eq. 4-6 from the input to the output: x → (B, N, M).
+    def forward(self, x):
+        """The logits and all that `gradients` needs of them: x → ((B, N), saved). Not split into
+        batches."""
+        logits, saved = self._pass(self.as_input(x))
+        return _flat(logits), saved
 
-        `of`: "logits", "probabilities" or "centred" (the logits less their mean). Features in row-major order
-        (channel, row, column), as in torch and jax.
+    def steps(self, value):
+        """Yields (name, what the layer takes, what it makes of it, saved) for all layers; values
+        are (b, y, x, c)."""
+        values = Results(self.layers, self.inputs, {IMAGE: value})
+        for name, layer in self.layers.items():
+            inputs = values.take(name)
+            values[name], saved = layer.forward(inputs)
+            yield name, inputs, values[name], saved
+
+    def _logits(self, value):
+        values = Results(self.logit_layers, self.inputs, {IMAGE: value})
+        for name in self.logit_layers:
+            values[name] = self.layers[name].forward(values.take(name))[0]
+        return values[self._logits_from]
+
+    def _pass(self, value):
+        values = Results(self.logit_layers, self.inputs, {IMAGE: value})
+        saved = {}
+        for name in self.logit_layers:
+            values[name], saved[name] = self.layers[name].forward(values.take(name))
+        return Pass(values[self._logits_from], saved)
+
+    # The forward derivative (Eq. 3, 5 and 6)
+
+    def forward_derivative(self, x, of="logits"):
+        """Eq. 3, J[b, j, i] = ∂F_j(X_b)/∂x_i, by the chain of Eq. 4 to 6 from the input to the
+        output: x → (B, N, M).
+
+        `of`: "logits", "probabilities" or "centred" (the logits less their mean). Features in
+        row-major order (channel, row, column), as in torch and jax.
         """
-        _check_of(of)
+        kind = outputs_of(of)
         x = self.as_input(x)
-        return _in_batches(lambda rows: self._forward_derivative(x[rows], of), x, DERIVATIVE_BATCH,
-                           (self.classes, self.features))
+        return in_batches(lambda rows: self._forward_derivative(x[rows], kind), x,
+                          DERIVATIVE_BATCH, (self.classes, self.features))
+
+    def trace(self, x):
+        """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a
+        `Jacobian`."""
+        x = self.as_input(x)
+        start = {IMAGE: Jacobian.identity(self.image, x.dtype)}
+        jacobians = Results(self.layers, self.inputs, start)
+        for name, _, value, saved in self.steps(x):
+            jacobians[name] = self.layers[name].forward_derivative(jacobians.take(name), saved)
+            yield name, value.transpose(0, 3, 1, 2), jacobians[name]
+
+    def _forward_derivative(self, value, kind):
+        batch = len(value)
+        logits, saved = self._pass(value)
+        outputs = kind(logits, self._output)
+        flatten = self._flatten()
+        start = Jacobian.identity(self.image, value.dtype)
+        jacobian = self._through(self.logit_layers[:flatten], start, saved)
+        table = np.empty((batch, self.classes, *self.image), value.dtype)
+        for p0, p1, band in jacobian.bands() if flatten else [(0, self.image[1], jacobian)]:
+            rows = outputs.table(self._through(self.logit_layers[flatten:], band, saved))
+            table[:, :, :, p0:p1] = rows.reshape(batch, self.classes, *band.image)
+        return table.reshape(batch, self.classes, self.features)
+
+    def _through(self, names, jacobian, saved):
+        """Eq. 5, layer after layer: ∂H/∂x of what the first of `names` takes → of the last one's
+        output."""
+        if not names:
+            return jacobian
+        jacobians = Results(names, self.inputs, {self.inputs[names[0]][0]: jacobian})
+        for name in names:
+            layer = self.layers[name]
+            jacobians[name] = layer.forward_derivative(jacobians.take(name), saved[name])
+        return jacobians[names[-1]]
+
+    def _flatten(self):
+        """The place in `logit_layers` of a `Flatten` that all behind it is made of; 0 without one.
+
+        The Jacobian goes on from there band by band, in memory that stays in the cache."""
+        names = self.logit_layers
+        places = (place for place, name in enumerate(names)
+                  if isinstance(self.layers[name], Flatten) and cut(names, self.inputs, place))
+        return next(places, 0)
+
+    # The transposed chain
 
     def backward_derivative(self, x, cotangents=None, of="logits"):
         """vᵀ·∇F(X) by the transposed chain, from the output to the input: x → (B, K, M).
 
-        `cotangents` v: (K, N) for all samples or (B, K, N) for each; None stands for the N unit vectors, which give
-        the whole of Eq. 3 again. `of` as in `forward_derivative`.
+        `cotangents` v: (K, N) for all samples or (B, K, N) for each; None stands for the N unit
+        vectors, which give the whole of Eq. 3 again. `of` as in `forward_derivative`.
         """
-        _check_of(of)
+        kind = outputs_of(of)
         x = self.as_input(x)
         v = np.eye(self.classes) if cotangents is None else np.asarray(cotangents)
-        if v.ndim not in (2, 3) or v.shape[-1] != self.classes or (v.ndim == 3 and len(v) != len(x)):
-            raise ValueError(f"cotangents must have the shape (K, {self.classes}) or ({len(x)}, K, {self.classes}); "
-                             f"got {v.shape}")
+        if (v.ndim not in (2, 3) or v.shape[-1] != self.classes
+                or v.ndim == 3 and len(v) != len(x)):
+            raise ValueError(f"cotangents must have the shape (K, {self.classes}) or "
+                             f"({len(x)}, K, {self.classes}); got {v.shape}")
         v = np.broadcast_to(v, (len(x), *v.shape[-2:]))
-        return _in_batches(lambda rows: self._vjp(x[rows], of)[1](v[rows]), x, DERIVATIVE_BATCH,
-                           (v.shape[1], self.features))
+        return in_batches(lambda rows: self._vjp(self._pass(x[rows]), kind, v[rows]), x,
+                          DERIVATIVE_BATCH, (v.shape[1], self.features))
 
     def vjp(self, x):
-        """The logits and the transposed chain from there: x → ((B, N), pull), pull(v (B, K, N)) → vᵀ·∇F (B, K, M).
+        """The logits and the transposed chain from there: x → ((B, N), pull), where pull takes
+        v (B, K, N) and gives vᵀ·∇F (B, K, M).
 
         One way forward serves both (the name is jax's); not split into batches.
         """
-        return self._vjp(self.as_input(x))
+        way = self._pass(self.as_input(x))
+        return _flat(way.logits), partial(self._vjp, way, outputs_of("logits"))
 
-    def steps(self, value):
-        """Yields (name, what the layer takes, what it makes of it, saved) for all layers; values are (b, y, x, c)."""
-        kept, taken = {}, {}
+    def _vjp(self, way, kind, v):
+        v = np.asarray(v).astype(way.logits.dtype, copy=False).swapaxes(0, 1)  # (K, B, N)
+        grad = kind(way.logits, self._output).cotangents(self._units(v))  # (K, B, y, x, c)
+        grad = np.moveaxis(self.carried_back(grad, way.saved), -1, 2)  # (K, B, i, y, x)
+        return grad.swapaxes(0, 1).reshape(len(way.logits), len(v), self.features)
 
-        def step(name, given):
-            """The layer's own `forward`; what it took is noted."""
-            taken[name] = given
-            return self._kept_in(kept)(name, given)
+    def carried_back(self, grad, saved):
+        """∂/∂output of the last layer of `saved` (…, b, y, x, c) → ∂/∂image, by each layer's
+        `backward`; axes in front of b are carried along.
 
-        for name, y in flow(list(self.layers), self.inputs, {IMAGE: value}, step):
-            yield name, taken.pop(name), y, kept.pop(name)
+        `saved` is {layer: what its `forward` saved}, in the order of the layers.
+        """
+        cotangents = {[IMAGE, *saved][-1]: grad}
+        for name in reversed(saved):
+            if name in cotangents:  # the others do not lead to the last
+                parts = self.layers[name].backward(cotangents.pop(name), saved[name])
+                hand_back(cotangents, self.inputs[name], parts)
+        return cotangents[IMAGE]
 
-    def trace(self, x):
-        """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a `Jacobian`."""
-        def step(name, given):
-            """A value and its Jacobian."""
-            y, saved = self.layers[name].forward(_part(given, 0))
-            return y, self.layers[name].forward_derivative(_part(given, 1), saved)
-
-        value = self.as_input(x)
-        start = {IMAGE: (value, Jacobian.identity(self.image, value.dtype))}
-        for name, (y, jacobian) in flow(list(self.layers), self.inputs, start, step):
-            yield name, y.transpose(0, 3, 1, 2), jacobian
-
-    def forward(self, x):
-        """The logits and all that `gradients` needs of them: x → ((B, N), saved). Not split into batches."""
-        value, saved = self._run(self.as_input(x), keep=True)
-        return _rows(value), saved
+    # The parameters
 
     def gradients(self, grad_logits, saved):
-        """{"layer.weight": ∂/∂parameter, …} summed over the batch, from ∂/∂logits (B, N)."""
+        """{"layer.weight": ∂/∂parameter, …} summed over the batch, from ∂/∂logits (B, N) and what
+        `forward` saved."""
         needed = set()  # layers in front of which some layer learns
         for name in self.logit_layers:
-            if any(taken in needed or taken != IMAGE and self.layers[taken].parameters for taken in self.inputs[name]):
+            if any(source in needed or source != IMAGE and self.layers[source].parameters
+                   for source in self.inputs[name]):
                 needed.add(name)
-        found = {}
-        grad = np.moveaxis(grad_logits.reshape(-1, *self._last_shape), 1, -1)
-        for name, grad in back(self.logit_layers, self.inputs, grad, lambda name, grad: (
-                self.layers[name].backward(grad, saved[name]) if name in needed else None)):
-            if name != IMAGE and self.layers[name].parameters:
-                found.update({f"{name}.{key}": array
-                              for key, array in self.layers[name].gradients(grad, saved[name]).items()})
-        return found
+        gradients = {}
+        cotangents = {self._logits_from: self._units(grad_logits)}
+        for name in reversed(self.logit_layers):
+            if name not in cotangents:  # nothing learns here or in front of it
+                continue
+            layer, grad = self.layers[name], cotangents.pop(name)
+            for key, array in layer.gradients(grad, saved[name]).items():
+                gradients[f"{name}.{key}"] = array
+            if name in needed:
+                hand_back(cotangents, self.inputs[name], layer.backward(grad, saved[name]))
+        return gradients
 
-    def as_input(self, x):
-        """`x` as the layers take it, (B, height, width, channels); ValueError for another shape, NaN or infinity."""
-        x = np.asarray(x)
-        if x.dtype.kind not in "biufc":
-            raise TypeError(f"x must hold numbers; got {x.dtype}")
-        x = x.astype(x.dtype.newbyteorder("="), copy=False)
-        if x.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
-            x = x.astype(np.float32)
-        channels, height, width = self.image
-        shapes = {(self.features,), self.input_shape, self.image}
-        if channels == 1 and len(self.input_shape) > 1:
-            shapes.add((height, width))
-        if x.ndim < 2 or x.shape[1:] not in shapes:
-            allowed = " or ".join(str(("B", *shape)).replace("'", "") for shape in sorted(shapes, key=len))
-            raise ValueError(f"x must have the shape {allowed}; got {x.shape}")
-        if not np.isfinite(x).all():
-            raise ValueError("x must be finite; it has NaN or infinite values")
-        return np.moveaxis(x.reshape(len(x), *self.image), 1, -1)
+    @property
+    def _logits_from(self):
+        return [IMAGE, *self.logit_layers][-1]
 
-    def _run(self, value, keep=False):
-        kept = {}
-        for _, value in flow(self.logit_layers, self.inputs, {IMAGE: value}, self._kept_in(kept if keep else None)):
-            pass
-        return value, kept
-
-    def _kept_in(self, kept):
-        """The step of a layer's value; what its derivatives need is noted in `kept`, if that is not None."""
-        def step(name, given):
-            """The layer's own `forward`."""
-            y, saved = self.layers[name].forward(given)
-            if kept is not None:
-                kept[name] = saved
-            return y
-
-        return step
-
-    def _forward_derivative(self, value, of):
-        batch = len(value)
-        logits, kept = self._run(value, keep=True)
-        names = self.logit_layers
-        border = next((n for n, name in enumerate(names) if isinstance(self.layers[name], Flatten)
-                       and cut(names, self.inputs, n)), 0)
-        jacobian = self._through(names[:border], Jacobian.identity(self.image, value.dtype), kept)
-        table = np.empty((batch, self.classes, *self.image), value.dtype)
-        for p0, p1, band in jacobian.bands() if border else [(0, self.image[1], jacobian)]:
-            part = self._through(names[border:], band, kept)
-            if of == "probabilities":
-                part = self._output.forward_derivative(part, self._output.forward(logits)[1])
-            table[:, :, :, p0:p1] = part.dense(batch).reshape(batch, self.classes, *band.image)
-        table = table.reshape(batch, self.classes, self.features)
-        return table - table.mean(axis=1, keepdims=True) if of == "centred" else table
-
-    def _through(self, names, jacobian, kept):
-        """Eq. 5 from `jacobian`, which the first of `names` takes, to the last; a layer may write over a Jacobian that
-        no other takes."""
-        def step(name, given):
-            """The layer's own `forward_derivative`, and who may write over the result."""
-            found = self.layers[name].forward_derivative(given, kept[name])
-            own = found is not given and found.spatial is not given  # and not its input's under a new name
-            found.spare = self._taken[name] == 1 and (own or given.spare)
-            return found
-
-        start = {taken: jacobian for name in names[:1] for taken in self.inputs[name]}
-        for _, jacobian in flow(names, self.inputs, start, step):
-            pass
-        return jacobian
-
-    def _vjp(self, value, of="logits"):
-        batch = len(value)
-        value, kept = self._run(value, keep=True)
-
-        def pull(v):
-            """v (B, K, N) → vᵀ·∇F (B, K, M)."""
-            v = np.asarray(v).astype(value.dtype, copy=False).swapaxes(0, 1)
-            grad = v - v.mean(axis=-1, keepdims=True) if of == "centred" else v
-            grad = np.moveaxis(grad.reshape(*v.shape[:2], *self._last_shape), 2, -1)
-            if of == "probabilities":
-                grad = self._output.backward(grad, self._output.forward(value)[1])
-            for _, grad in back(self.logit_layers, self.inputs, grad,
-                                lambda name, grad: self.layers[name].backward(grad, kept[name])):
-                pass
-            return np.moveaxis(grad, -1, 2).swapaxes(0, 1).reshape(batch, len(v), self.features)
-
-        return _rows(value), pull
+    def _units(self, values):
+        """Flat values of the logits (…, N) → (…, y, x, c), as the layers take them."""
+        shape = {IMAGE: self.image, **self.shapes}[self._logits_from]
+        return np.moveaxis(values.reshape(*values.shape[:-1], *shape), -3, -1)
 
 
-def _part(given, number):
-    """What a layer takes, from results that have several parts: entry `number` of the one, or of each."""
-    return tuple(one[number] for one in given) if isinstance(given[0], tuple) else given[number]
-
-
-def _rows(value):
+def _flat(value):
+    """(b, y, x, c) → (b, c·y·x)."""
     return value.transpose(0, 3, 1, 2).reshape(len(value), int(np.prod(value.shape[1:])))
-
-
-def _in_batches(function, x, size, shape):
-    """function(slice) for batches of at most `size` samples, in one array (len(x), *shape)."""
-    if 0 < len(x) <= size:
-        return function(slice(None))
-    out = np.empty((len(x), *shape), x.dtype)
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
-        out[rows] = function(rows)
-    return out
-
-
-def _image_shape(shape):
-    if len(shape) not in (1, 2, 3) or min(shape) < 1:
-        raise ValueError(f"input_shape must be (M,), (height, width) or (channels, height, width); got {shape}")
-    return {1: (*shape, 1, 1), 2: (1, *shape), 3: shape}[len(shape)]
-
-
-def _check_of(of):
-    if of not in OUTPUTS:
-        raise ValueError(f"of must be one of {', '.join(OUTPUTS)}; got {of!r}")

@@ -1,11 +1,18 @@
-"""A dense referee for the forward derivative, written from the paper: every W_k of Eq. 5 as an explicit matrix.
+"""Eq. 4 to 6 as the paper writes them, for one sample: explicit matrices W_k, full tables ∂H_k/∂x.
 
-In: a network and one sample. Out: H_k and ∂H_k/∂x of every layer, plain vectors and matrices in PyTorch's order
-(channel, row, column). Only the numbers that define a layer (kernel, stride, padding, weights) are read from the
-layers; none of their arithmetic is used. Weights may be complex, so that the complex step can differentiate with
-respect to them too. Slow and plain. Read on in `network`.
+READ THIS FIRST. A layer is H_k = f(z) with z = W·H_{k−1} + b (Eq. 4); then, by the chain rule,
+
+    ∂H_k/∂x = f'(z) · (W · ∂H_{k−1}/∂x)        (Eq. 5; Eq. 6 says the same of the output layer).
+
+In: a network and one sample. Out: H_k and ∂H_k/∂x of every layer. `trace` and `step` are the whole
+method; what follows writes each kind of layer as W, b, f, f', with the numbers that define it and
+none of its arithmetic. So the fast version, `forward_derivative` of network and layers, is tested
+against this one. Read on in `network`.
 """
+from functools import partial, singledispatch
+
 import numpy as np
+from scipy.sparse import csr_array, diags_array, eye_array, hstack, lil_array
 
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.layers.base import like
@@ -17,108 +24,127 @@ from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 
 def trace(network, x, parameters=None):
-    """Eq. 4-6 for one sample x (M,): a list of (name, H_k (C, Y, X), ∂H_k/∂x (C·Y·X, M)) over all layers."""
+    """One sample x (M,) → a list of (name, H_k (C, Y, X), ∂H_k/∂x (C·Y·X, M)) over all layers, with
+    the network's parameters or others {"layer.weight": array}, which may be complex."""
     parameters = network.parameters() if parameters is None else parameters
-    shape = tuple(network.input_shape) + (1, 1) if len(network.input_shape) == 1 else network.input_shape
-    shape = (1, *shape) if len(shape) == 2 else tuple(shape)
-    x = np.asarray(x).astype(np.result_type(x, np.float32), copy=False)
-    known = {"input": (x.reshape(-1), np.eye(int(np.prod(shape))), shape)}
+    x = np.asarray(x).astype(np.result_type(x, np.float32), copy=False).reshape(-1)
+    outputs = {"input": (x, np.eye(x.size), network.image)}  # H_0 = x and ∂x/∂x = I
     for name, layer in network.layers.items():
         own = {key: like(parameters[f"{name}.{key}"], x) for key in layer.parameters}
-        given = [known[taken] for taken in network.inputs[name]]
-        known[name] = step(layer, own, *(given[0] if len(given) == 1 else zip(*given)))
-    return [(name, h.reshape(shape), jacobian) for name, (h, jacobian, shape) in known.items() if name != "input"]
+        inputs = [outputs[source] for source in network.inputs[name]]
+        outputs[name] = step(layer, own, *(zip(*inputs) if len(inputs) > 1 else inputs[0]))
+    return [(name, H.reshape(shape), dH) for name, (H, dH, shape) in outputs.items()][1:]
 
 
-def step(layer, parameters, h, jacobian, shape):
-    """One layer: H (units,), ∂H/∂x (units, M) and the shape (C, Y, X) of its input → those of its output.
-
-    A layer of several inputs takes a tuple of each.
-    """
-    if isinstance(layer, Add):
-        return np.sum(h, axis=0), np.sum(jacobian, axis=0), shape[0]
-    if isinstance(layer, Concat):
-        return np.concatenate(h), np.concatenate(jacobian), (sum(one[0] for one in shape), *shape[0][1:])
-    if isinstance(layer, Dropout):
-        return h, jacobian, shape
-    if isinstance(layer, (Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus)):
-        h, slope = _activation(layer, h)
-        return h, slope[:, None] * jacobian, shape
-    if isinstance(layer, Softmax):
-        return (*_softmax(h, jacobian, shape), shape)
-    if isinstance(layer, Flatten):
-        return h, jacobian, (len(h), 1, 1)
-    if isinstance(layer, Linear):
-        matrix, shape = parameters["weight"], (len(parameters["weight"]), 1, 1)
-        bias = parameters.get("bias", 0)
-    elif isinstance(layer, Conv2d):
-        matrix, bias, shape = _convolution(layer, parameters, shape)
-    elif isinstance(layer, BatchNorm2d):
-        factor = parameters["weight"] / (parameters["running_var"] + layer.eps) ** 0.5
-        shift = parameters["bias"] - factor * parameters["running_mean"]
-        matrix, bias = (np.repeat(values, shape[1] * shape[2]) for values in (factor, shift))
-        matrix = np.diag(matrix)
-    elif isinstance(layer, AdaptiveAvgPool2d):
-        positions = shape[1] * shape[2]
-        matrix, bias, shape = np.kron(np.eye(shape[0]), np.ones(positions) / positions), 0, (shape[0], 1, 1)
-    elif isinstance(layer, (MaxPool2d, AvgPool2d)):
-        (matrix, shape), bias = _pooling(layer, h, shape), 0
-    else:
-        raise TypeError(f"{type(layer).__name__} is none of the layers that the dense Eq. 5 knows")
-    return matrix @ h + bias, matrix @ jacobian, shape
+@np.errstate(over="ignore", invalid="ignore")  # 1/∞ is the 0 that is meant
+def step(layer, parameters, H, dH, shape):
+    """H (units,), ∂H/∂x (units, M), shape (C, Y, X) of a layer's input → those of its output."""
+    if isinstance(H, tuple):  # of a layer of several inputs: W multiplies them one below the other
+        H, dH = np.concatenate(H), np.concatenate(dH)
+    W, b, f, df, shape = written_out(layer, parameters, H, shape)
+    z = W @ H + b
+    H = f(z)  # Eq. 4
+    dH = df(z) @ (W @ dH)  # Eq. 5, and Eq. 6 at the output
+    return H, dH, shape
 
 
-@np.errstate(over="ignore")  # 1/∞ is the 0 that is meant
-def _activation(layer, z):
-    if isinstance(layer, Tanh):
-        return np.tanh(z), 1 / np.cosh(z) ** 2
-    if isinstance(layer, Sigmoid):
-        return 1 / (1 + np.exp(-z)), 0.25 / np.cosh(z / 2) ** 2
-    on, below = z.real > 0, np.where(z.real > 0, 0, z)
-    if isinstance(layer, LeakyReLU):
-        return np.where(on, z, layer.negative_slope * z), np.where(on, 1.0, layer.negative_slope)
-    if isinstance(layer, ELU):
-        return np.where(on, z, layer.alpha * (np.exp(below) - 1)), np.where(on, 1.0, layer.alpha * np.exp(below))
-    if isinstance(layer, Softplus):
-        e = np.exp(layer.beta * z)
-        return np.log(1 + e) / layer.beta, e / (1 + e)
-    return np.where(on, z, 0), np.where(on, 1.0, 0.0)
+@singledispatch
+def written_out(layer, parameters, H, shape):
+    """W, b, f, f' of a layer, f'(z) the matrix [∂f_p/∂z_q], and the shape of what comes out."""
+    raise TypeError(f"{type(layer).__name__} is none of the layers that the textbook writes out")
 
 
-def _softmax(z, jacobian, shape):
-    """Over the channels of each position: ∂p_j/∂z_k = p_j (δ_jk − p_k)."""
-    p, matrix = np.zeros_like(z), np.zeros((len(z), len(z)), z.dtype)
-    for units in np.arange(len(z)).reshape(shape[0], -1).T:
-        e = np.exp(z[units] - z[units].real.max())
-        p[units] = e / e.sum()
-        matrix[np.ix_(units, units)] = np.diag(p[units]) - np.outer(p[units], p[units])
-    return p, matrix @ jacobian
+def _affine(W, b, shape):  # f(z) = z
+    return W, b, lambda z: z, lambda z: eye_array(z.size), shape
+def _identity(H):
+    return eye_array(H.size, dtype=H.real.dtype)
 
+@written_out.register
+def _linear(layer: Linear, parameters, H, shape):
+    W = parameters["weight"]
+    return _affine(W, parameters.get("bias", 0), (len(W), 1, 1))
 
-def _convolution(layer, parameters, shape):
-    weight, (channels, height, width) = parameters["weight"], shape
-    (out, _, ky, kx), (sy, sx), (py, px) = weight.shape, layer.stride, layer.padding
-    rows, columns = (height + 2 * py - ky) // sy + 1, (width + 2 * px - kx) // sx + 1
+@written_out.register
+def _convolution(layer: Conv2d, parameters, H, shape):
+    kernel, (channels, height, width) = parameters["weight"], shape
+    (out, _, ky, kx), (sy, sx), (py, px) = kernel.shape, layer.stride, layer.padding
     if layer.connections is not None:
-        weight = np.where(layer.connections[:, :, None, None], weight, 0)
-    matrix = np.zeros((out, rows, columns, channels, height, width), weight.dtype)
-    for y, x, dy, dx in np.ndindex(rows, columns, ky, kx):
-        v, u = sy * y + dy - py, sx * x + dx - px
-        if 0 <= v < height and 0 <= u < width:
-            matrix[:, y, x, :, v, u] = weight[:, :, dy, dx]
-    bias = np.repeat(parameters["bias"], rows * columns) if "bias" in parameters else 0
-    return matrix.reshape(out * rows * columns, -1), bias, (out, rows, columns)
+        kernel = np.where(layer.connections[:, :, None, None], kernel, 0)
+    rows, columns = (height + 2 * py - ky) // sy + 1, (width + 2 * px - kx) // sx + 1
+    W = np.zeros((out, rows, columns, channels, height + 2 * py, width + 2 * px), kernel.dtype)
+    for y, x in np.ndindex(rows, columns):  # the units at (y, x) see their input through the kernel
+        W[:, y, x, :, sy * y:sy * y + ky, sx * x:sx * x + kx] = kernel
+    W = W[..., py:py + height, px:px + width].reshape(out * rows * columns, -1)  # no padding
+    b = np.repeat(parameters["bias"], rows * columns) if "bias" in parameters else 0
+    return _affine(csr_array(W), b, (out, rows, columns))
 
-
-def _pooling(layer, h, shape):
+def _pooling(layer, H, shape, share):  # a row of W: `share(H in this window)`, 0 outside
     (channels, height, width), (ky, kx), (sy, sx) = shape, layer.kernel, layer.stride
     rows, columns = (height - ky) // sy + 1, (width - kx) // sx + 1
-    matrix = np.zeros((channels, rows, columns, channels, height, width))
-    values = h.real.reshape(shape)
-    for c, y, x in np.ndindex(channels, rows, columns):
-        taps = [(sy * y + dy, sx * x + dx) for dy in range(ky) for dx in range(kx)]
-        if isinstance(layer, MaxPool2d):
-            taps = [max(taps, key=lambda tap: values[(c, *tap)])]  # max keeps the first of equals
-        for v, u in taps:
-            matrix[c, y, x, c, v, u] = 1 / len(taps)
-    return matrix.reshape(channels * rows * columns, -1), (channels, rows, columns)
+    number = np.arange(H.size).reshape(shape)
+    W = lil_array((channels * rows * columns, H.size))
+    for row, (c, y, x) in enumerate(np.ndindex(channels, rows, columns)):
+        units = number[c, sy * y:sy * y + ky, sx * x:sx * x + kx].reshape(-1)
+        W[row, units] = share(H[units].real)
+    return _affine(W.tocsr(), 0, (channels, rows, columns))
+
+@written_out.register
+def _max_pooling(layer: MaxPool2d, parameters, H, shape):  # argmax: of equals the first
+    return _pooling(layer, H, shape, lambda h: np.arange(h.size) == h.argmax())
+
+@written_out.register
+def _average_pooling(layer: AvgPool2d, parameters, H, shape):
+    return _pooling(layer, H, shape, lambda h: 1 / h.size)
+
+@written_out.register
+def _global_average(layer: AdaptiveAvgPool2d, parameters, H, shape):
+    return written_out(AvgPool2d(shape[1:]), parameters, H, shape)
+
+@written_out.register
+def _normalization(layer: BatchNorm2d, parameters, H, shape):
+    factor = parameters["weight"] / (parameters["running_var"] + layer.eps) ** 0.5
+    shift = parameters["bias"] - factor * parameters["running_mean"]
+    positions = shape[1] * shape[2]
+    return _affine(diags_array(np.repeat(factor, positions)), np.repeat(shift, positions), shape)
+
+@written_out.register
+def _flatten(layer: Flatten, parameters, H, shape):
+    return _affine(_identity(H), 0, (H.size, 1, 1))
+
+@written_out.register
+def _add(layer: Add, parameters, H, shape):
+    return _affine(hstack([_identity(H[:np.prod(shape[0])])] * len(shape)), 0, shape[0])
+
+@written_out.register
+def _concat(layer: Concat, parameters, H, shape):
+    return _affine(_identity(H), 0, (sum(one[0] for one in shape), *shape[0][1:]))
+
+@written_out.register
+def _softmax(layer: Softmax, parameters, H, shape):
+    def f(z):
+        e = np.exp(z.reshape(shape) - z.real.reshape(shape).max(axis=0))
+        return (e / e.sum(axis=0)).reshape(-1)
+    def df(z):  # ∂p_j/∂z_k = p_j (δ_jk − p_k) between the channels of one position
+        p, position = f(z), np.arange(z.size) % (shape[1] * shape[2])
+        return np.diag(p) - np.outer(p, p) * (position[:, None] == position)
+    return _identity(H), 0, f, df, shape
+
+def _activation(kind, f, slope):  # W = I, b = 0, f works on each unit alone: f' is diagonal
+    written_out.register(kind, lambda layer, parameters, H, shape: (
+        _identity(H), 0, partial(f, layer), lambda z: diags_array(slope(layer, z)), shape))
+
+def _phi(z):  # 1 / (1 + e^−z), also where e^−z would be too large
+    e = np.exp(np.where(z.real > 0, -z, z))
+    return np.where(z.real > 0, 1, e) / (1 + e)
+
+_activation(Dropout, lambda _, z: z, lambda _, z: np.ones(z.size))
+_activation(Tanh, lambda _, z: np.tanh(z), lambda _, z: 1 / np.cosh(z) ** 2)
+_activation(Sigmoid, lambda _, z: _phi(z), lambda _, z: _phi(z) * _phi(-z))
+_activation(ReLU, lambda _, z: np.where(z.real > 0, z, 0), lambda _, z: 1.0 * (z.real > 0))
+_activation(LeakyReLU, lambda layer, z: np.where(z.real > 0, z, layer.negative_slope * z),
+            lambda layer, z: np.where(z.real > 0, 1, layer.negative_slope))
+_activation(ELU, lambda layer, z: np.where(z.real > 0, z, layer.alpha * np.expm1(z)),
+            lambda layer, z: np.where(z.real > 0, 1, layer.alpha * np.exp(z)))
+_activation(Softplus, lambda layer, z: np.where(z.real > 0, z, 0)  # log(1 + e^βz) / β, in two parts
+            - np.log(_phi(layer.beta * np.where(z.real > 0, z, -z))) / layer.beta,
+            lambda layer, z: _phi(layer.beta * z))

@@ -1,8 +1,8 @@
 """Training: softmax cross-entropy and stochastic gradient descent with momentum.
 
-In: a network, images and labels. Out: the network's parameters changed in place, the mean loss of an epoch. The order
-of the samples is drawn from (seed, epoch), so that training stopped after an epoch goes on exactly as it would have.
-Read on in `weights`.
+In: a network, images and labels. Out: the network's parameters, changed in place, and the mean loss
+of an epoch. The order of the samples is drawn from (seed, epoch), so that training that was stopped
+after an epoch goes on exactly as it would have. Read on in `weights`.
 """
 import numpy as np
 from scipy.special import expit, log_softmax
@@ -11,12 +11,13 @@ from nn.layers.normalization import BatchNorm2d
 
 
 def cross_entropy(logits, labels):
-    """The mean of −log softmax(logits)[label] over the batch: logits (B, N), labels (B,) → (loss, ∂loss/∂logits).
+    """The mean of −log softmax(logits)[label]: logits (B, N), labels (B,) → (loss, ∂loss/∂logits).
 
     A single logit z is that of class 1 against class 0: its sigmoid is the softmax of (0, z).
     """
     if logits.shape[1] == 1:
-        loss, grad = cross_entropy(np.concatenate([np.zeros_like(logits), logits], axis=1), labels)
+        both = np.concatenate([np.zeros_like(logits), logits], axis=1)  # (B, 2)
+        loss, grad = cross_entropy(both, labels)
         return loss, grad[:, 1:]
     log_p = log_softmax(logits, axis=1)
     rows = np.arange(len(logits))
@@ -26,9 +27,11 @@ def cross_entropy(logits, labels):
 
 
 def pixel_cross_entropy(logits, wanted):
-    """Binary cross-entropy of sigmoid(logits) against `wanted` in [0, 1], both (B, N), summed over N, mean over B."""
+    """Binary cross-entropy of sigmoid(logits) against `wanted` in [0, 1], both (B, N), summed over
+    the outputs, mean over the batch → (loss, ∂loss/∂logits)."""
     grad = expit(logits) - wanted
-    return float((np.logaddexp(0, logits) - wanted * logits).sum() / len(logits)), grad / len(logits)
+    losses = np.logaddexp(0, logits) - wanted * logits
+    return float(losses.sum() / len(logits)), grad / len(logits)
 
 
 class SGD:
@@ -38,9 +41,12 @@ class SGD:
     """
 
     def __init__(self, network, lr, momentum=0.0):
-        self.network, self.lr, self.momentum = network, lr, momentum
-        self.velocity = {name: np.zeros_like(array) for name, array in network.parameters().items()
-                         if name.rsplit(".", 1)[1] not in network.layers[name.rsplit(".", 1)[0]].fixed}
+        self.network = network
+        self.lr = lr
+        self.momentum = momentum
+        self.velocity = {f"{name}.{key}": np.zeros_like(array)
+                         for name, layer in network.layers.items()
+                         for key, array in layer.parameters.items() if key not in layer.fixed}
 
     def step(self, gradients):
         """Change the network's parameters in place by {name: gradient}."""
@@ -52,11 +58,22 @@ class SGD:
             array -= array.dtype.type(self.lr) * velocity
 
 
-def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, progress=None, loss=cross_entropy):
-    """One pass over the samples in an order drawn from (seed, epoch); returns the mean loss along the way.
+def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, progress=None,
+                loss=cross_entropy):
+    """One pass over the samples, in an order drawn from (seed, epoch).
 
-    images (n, …) and labels (n,), or what `loss` holds the logits against; a last batch of fewer samples counts too.
-    `progress` is called with (done, n, loss).
+    Args:
+        network: the `Network` to train.
+        images: (n, …), in a shape the network takes.
+        labels: (n,), or what `loss` holds the logits against.
+        optimizer: an `SGD` of this network.
+        batch_size: samples a step; a last batch of fewer counts too.
+        seed, epoch: whole numbers.
+        progress: called with (samples done, n, mean loss so far) after each step.
+        loss: (logits (B, N), labels (B,)) → (loss, ∂loss/∂logits).
+
+    Returns:
+        The mean loss of the samples, each as the network was when its batch came.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(images))
     total = 0.0
@@ -72,14 +89,16 @@ def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, pro
 
 
 def calibrate(network, images):
-    """Set the statistics of every batch normalisation to mean and variance of what reaches it from `images` (n, …), in
-    the order of the layers, and return the network. Training then leaves them as they are."""
+    """Set the statistics of every batch normalisation to the mean and variance of what reaches it
+    from `images` (n, …), in the order of the layers. Training then leaves them as they are. Returns
+    the network."""
     value = network.as_input(images)
     for name, layer in network.layers.items():
         if isinstance(layer, BatchNorm2d):
-            given = next(given for found, given, _, _ in network.steps(value) if found == name)
-            for key, statistic in (("running_mean", given.mean), ("running_var", given.var)):
-                layer.parameters[key] = statistic(axis=(0, 1, 2)).astype(layer.parameters[key].dtype)
+            x = next(x for layer_name, x, _, _ in network.steps(value) if layer_name == name)
+            for key, statistic in (("running_mean", x.mean), ("running_var", x.var)):
+                dtype = layer.parameters[key].dtype
+                layer.parameters[key] = statistic(axis=(0, 1, 2)).astype(dtype)
     return network
 
 

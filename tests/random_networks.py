@@ -1,6 +1,7 @@
-"""Random layers and graphs, and the check that holds a network against both referees: for the tests of several rooms."""
+"""Random layers and graphs, and the check that holds a network against both referees: for the tests
+of several rooms."""
 import numpy as np
-from reference import close, complex_step, logits_and_jacobian, with_random_weights
+from reference import close, complex_step, logits_and_jacobian, trace, with_random_weights
 
 from nn import (
     ELU,
@@ -22,6 +23,7 @@ from nn import (
     Softplus,
     Tanh,
 )
+from nn.graph import given_to
 
 
 def random_activation(rng):
@@ -32,7 +34,8 @@ def random_activation(rng):
 def random_layer(rng, family, channels):
     every = ["conv", "conv", "max", "avg", "f", "f", "norm"]
     kinds = {"convolutions": ["conv"], "pooling": ["max", "avg"]}.get(family, every)
-    kind, pairs = rng.choice(kinds), [tuple(int(n) for n in rng.integers(1, top, 2)) for top in (4, 5)]
+    kind = rng.choice(kinds)
+    pairs = [tuple(int(n) for n in rng.integers(1, top, 2)) for top in (4, 5)]
     if kind == "f":
         return random_activation(rng)
     if kind == "norm":
@@ -41,20 +44,23 @@ def random_layer(rng, family, channels):
         padding = tuple(int(n) for n in rng.integers(0, 5, 2) * (rng.random() < 0.5))
         out = int(rng.integers(1, 5))
         connections = rng.random((out, channels)) < 0.6 if rng.random() < 0.3 else None
-        return Conv2d(channels, out, *pairs, padding, bias=rng.random() < 0.8, connections=connections)
-    return (MaxPool2d if kind == "max" else AvgPool2d)(pairs[0], pairs[1] if rng.random() < 0.7 else None)
+        return Conv2d(channels, out, *pairs, padding, bias=rng.random() < 0.8,
+                      connections=connections)
+    pool = MaxPool2d if kind == "max" else AvgPool2d
+    return pool(pairs[0], pairs[1] if rng.random() < 0.7 else None)
 
 
 def random_graph(seed):
-    """Layers that take any layer before them; what is left over is flattened, joined and read by a Linear."""
+    """Layers that take any layer before them; what is left over is flattened, joined and read by a
+    Linear."""
     rng = np.random.default_rng(seed)
     image = (int(rng.integers(1, 3)), *(int(n) for n in rng.integers(3, 8, 2)))
     shapes, layers, inputs = {"input": image}, {}, {}
 
-    def put(name, layer, taken):
-        shapes[name] = layer.output_shape(*([shapes[t] for t in taken] if len(taken) == 1 else
-                                            [tuple(shapes[t] for t in taken)]))
-        layers[name], inputs[name] = layer, taken
+    def put(name, layer, sources):
+        shapes[name] = layer.output_shape(given_to(sources, shapes))
+        layers[name] = layer
+        inputs[name] = sources
 
     for number in range(int(rng.integers(3, 8))):
         names = list(shapes)
@@ -68,12 +74,14 @@ def random_graph(seed):
                     put(f"cat{number}", Concat(), (one, other))
             elif rng.random() < 0.4:
                 kernel = tuple(int(2 * k + 1) for k in rng.integers(0, 3, 2))
-                put(f"same{number}", Conv2d(shapes[one][0], image[0], kernel, 1, (kernel[0] // 2, kernel[1] // 2)), (one,))
+                put(f"same{number}", Conv2d(shapes[one][0], image[0], kernel, 1,
+                                            (kernel[0] // 2, kernel[1] // 2)), (one,))
             else:
                 put(f"l{number}", random_layer(rng, "mixed", shapes[one][0]), (one,))
         except ValueError:  # does not fit: another try
             continue
-    idle = [n for n in shapes if n not in {t for taken in inputs.values() for t in taken}]
+    read = {source for sources in inputs.values() for source in sources}
+    idle = [n for n in shapes if n not in read]
     if rng.random() < 0.3:
         put("gap", AdaptiveAvgPool2d(1), (idle[0],))
         idle[0] = "gap"
@@ -95,11 +103,33 @@ def random_graph(seed):
 
 
 def check(network, x):
-    """Value, forward and backward derivative of `network` at the samples x against both referees."""
-    logits, forward, backward = network.logits(x), network.forward_derivative(x), network.backward_derivative(x)
+    """Value, forward and backward derivative of `network` at the samples x against both
+    referees."""
+    logits = network.logits(x)
+    forward = network.forward_derivative(x)
+    backward = network.backward_derivative(x)
     expected = [logits_and_jacobian(network, sample) for sample in x]
     close(logits, [value for value, _ in expected])
     close(forward, [jacobian for _, jacobian in expected])
     close(forward, [complex_step(network.logits, sample) for sample in x])
     close(backward, [jacobian for _, jacobian in expected])
     assert logits.dtype == forward.dtype == backward.dtype == np.float64
+
+
+def check_layers(network, x):
+    """`check`, and H_k and ∂H_k/∂x of every layer at the first sample against the textbook."""
+    check(network, x)
+    check_trace(network, x[0])
+
+
+def check_trace(network, x, relative=1e-10):
+    """Value and Jacobian of every layer at the sample x against the textbook."""
+    before = 0
+    both = zip(network.trace(x[None]), trace(network, x), strict=True)
+    for (name, value, jacobian), (expected, h, table) in both:
+        assert name == expected
+        close(value[0], h, relative)
+        size = np.abs(table).max() if name != "softmax" else before  # p·(z' − Σ p z') cancels
+        np.testing.assert_allclose(jacobian.dense(1).reshape(table.shape), table, rtol=0,
+                                   atol=relative * max(size, 1e-9))
+        before = np.abs(table).max()

@@ -1,26 +1,17 @@
-"""A dense referee for the forward derivative, written from the paper: every W_k of Eq. 5 as an explicit matrix.
-
-Values and units are plain vectors in PyTorch's order (channel, row, column), one sample at a time. Only the numbers
-that define a layer (kernel, stride, padding, weights) are read from `nn`; none of its arithmetic is used. Weights may
-be complex, so that the complex step can differentiate with respect to them too.
-"""
+"""Referees and small helpers for the tests: the textbook's logits, the complex step, closeness."""
 import numpy as np
 
-from nn import Sigmoid, Softmax
 from nn.textbook import trace
 
 STEP = 1e-30
 
 
 def logits_and_jacobian(network, x, parameters=None):
-    """The values that enter the output's activation, (N,), and ∂logits/∂x, (N, M)."""
-    found = trace(network, x, parameters)
-    last = list(network.layers.values())[-1]
-    if isinstance(last, (Softmax, Sigmoid)):
-        if len(found) == 1:
-            return np.asarray(x).reshape(-1), np.eye(np.size(x))
-        found.pop()
-    return found[-1][1].reshape(-1), found[-1][2]
+    """The textbook's logits of one sample x, (N,), and ∂logits/∂x, (N, M)."""
+    if not network.logit_layers:
+        return np.asarray(x).reshape(-1), np.eye(np.size(x))
+    _, logits, jacobian = trace(network, x, parameters)[len(network.logit_layers) - 1]
+    return logits.reshape(-1), jacobian
 
 
 def complex_step(function, x):
@@ -31,13 +22,15 @@ def complex_step(function, x):
 
 def close(got, expected, relative=1e-10):
     """Same shape, and no entry further off than `relative` times the largest entry."""
-    got, expected = np.asarray(got), np.asarray(expected)
+    got = np.asarray(got)
+    expected = np.asarray(expected)
     assert got.shape == expected.shape
-    np.testing.assert_allclose(got, expected, rtol=0, atol=relative * max(np.abs(expected).max(initial=0), 1e-9))
+    largest = max(np.abs(expected).max(initial=0), 1e-9)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=relative * largest)
 
 
 def with_random_weights(network, rng):
-    """`network` with normal float64 weights and biases (a bias of zero would hide a forgotten one)."""
+    """`network` with normal float64 weights and biases (zeros would hide a forgotten bias)."""
     for layer in network.layers.values():
         for key, array in layer.parameters.items():
             scale = 1 if key == "bias" else (2 / np.prod(array.shape[1:])) ** 0.5

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import differentiate
 
 from nn import textbook
-from nn.graph import IMAGE, back, given_to
+from nn.graph import IMAGE, given_to
 from nn.layers.activation import Sigmoid, Softmax
 from nn.layers.base import Merge
 from nn.layers.jacobian import Jacobian
@@ -213,10 +213,7 @@ def _carried(network, steps, start):
     """start (K, units of the last step) · ∂H_k/∂x (K, M), by the layers' backward steps."""
     after = steps[-1].after
     grad = np.moveaxis(start.reshape(len(start), 1, after.shape[3], *after.shape[1:3]), 2, -1)
-    saved = {step.name: step.saved for step in steps}
-    for name, grad in back(list(saved), network.inputs, grad,
-                           lambda name, grad: network.layers[name].backward(grad, saved[name])):
-        pass
+    grad = network.carried_back(grad, {step.name: step.saved for step in steps})
     return np.moveaxis(grad, -1, 2).reshape(len(start), -1)
 
 

@@ -1,4 +1,5 @@
-"""What goes into a `Network` and what comes out: shapes, types, the order of the features, the kinds of output."""
+"""What goes into a `Network` and what comes out: shapes, types, the order of the features, the
+kinds of output."""
 import numpy as np
 import pytest
 from reference import STEP, close, complex_step, logits_and_jacobian, with_random_weights
@@ -30,7 +31,8 @@ ENDS = {
 
 def small(*end, dtype=np.float64):
     """Two channels of 5×6 pixels → 3 kernels 2×2 → pooled to 3 × 1 × 2; then `end`."""
-    network = Network([Conv2d(2, 3, 2, 1, (1, 0)), MaxPool2d(2), Tanh(), AvgPool2d((2, 1)), Flatten(),
+    network = Network([Conv2d(2, 3, 2, 1, (1, 0)), MaxPool2d(2), Tanh(), AvgPool2d((2, 1)),
+                       Flatten(),
                        *(end or [Linear(6, 4)])], (2, 5, 6))
     with_random_weights(network, np.random.default_rng(0))
     return network.load({name: array.astype(dtype) for name, array in network.parameters().items()})
@@ -39,14 +41,22 @@ def small(*end, dtype=np.float64):
 def ended(end):
     """A network with one of ENDS behind a padded convolution, and three samples for it."""
     rng = np.random.default_rng(3)
-    network = Network([Conv2d(2, 2, 3, 1, (0, 1)), Tanh(), MaxPool2d((1, 2)), Flatten(), *ENDS[end]], (2, 4, 6))
+    network = Network([Conv2d(2, 2, 3, 1, (0, 1)), Tanh(), MaxPool2d((1, 2)), Flatten(),
+                       *ENDS[end]], (2, 4, 6))
     return with_random_weights(network, rng), rng.normal(size=(3, 2, 4, 6))
+
+
+def outputs(network):
+    """{of: the function that is differentiated}."""
+    return {"logits": network.logits, "probabilities": network.probabilities,
+            "centred": lambda x: network.logits(x) - network.logits(x).mean(axis=1, keepdims=True)}
 
 
 # shapes and values that come in
 
 @pytest.mark.parametrize(("input_shape", "accepted"), [
-    ((6,), [(6,), (6, 1, 1)]), ((2, 3), [(6,), (2, 3), (1, 2, 3)]), ((1, 2, 3), [(6,), (2, 3), (1, 2, 3)]),
+    ((6,), [(6,), (6, 1, 1)]), ((2, 3), [(6,), (2, 3), (1, 2, 3)]),
+    ((1, 2, 3), [(6,), (2, 3), (1, 2, 3)]),
     ((2, 1, 3), [(6,), (2, 1, 3)]),
 ])
 def test_accepted_shapes_and_no_others(input_shape, accepted):
@@ -55,9 +65,11 @@ def test_accepted_shapes_and_no_others(input_shape, accepted):
     for shape in accepted:
         for method in (network.logits, network.forward_derivative, network.backward_derivative):
             np.testing.assert_array_equal(method(x.reshape(4, *shape)), method(x))
-    every = {(6,), (2, 3), (3, 2), (1, 2, 3), (2, 1, 3), (1, 1, 6), (2, 3, 1), (6, 1, 1), (3,), (7,)}
+    every = {(6,), (2, 3), (3, 2), (1, 2, 3), (2, 1, 3), (1, 1, 6), (2, 3, 1), (6, 1, 1), (3,),
+             (7,)}
     for shape in every - {*accepted}:
-        with pytest.raises(ValueError, match=r"x must have the shape .*\(B, 6\).*; got \(4, ") as caught:
+        with pytest.raises(ValueError,
+                           match=r"x must have the shape .*\(B, 6\).*; got \(4, ") as caught:
             network.logits(np.zeros((4, *shape)))
         assert "\n" not in str(caught.value)
         assert all(str(("B", *shape)).replace("'", "") in str(caught.value) for shape in accepted)
@@ -69,7 +81,9 @@ def test_a_sample_without_a_batch_is_refused(shape):
         LeNet().logits(np.zeros(shape))
 
 
-@pytest.mark.parametrize("method", ["logits", "probabilities", "predict", "forward_derivative", "backward_derivative",
+@pytest.mark.parametrize("method",
+                         ["logits", "probabilities", "predict", "forward_derivative",
+                          "backward_derivative",
                                     "forward", "trace"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, complex(0, np.nan)])
 def test_nan_and_infinity_are_refused(method, value):
@@ -79,7 +93,8 @@ def test_nan_and_infinity_are_refused(method, value):
         list(getattr(AndNetwork(), method)(x))
 
 
-@pytest.mark.parametrize("x", [np.array([["0", "1"]]), np.array([[None, 1]]), np.array([[b"0", b"1"]])])
+@pytest.mark.parametrize("x", [np.array([["0", "1"]]), np.array([[None, 1]]),
+                               np.array([[b"0", b"1"]])])
 def test_what_is_no_number_is_refused(x):
     with pytest.raises(TypeError, match="numbers"):
         AndNetwork().logits(x)
@@ -98,11 +113,13 @@ def test_lists_and_views_are_inputs_too_and_stay_as_they_are():
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_features_stand_in_row_major_order(channels):
-    """∂F/∂x_i against a difference in pixel (c, y, x), i = (c·H + y)·W + x, exact because F is linear."""
+    """∂F/∂x_i against a difference in pixel (c, y, x), i = (c·H + y)·W + x, exact because F is
+    linear."""
     shape = (channels, 3, 4)
     rng = np.random.default_rng(channels)
     network = Network([Conv2d(channels, 2, 2), Flatten(), Linear(12, 3)], shape)
-    network.load({name: rng.integers(-5, 6, array.shape).astype(float) for name, array in network.parameters().items()})
+    network.load({name: rng.integers(-5, 6, array.shape).astype(float)
+                  for name, array in network.parameters().items()})
     jacobian = network.forward_derivative(np.zeros((1, *shape)))[0]
     for c, y, x in np.ndindex(shape):
         image = np.zeros((1, *shape))
@@ -113,42 +130,55 @@ def test_features_stand_in_row_major_order(channels):
 
 # types
 
-@pytest.mark.parametrize(("given", "expected"), [
-    (np.float32, np.float32), (np.float64, np.float64), (np.float16, np.float32), (np.uint8, np.float32),
-    (np.int64, np.float32), (bool, np.float32), (np.complex64, np.complex64), (np.complex128, np.complex128),
+@pytest.mark.parametrize(("dtype", "expected"), [
+    (np.float32, np.float32), (np.float64, np.float64), (np.float16, np.float32),
+    (np.uint8, np.float32),
+    (np.int64, np.float32), (bool, np.float32), (np.complex64, np.complex64),
+    (np.complex128, np.complex128),
 ])
 @pytest.mark.parametrize("own", [np.float32, np.float64])
-@pytest.mark.parametrize("end", [[], [Linear(6, 3), ReLU(), Linear(3, 2), Sigmoid()], [Linear(6, 2), Softmax()]])
-def test_types(given, expected, own, end):
-    """The precision is the input's, in every result and at every step, whatever the parameters' own."""
+@pytest.mark.parametrize("end",
+                         [[], [Linear(6, 3), ReLU(), Linear(3, 2), Sigmoid()],
+                          [Linear(6, 2), Softmax()]])
+def test_types(dtype, expected, own, end):
+    """The precision is the input's, in every result and at every step, whatever the parameters'
+    own."""
     network = small(*end, dtype=own)
-    x = np.random.default_rng(0).integers(0, 2, (3, 2, 5, 6)).astype(given)
+    x = np.random.default_rng(0).integers(0, 2, (3, 2, 5, 6)).astype(dtype)
     logits, saved = network.forward(x)
-    found = {"logits": network.logits(x), "probabilities": network.probabilities(x), "forward": logits}
+    results = {"logits": network.logits(x), "probabilities": network.probabilities(x),
+               "forward": logits}
     for of in ("logits", "centred", "probabilities"):
-        found["forward " + of] = network.forward_derivative(x, of=of)
-        found["backward " + of] = network.backward_derivative(x, of=of)
-    found.update({"gradient " + name: array for name, array in network.gradients(logits, saved).items()})
-    found["cotangents"] = network.backward_derivative(x, np.ones((1, network.classes)))
+        results["forward " + of] = network.forward_derivative(x, of=of)
+        results["backward " + of] = network.backward_derivative(x, of=of)
+    results.update({"gradient " + name: array
+                    for name, array in network.gradients(logits, saved).items()})
+    results["cotangents"] = network.backward_derivative(x, np.ones((1, network.classes)))
     for name, value, jacobian in network.trace(x):
-        found["value of " + name] = value
-        if np.dtype(given).kind != "c":  # what does not depend on x stays real
-            found["windows of " + name], found["jacobian of " + name] = jacobian.values, jacobian.dense(3)
-    assert {name: array.dtype for name, array in found.items() if array.dtype != expected} == {}
+        results["value of " + name] = value
+        if np.dtype(dtype).kind != "c":  # what does not depend on x stays real
+            results["windows of " + name] = jacobian.values
+            results["jacobian of " + name] = jacobian.dense(3)
+    assert {name: array.dtype for name, array in results.items() if array.dtype != expected} == {}
     assert all(array.dtype == own for array in network.parameters().values())
 
 
 def test_float32_is_close_to_float64():
     network, x = LeNet(1), np.random.default_rng(0).random((1, 28, 28))
     for of in ("logits", "probabilities"):
-        close(network.forward_derivative(x.astype(np.float32), of=of), network.forward_derivative(x, of=of), 1e-5)
-        close(network.backward_derivative(x.astype(np.float32), of=of), network.backward_derivative(x, of=of), 1e-5)
+        close(network.forward_derivative(x.astype(np.float32), of=of),
+              network.forward_derivative(x, of=of), 1e-5)
+        close(network.backward_derivative(x.astype(np.float32), of=of),
+              network.backward_derivative(x, of=of), 1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("layers", [[Linear(3, 4), Tanh(), Linear(4, 2)], [Linear(3, 2), Sigmoid()], [Linear(3, 2)]])
+@pytest.mark.parametrize("layers",
+                         [[Linear(3, 4), Tanh(), Linear(4, 2)], [Linear(3, 2), Sigmoid()],
+                          [Linear(3, 2)]])
 def test_complex_input_has_a_forward_derivative(layers, batch):
-    """Away from the real axis it is the derivative of the analytic function: a complex step of it is the second one."""
+    """Away from the real axis it is the derivative of the analytic function: a complex step of it
+    is the second one."""
     network, rng = Network(layers, (3,)), np.random.default_rng(0)
     x, h = rng.normal(size=(batch, 3)), STEP
     for of in ("logits", "probabilities"):
@@ -172,8 +202,7 @@ def test_a_real_precision_is_not_lost_to_the_byte_order():
 @pytest.mark.parametrize("of", ["logits", "centred", "probabilities"])
 def test_derivatives_of_each_output(of, end):
     network, x = ended(end)
-    function = {"logits": network.logits, "probabilities": network.probabilities,
-                "centred": lambda z: network.logits(z) - network.logits(z).mean(axis=1, keepdims=True)}[of]
+    function = outputs(network)[of]
     expected = [complex_step(function, image) for image in x]
     close(network.forward_derivative(x, of=of), expected)
     close(network.backward_derivative(x, of=of), expected)
@@ -191,14 +220,14 @@ def test_probabilities_are_the_outputs_activation_of_the_logits(end):
 @pytest.mark.parametrize("end", [[], [Softmax()], [Sigmoid()]])
 @pytest.mark.parametrize("of", ["logits", "centred", "probabilities"])
 def test_outputs_with_several_positions(of, end):
-    """A network that ends without `Flatten`: logits in the order (C, Y, X), each `of` its function's derivative."""
+    """A network that ends without `Flatten`: logits in the order (C, Y, X), each `of` its
+    function's derivative."""
     rng = np.random.default_rng(0)
     network = Network([Conv2d(1, 3, 2), *end], (3, 4))
     x = rng.normal(size=(2, 3, 4))
     for method in (network.logits, network.probabilities):
         assert method(x).shape == (2, 3 * 2 * 3)
-    function = {"logits": network.logits, "probabilities": network.probabilities,
-                "centred": lambda z: network.logits(z) - network.logits(z).mean(axis=1, keepdims=True)}[of]
+    function = outputs(network)[of]
     expected = np.array([complex_step(function, image) for image in x])
     close(network.forward_derivative(x, of=of), expected)
     v = rng.normal(size=(2, 18))
@@ -225,14 +254,16 @@ def test_cotangents():
 @pytest.mark.parametrize("shape", [(4,), (5, 3), (2, 1, 4), (4, 1, 4), (1, 3, 1, 4)])
 def test_cotangents_of_another_shape_are_refused(shape):
     network, x = ended("none")
-    with pytest.raises(ValueError, match=r"cotangents must have the shape \(K, 4\) or \(3, K, 4\); got ") as caught:
+    message = r"cotangents must have the shape \(K, 4\) or \(3, K, 4\); got "
+    with pytest.raises(ValueError, match=message) as caught:
         network.backward_derivative(x, np.ones(shape))
     assert str(shape) in str(caught.value)
 
 
 @pytest.mark.parametrize("method", ["forward_derivative", "backward_derivative"])
 def test_another_of_is_refused(method):
-    with pytest.raises(ValueError, match="of must be one of logits, centred, probabilities; got 'softmax'"):
+    with pytest.raises(ValueError,
+                       match="of must be one of logits, centred, probabilities; got 'softmax'"):
         getattr(AndNetwork(), method)(np.zeros((1, 2)), of="softmax")
 
 
@@ -245,16 +276,21 @@ def test_predict_takes_the_lowest_of_equals():
 
 def test_predict_with_one_output():
     network = AndNetwork().load({"hidden.weight": 9 * np.eye(2), "hidden.bias": np.full(2, -4.5),
-                                 "output.weight": np.full((1, 2), 10.0), "output.bias": np.array([-15.0])})
-    assert network.predict([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).tolist() == [0, 0, 0, 1]
+                                 "output.weight": np.full((1, 2), 10.0),
+                                 "output.bias": np.array([-15.0])})
+    x = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    assert network.predict(x).tolist() == [0, 0, 0, 1]
 
 
 def test_results_are_the_callers_own():
     """They may be written on, and that reaches neither the network nor a later result."""
     rng = np.random.default_rng(0)
-    for network, x in [(Network([Linear(3, 1), end], (3,)), rng.random((1, 3))) for end in (Sigmoid(), Tanh())] + [
-            (Network([Linear(3, 1)], (3,)), rng.random((1, 3))), (small(), rng.random((2, 60)))]:
-        network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
+    cases = [(Network([Linear(3, 1), *end], (3,)), rng.random((1, 3)))
+             for end in ([Sigmoid()], [Tanh()], [])]
+    cases.append((small(), rng.random((2, 60))))
+    for network, x in cases:
+        network.load({name: array.astype(np.float64)
+                      for name, array in network.parameters().items()})
         weights = {name: array.copy() for name, array in network.parameters().items()}
         for of in ("logits", "centred", "probabilities"):
             for method in (network.forward_derivative, network.backward_derivative):

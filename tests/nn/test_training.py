@@ -1,4 +1,5 @@
-"""Training: the loss and its gradient, SGD with momentum by hand, the order of the samples, and that it learns."""
+"""Training: the loss and its gradient, SGD with momentum by hand, the order of the samples, and
+that it learns."""
 import numpy as np
 import pytest
 from reference import STEP, close
@@ -26,13 +27,15 @@ def some_images(count=90, seed=0):
 
 def small(seed=0):
     rng = np.random.default_rng(seed)
-    return Network({"conv": Conv2d(1, 4, 3, rng=rng), "pool": MaxPool2d(2), "tanh": Tanh(), "flatten": Flatten(),
+    return Network({"conv": Conv2d(1, 4, 3, rng=rng), "pool": MaxPool2d(2), "tanh": Tanh(),
+                    "flatten": Flatten(),
                     "fc": Linear(16, 3, rng=rng), "softmax": Softmax()}, (6, 6))
 
 
 def train(network, images, labels, epochs, optimizer=None, batch_size=16, seed=1, lr=0.1):
     optimizer = optimizer or SGD(network, lr, 0.9)
-    return [train_epoch(network, images, labels, optimizer, batch_size, seed, epoch) for epoch in epochs]
+    return [train_epoch(network, images, labels, optimizer, batch_size, seed, epoch)
+            for epoch in epochs]
 
 
 # the loss
@@ -44,7 +47,8 @@ def test_loss_and_gradient(batch, classes):
     loss, grad = cross_entropy(logits, labels)
     assert isinstance(loss, float)
     assert loss == pytest.approx(loss_by_hand(logits, labels), rel=1e-12)
-    assert loss == pytest.approx((logsumexp(logits, axis=1) - logits[np.arange(batch), labels]).mean(), rel=1e-12)
+    losses = logsumexp(logits, axis=1) - logits[np.arange(batch), labels]
+    assert loss == pytest.approx(losses.mean(), rel=1e-12)
     expected = np.zeros_like(grad)
     for place in np.ndindex(logits.shape):
         moved = logits.astype(complex)
@@ -76,7 +80,8 @@ def test_the_gradient_keeps_the_precision_and_the_logits():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_sgd_is_pytorchs(momentum):
-    """PyTorch: b_1 = g_1, b_t = µ·b_{t−1} + g_t, p_t = p_{t−1} − γ·b_t, with momentum µ and rate γ."""
+    """PyTorch: b_1 = g_1, b_t = µ·b_{t−1} + g_t, p_t = p_{t−1} − γ·b_t, with momentum µ and rate
+    γ."""
     network, rng, lr = AndNetwork(), np.random.default_rng(0), 0.3
     network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
     p = {name: array.copy() for name, array in network.parameters().items()}
@@ -93,16 +98,18 @@ def test_sgd_is_pytorchs(momentum):
 
 def test_sgd_by_hand():
     """W = 1, gradients 4, 0, −8, momentum ½, rate ¼: v = 4, 2, −7 and W = 0, −½, 1¼."""
-    network = Network([Linear(1, 1, bias=False)], (1,)).load({"0.weight": np.array([[1.0]], np.float32)})
-    optimizer, found = SGD(network, 0.25, momentum=0.5), []
+    network = Network([Linear(1, 1, bias=False)], (1,))
+    network.load({"0.weight": np.array([[1.0]], np.float32)})
+    optimizer, weights = SGD(network, 0.25, momentum=0.5), []
     for gradient in (4, 0, -8):
         optimizer.step({"0.weight": np.array([[gradient]], np.float32)})
-        found.append(network.parameters()["0.weight"].item())
-    assert found == [0, -0.5, 1.25] and network.parameters()["0.weight"].dtype == np.float32
+        weights.append(network.parameters()["0.weight"].item())
+    assert weights == [0, -0.5, 1.25] and network.parameters()["0.weight"].dtype == np.float32
 
 
 def test_one_step_goes_down_the_loss():
-    """The change of the loss for a small rate is −lr·|gradient|²: gradients and step fit together."""
+    """The change of the loss for a small rate is −lr·|gradient|²: gradients and step fit
+    together."""
     network, (images, labels) = small(), some_images(8)
     network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
     images = images.astype(np.float64)
@@ -131,7 +138,8 @@ def test_an_epoch_visits_each_sample_once(count, batch_size):
         network.batches = []
         images = np.zeros((count, 2, 2), np.float32)
         images[:, 0, 0] = np.arange(count)
-        train_epoch(network, images, np.zeros(count, int), SGD(network, 0.0), batch_size, seed, epoch)
+        train_epoch(network, images, np.zeros(count, int), SGD(network, 0.0), batch_size, seed,
+                    epoch)
         return network.batches
 
     batches = visited(0, 0)
@@ -139,22 +147,27 @@ def test_an_epoch_visits_each_sample_once(count, batch_size):
     assert sorted(sum(batches, [])) == list(range(count))
     assert batches == visited(0, 0)
     if count > 10:
-        orders = [sum(batches, []) for batches in (visited(0, 0), visited(0, 1), visited(1, 0), visited(1, 1))]
-        assert all(one != other for n, one in enumerate(orders) for other in [*orders[:n], list(range(count))])
+        four = (visited(0, 0), visited(0, 1), visited(1, 0), visited(1, 1))
+        orders = [sum(batches, []) for batches in four]
+        assert all(one != other for n, one in enumerate(orders)
+                   for other in [*orders[:n], list(range(count))])
 
 
 def test_the_mean_loss_and_progress():
-    """At rate 0 the loss of an epoch is the loss of the whole set, however it is cut into batches."""
+    """At rate 0 the loss of an epoch is the loss of the whole set, however it is cut into
+    batches."""
     network, (images, labels) = small(), some_images(23)
     before, said = loss_by_hand(network.logits(images).astype(np.float64), labels), []
-    loss = train_epoch(network, images, labels, SGD(network, 0.0), 5, 0, 0, lambda *args: said.append(args))
+    loss = train_epoch(network, images, labels, SGD(network, 0.0), 5, 0, 0,
+                       lambda *args: said.append(args))
     assert loss == pytest.approx(before, rel=1e-5)
     assert [args[:2] for args in said] == [(5, 23), (10, 23), (15, 23), (20, 23), (23, 23)]
     assert said[-1][2] == pytest.approx(loss)
 
 
 def test_stopping_in_between_changes_nothing():
-    """Four epochs in one go = two, everything written down (weights and velocity), and two more with new objects."""
+    """Four epochs in one go = two, everything written down (weights and velocity), and two more
+    with new objects."""
     images, labels = some_images()
     network = small()
     losses = train(network, images, labels, range(4))

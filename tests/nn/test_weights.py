@@ -1,4 +1,5 @@
-"""Weights files: bit for bit there and back, and one line for every kind of damage, with the network left untouched."""
+"""Weights files: bit for bit there and back, and one line for every kind of damage, with the
+network left untouched."""
 import io
 import os
 import pickle
@@ -21,7 +22,8 @@ ORDER = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 12), }"
 def small(seed=0, dtype=np.float32):
     rng = np.random.default_rng(seed)
     network = Network({"conv": Conv2d(1, 3, 2), "flatten": Flatten(), "fc": Linear(12, 3)}, (3, 3))
-    return network.load({name: rng.normal(size=a.shape).astype(dtype) for name, a in network.parameters().items()})
+    return network.load({name: rng.normal(size=a.shape).astype(dtype)
+                         for name, a in network.parameters().items()})
 
 
 def member(array, **options):
@@ -39,7 +41,8 @@ def raw_member(header, version=1, length=None, body=bytes(144)):
 
 
 def write(path, members, **options):
-    """A zip file with the members of a good weights file, changed by {name: bytes, or None to leave it out}."""
+    """A zip file with the members of a good weights file, changed by {name: bytes, or None to leave
+    it out}."""
     good = {f"{name}.npy": member(array) for name, array in small(1).parameters().items()}
     with zipfile.ZipFile(path, "w", **options) as archive:
         for name, content in {**good, **members}.items():
@@ -70,7 +73,8 @@ def refused(path, network=None):
 def test_there_and_back_bit_for_bit(tmp_path, dtype, layout):
     network = small(3, dtype)
     odd = network.parameters()["fc.weight"]
-    odd.flat[:6] = [-0.0, np.finfo(dtype).tiny / 8, np.finfo(dtype).max, -np.finfo(dtype).max, np.pi, 1 / 3]
+    odd.flat[:6] = [-0.0, np.finfo(dtype).tiny / 8, np.finfo(dtype).max, -np.finfo(dtype).max,
+                    np.pi, 1 / 3]
     network.load({name: layout(array) for name, array in network.parameters().items()})
     save_weights(tmp_path / "w.npz", network)
     again = load_weights(tmp_path / "w.npz", small(4))
@@ -85,18 +89,23 @@ def test_the_file_is_a_plain_npz_with_pytorchs_names(tmp_path):
     save_weights(str(tmp_path / "w.npz"), network)
     with np.load(tmp_path / "w.npz", allow_pickle=False) as file:
         assert {name: file[name].shape for name in file} == {
-            "conv1.weight": (20, 1, 5, 5), "conv1.bias": (20,), "conv2.weight": (50, 20, 5, 5), "conv2.bias": (50,),
-            "fc1.weight": (500, 800), "fc1.bias": (500,), "fc2.weight": (10, 500), "fc2.bias": (10,)}
+            "conv1.weight": (20, 1, 5, 5), "conv1.bias": (20,), "conv2.weight": (50, 20, 5, 5),
+            "conv2.bias": (50,),
+            "fc1.weight": (500, 800), "fc1.bias": (500,), "fc2.weight": (10, 500),
+            "fc2.bias": (10,)}
         for name, array in network.parameters().items():
             np.testing.assert_array_equal(file[name], array)
 
 
 @pytest.mark.parametrize("savez", [np.savez, np.savez_compressed])
-@pytest.mark.parametrize("change", [lambda a: a, lambda a: a.astype(a.dtype.newbyteorder(">")), np.asfortranarray,
-                                    lambda a: a.astype(">f8")], ids=["plain", ">f4", "fortran", ">f8"])
+@pytest.mark.parametrize("change", [
+    lambda a: a, lambda a: a.astype(a.dtype.newbyteorder(">")), np.asfortranarray,
+    lambda a: a.astype(">f8"),
+], ids=["plain", ">f4", "fortran", ">f8"])
 def test_files_of_numpy_load(tmp_path, savez, change):
     network = small(5)
-    savez(tmp_path / "w.npz", **{name: change(array) for name, array in network.parameters().items()})
+    savez(tmp_path / "w.npz", **{name: change(array)
+                                 for name, array in network.parameters().items()})
     again = load_weights(tmp_path / "w.npz", small(6))
     for name, array in network.parameters().items():
         np.testing.assert_array_equal(again.parameters()[name], array)
@@ -144,10 +153,12 @@ def test_an_array_that_cannot_be_written_leaves_the_old_file(tmp_path):
 
 
 def test_the_temporary_is_beside_the_file_until_it_is_complete(tmp_path, monkeypatch):
-    """`os.replace` gets a complete file of the same folder, so another reader never sees half of one."""
+    """`os.replace` gets a complete file of the same folder, so another reader never sees half of
+    one."""
     moved = []
     replace = os.replace
-    monkeypatch.setattr(os, "replace", lambda old, new: (moved.append((old, zipfile.ZipFile(old).testzip())),
+    monkeypatch.setattr(os, "replace",
+                        lambda old, new: (moved.append((old, zipfile.ZipFile(old).testzip())),
                                                          replace(old, new)))
     save_weights(tmp_path / "w.npz", small(1))
     (old, damaged), = moved
@@ -160,16 +171,22 @@ def test_the_temporary_is_beside_the_file_until_it_is_complete(tmp_path, monkeyp
 WEIGHT = np.ones((3, 12), np.float32)
 WRONG_ARRAYS = {
     "shape": (member(WEIGHT.T), r"fc.weight must have the shape (3, 12); got (12, 3)"),
-    "one axis more": (member(WEIGHT[None]), "fc.weight must have the shape (3, 12); got (1, 3, 12)"),
+    "one axis more": (member(WEIGHT[None]),
+                      "fc.weight must have the shape (3, 12); got (1, 3, 12)"),
     "a number": (member(np.float32(1)), "fc.weight must have the shape (3, 12); got ()"),
     "integers": (member(WEIGHT.astype(int)), "fc.weight must be float32 or float64; got int64"),
     "booleans": (member(WEIGHT > 0), "fc.weight must be float32 or float64; got bool"),
-    "half precision": (member(WEIGHT.astype(np.float16)), "fc.weight must be float32 or float64; got float16"),
-    "complex": (member(WEIGHT.astype(complex)), "fc.weight must be float32 or float64; got complex128"),
+    "half precision": (member(WEIGHT.astype(np.float16)),
+                       "fc.weight must be float32 or float64; got float16"),
+    "complex": (member(WEIGHT.astype(complex)),
+                "fc.weight must be float32 or float64; got complex128"),
     "text": (member(WEIGHT.astype("U3")), "fc.weight must be float32 or float64; got <U3"),
-    "a structure": (member(np.zeros((3, 12), [("a", "f4")])), "fc.weight must be float32 or float64"),
-    "nan": (member(np.where(np.eye(3, 12) > 0, np.nan, WEIGHT)), "fc.weight has NaN or infinite values"),
-    "infinity": (member(np.where(np.eye(3, 12) > 0, -np.inf, WEIGHT)), "fc.weight has NaN or infinite values"),
+    "a structure": (member(np.zeros((3, 12), [("a", "f4")])),
+                    "fc.weight must be float32 or float64"),
+    "nan": (member(np.where(np.eye(3, 12) > 0, np.nan, WEIGHT)),
+            "fc.weight has NaN or infinite values"),
+    "infinity": (member(np.where(np.eye(3, 12) > 0, -np.inf, WEIGHT)),
+                 "fc.weight has NaN or infinite values"),
     "short": (member(WEIGHT)[:-1], "fc.weight is cut short or damaged"),
     "header only": (member(WEIGHT)[:-144], "fc.weight is cut short or damaged"),
     "half a header": (member(WEIGHT)[:40], "fc.weight is not a NumPy array"),
@@ -178,7 +195,8 @@ WRONG_ARRAYS = {
     "a pickle": (pickle.dumps(WEIGHT), "fc.weight is not a NumPy array"),
     "terabytes": (raw_member(ORDER.replace("(3, 12)", "(1000000, 1000000)")),
                   "fc.weight must have the shape (3, 12); got (1000000, 1000000)"),
-    "a negative size": (raw_member(ORDER.replace("(3, 12)", "(-3, -12)")), "fc.weight must have the shape (3, 12)"),
+    "a negative size": (raw_member(ORDER.replace("(3, 12)", "(-3, -12)")),
+                        "fc.weight must have the shape (3, 12)"),
     "a header of 4 GB": (raw_member(ORDER, 2, 4_000_000_000), "fc.weight is not a NumPy array"),
     "version 9": (raw_member(ORDER, 9), "fc.weight"),
     "header: no dictionary": (raw_member("[1, 2]"), "fc.weight is not a NumPy array"),
@@ -199,14 +217,19 @@ def test_a_wrong_array_is_named(tmp_path, kind):
 
 
 def test_the_last_array_is_checked_before_the_first_is_taken_over(tmp_path):
-    assert "fc.bias has NaN" in refused(write(tmp_path / "w.npz", {"fc.bias.npy": member(np.full(3, np.nan))}))
+    path = write(tmp_path / "w.npz", {"fc.bias.npy": member(np.full(3, np.nan))})
+    assert "fc.bias has NaN" in refused(path)
 
 
 @pytest.mark.parametrize(("members", "message"), [
-    ({"fc.bias.npy": None}, "missing 'fc.bias.npy'"), ({"fc.extra.npy": member(WEIGHT)}, "unknown 'fc.extra.npy'"),
-    ({"fc.bias.npy": None, "fc.Bias.npy": member(WEIGHT[0, :3])}, "missing 'fc.bias.npy'; unknown 'fc.Bias.npy'"),
-    ({"a\nb.npy": b""}, r"unknown 'a\nb.npy'"), ({"fc.weight": member(WEIGHT)}, "unknown 'fc.weight'"),
-    ({"fc.weight.npy": None, "fc.weight": member(WEIGHT)}, "missing 'fc.weight.npy'; unknown 'fc.weight'"),
+    ({"fc.bias.npy": None}, "missing 'fc.bias.npy'"),
+    ({"fc.extra.npy": member(WEIGHT)}, "unknown 'fc.extra.npy'"),
+    ({"fc.bias.npy": None, "fc.Bias.npy": member(WEIGHT[0, :3])},
+     "missing 'fc.bias.npy'; unknown 'fc.Bias.npy'"),
+    ({"a\nb.npy": b""}, r"unknown 'a\nb.npy'"),
+    ({"fc.weight": member(WEIGHT)}, "unknown 'fc.weight'"),
+    ({"fc.weight.npy": None, "fc.weight": member(WEIGHT)},
+     "missing 'fc.weight.npy'; unknown 'fc.weight'"),
 ], ids=["missing", "unknown", "both", "line break", "twice, once without .npy", "without .npy"])
 def test_wrong_names_are_named(tmp_path, members, message):
     assert message in refused(write(tmp_path / "w.npz", members))
@@ -224,7 +247,9 @@ def test_a_missing_file_is_a_missing_file(tmp_path):
         load_weights(tmp_path / "w.npz", small())
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n", member(WEIGHT), b"PK\5\6", bytes(5000), pickle.dumps({"a": 1})],
+@pytest.mark.parametrize("content",
+                         [b"", b"hello\n", member(WEIGHT), b"PK\5\6", bytes(5000),
+                          pickle.dumps({"a": 1})],
                          ids=["empty", "text", "npy", "half an end", "zeros", "pickle"])
 def test_not_a_zip_file(tmp_path, content):
     (tmp_path / "w.npz").write_bytes(content)
@@ -262,7 +287,8 @@ def test_a_pickle_is_never_read(tmp_path):
     path = write(tmp_path / "w.npz", {"fc.weight.npy": member(bomb, allow_pickle=True)})
     assert "fc.weight holds Python objects (a pickle)" in refused(path)
     raw = raw_member(ORDER, body=pickle.dumps(Bomb(tmp_path / "exploded")) + bytes(144))
-    load_weights(write(tmp_path / "w.npz", {"fc.weight.npy": raw}), small())  # the bytes of a pickle, taken as numbers
+    path = write(tmp_path / "w.npz", {"fc.weight.npy": raw})
+    load_weights(path, small())  # the bytes of a pickle, read as numbers
     (tmp_path / "w.npz").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     refused(tmp_path / "w.npz")
     assert not (tmp_path / "exploded").exists()
@@ -280,11 +306,12 @@ def test_a_file_cut_short_anywhere(tmp_path):
 
 @pytest.mark.parametrize("savez", [np.savez, np.savez_compressed])
 def test_a_file_with_a_wrong_byte_anywhere(tmp_path, savez):
-    """Either refused in one line, or the byte was not one of the numbers'; every second byte, and all of the end."""
+    """Either refused in one line, or the byte was not one of the numbers'; every second byte, and
+    all of the end."""
     saved = small(1).parameters()
     savez(tmp_path / "good.npz", **saved)
     content, path = bytearray((tmp_path / "good.npz").read_bytes()), tmp_path / "w.npz"
-    taken = 0
+    loaded = 0
     warnings.simplefilter("ignore")  # undone by pytest
     for position, flip in enumerate(np.random.default_rng(0).integers(1, 256, len(content))):
         if position % 2 and position < len(content) - 400:
@@ -298,10 +325,10 @@ def test_a_file_with_a_wrong_byte_anywhere(tmp_path, savez):
         except WeightsError as error:
             assert str(path) in str(error) and "\n" not in str(error)
             continue
-        taken += 1
+        loaded += 1
         for name, array in network.parameters().items():
             np.testing.assert_array_equal(array, saved[name])
-    assert taken < len(content) / 2
+    assert loaded < len(content) / 2
 
 
 @pytest.mark.parametrize(("content", "options"), [

@@ -1,0 +1,65 @@
+"""Which outputs F are differentiated, the argument `of`: "logits", "centred" or "probabilities".
+
+In: forward, the Jacobian ∂z/∂x of the logits z; backward, cotangents v of F. Out: the table ∂F/∂x
+(B, N, M); cotangents of the logits. Each is one class, forward and backward side by side, as in a
+layer. Read on in `graph`.
+"""
+import numpy as np
+
+
+class Logits:
+    """F = z, the values that enter the output's activation.
+
+    Args:
+        z: the logits of a batch, (b, y, x, c).
+        activation: the layer that makes probabilities of them.
+    """
+
+    def __init__(self, z, activation):
+        self.z = z
+        self.activation = activation
+
+    def table(self, jacobian):
+        """Forward: ∂z/∂x, a `Jacobian` → ∂F/∂x (B, N, M)."""
+        table = jacobian.dense(len(self.z))  # (B, C, Y, X, M)
+        return table.reshape(len(table), int(np.prod(table.shape[1:4])), table.shape[4])
+
+    def cotangents(self, v):
+        """Backward: ∂/∂F → ∂/∂z, both (K, b, y, x, c)."""
+        return v
+
+
+class Centred(Logits):
+    """F_j = z_j − the mean of all z: the softmax sees no constant that is added to all logits."""
+
+    def table(self, jacobian):
+        """∂F_j/∂x = ∂z_j/∂x − the mean over j of ∂z_j/∂x."""
+        table = np.ascontiguousarray(super().table(jacobian))
+        return table - table.mean(axis=1, keepdims=True)
+
+    def cotangents(self, v):
+        """The transposed step, which is the same."""
+        return v - v.mean(axis=(-3, -2, -1), keepdims=True)
+
+
+class Probabilities(Logits):
+    """F = the output's activation of z, most often the softmax."""
+
+    def table(self, jacobian):
+        """Eq. 6 with the activation's f'."""
+        saved = self.activation.forward(self.z)[1]
+        return super().table(self.activation.forward_derivative(jacobian, saved))
+
+    def cotangents(self, v):
+        """The activation's backward step."""
+        return self.activation.backward(v, self.activation.forward(self.z)[1])
+
+
+OUTPUTS = {"logits": Logits, "centred": Centred, "probabilities": Probabilities}
+
+
+def outputs_of(of):
+    """The class that `of` names; ValueError for another word."""
+    if of not in OUTPUTS:
+        raise ValueError(f"of must be one of {', '.join(OUTPUTS)}; got {of!r}")
+    return OUTPUTS[of]
