@@ -5,8 +5,6 @@ In: images, (B, M), (B, height, width) or (B, channels, height, width). Out: log
 for every output and pixel, by the paper's forward chain or by the transposed one; every layer's value and Jacobian with
 `trace`. Read on in `graph`.
 """
-from collections import Counter
-
 import numpy as np
 
 from nn.graph import IMAGE, back, cut, flow, wired
@@ -51,7 +49,6 @@ class Network:
         for name, shape in flow(list(self.layers), self.inputs, {IMAGE: self.image}, self._output_shape):
             self.shapes[name] = shape
         self.classes, self._last_shape = int(np.prod(shape)), shape
-        self._taken = Counter(taken for name in self._names for taken in self.inputs[name])
 
     def _output_shape(self, name, shape):
         try:
@@ -239,14 +236,10 @@ class Network:
         return table - table.mean(axis=1, keepdims=True) if of == "centred" else table
 
     def _through(self, names, jacobian, kept):
-        """Eq. 5 from `jacobian`, which the first of `names` takes, to the last; a layer may write over a Jacobian that
-        no other takes."""
+        """Eq. 5 from `jacobian`, which the first of `names` takes, to the last."""
         def step(name, given):
-            """The layer's own `forward_derivative`, and who may write over the result."""
-            found = self.layers[name].forward_derivative(given, kept[name])
-            own = found is not given and found.spatial is not given  # and not its input's under a new name
-            found.spare = self._taken[name] == 1 and (own or given.spare)
-            return found
+            """The layer's own `forward_derivative`."""
+            return self.layers[name].forward_derivative(given, kept[name])
 
         start = {taken: jacobian for name in names[:1] for taken in self.inputs[name]}
         for _, jacobian in flow(names, self.inputs, start, step):

@@ -1,12 +1,15 @@
-"""Branches that come together: the sum of several layers' outputs (a residual block), or all of them side by side.
+"""Branches that come together: the sum of several layers' outputs (a residual block), or all of
+them side by side, with their forward derivatives (Eq. 5).
 
-In: tuples, one entry a branch; the branches have the same positions, but may see windows of different size. Out: one
-value (b, y, x, c), and a Jacobian whose windows hold those of all branches. Read on in `models`.
+In: tuples, one entry a branch; the branches have the same positions, but may see windows of
+different size. Out: one value (b, y, x, c), and a Jacobian whose windows hold those of all
+branches. `nn.textbook` adds the full tables. Read on in `models`.
 """
+import itertools
+
 import numpy as np
 
 from nn.layers.base import Merge
-from nn.layers.jacobian import Jacobian, aligned
 
 
 class Add(Merge):
@@ -24,8 +27,8 @@ class Add(Merge):
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with all weights 1: ∂z/∂x_i = Σ_n ∂H_n/∂x_i."""
-        values, stride, start = aligned(jacobian)
-        return Jacobian(sum(values[1:], values[0]), stride, start, jacobian[0].units, jacobian[0].image)
+        values, start = aligned(jacobian)
+        return jacobian[0].with_values(sum(values[1:], values[0]), start=start)
 
     def backward(self, grad_y, saved):
         """Every branch gets the whole gradient."""
@@ -42,19 +45,72 @@ class Concat(Merge):
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def forward(self, x):
-        """(x_1, x_2, …), each (b, y, x, c_n) → (b, y, x, Σ c_n); `saved` is where one ends and the next begins."""
+        """(x_1, x_2, …), each (b, y, x, c_n) → (b, y, x, Σ c_n); `saved`: where each next begins."""
         return np.concatenate(x, axis=-1), np.cumsum([part.shape[-1] for part in x])[:-1]
 
     def forward_derivative(self, jacobian, saved):
         """No derivative of its own: the channels are named anew."""
-        values, stride, start = aligned(jacobian)
+        values, start = aligned(jacobian)
         shape = np.broadcast_shapes(*(part.shape[:-1] for part in values))
-        values = np.concatenate([np.broadcast_to(part, (*shape, part.shape[-1])) for part in values], axis=-1)
-        return Jacobian(values, stride, start, jacobian[0].units, jacobian[0].image)
+        values = [np.broadcast_to(part, (*shape, part.shape[-1])) for part in values]
+        return jacobian[0].with_values(np.concatenate(values, axis=-1), start=start)
 
     def backward(self, grad_y, saved):
         """Every branch gets the gradient of its own channels."""
         return tuple(np.split(grad_y, saved, axis=-1))
+
+
+def aligned(jacobians):
+    """The windows of layers with the same units, all of one size, stride and start.
+
+    The stride is that of the first. The windows are the smallest that hold all of theirs, zero
+    where a unit sees nothing; those that agree already are returned as they are.
+
+    Returns:
+        ([values, …] one for each Jacobian, start).
+    """
+    stride = jacobians[0].stride
+    start, window = zip(*(_span(jacobians, axis) for axis in (0, 1)))
+    return [_placed(jacobian, stride, start, window) for jacobian in jacobians], start
+
+
+def _span(jacobians, axis):
+    """(start, size) of the smallest window along `axis` that holds those of all `jacobians`."""
+    first, end = [], []
+    for jacobian in jacobians:
+        drift = jacobian.stride[axis] - jacobians[0].stride[axis]
+        starts = [jacobian.start[axis] + drift * unit for unit in (0, jacobian.units[axis] - 1)]
+        first.append(min(starts))
+        end.append(max(starts) + jacobian.values.shape[axis])
+    return min(first), max(end) - min(first)
+
+
+def _placed(jacobian, stride, start, window):
+    """The windows of `jacobian` inside larger ones of another stride.
+
+    They stand at one place for all units where the strides agree, otherwise each at its own.
+    """
+    values = jacobian.values
+    size = values.shape[:2]
+    if jacobian.stride == stride and jacobian.start == start and size == window:
+        return values
+    places, units = zip(*(_places(jacobian, stride, start, axis) for axis in (0, 1)))
+    values = np.broadcast_to(values, (*values.shape[:3], *units, *values.shape[5:]))
+    out = np.zeros((*window, *values.shape[2:]), values.dtype)
+    for (rows, top), (columns, left) in itertools.product(*places):
+        place = (slice(top, top + size[0]), slice(left, left + size[1]), slice(None), rows, columns)
+        out[place] = values[:, :, :, rows, columns]
+    return out
+
+
+def _places(jacobian, stride, start, axis):
+    """([(units, where their windows begin in the larger ones), …], length of the units' axis)."""
+    drift = jacobian.stride[axis] - stride[axis]
+    begin = jacobian.start[axis] - start[axis]
+    if not drift:
+        return [(slice(None), begin)], jacobian.values.shape[3 + axis]
+    units = jacobian.units[axis]
+    return [(slice(unit, unit + 1), begin + drift * unit) for unit in range(units)], units
 
 
 def _listed(shapes):

@@ -1,0 +1,165 @@
+"""What gathers the numbers of a convolution's and a fully connected layer's derivatives fast.
+
+The layers say which products Eq. 5 needs; here the factors are copied side by side, so that many
+small products become one large one. Nothing here decides what contributes to what: `nn.textbook`
+has the same sums with explicit matrices. In: values (b, y, x, c), windows of a `Jacobian`, kernels.
+Out: matrices that are multiplied at once. Read on in `layers.pooling`.
+"""
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from nn.layers.base import product
+
+# Rows and columns of the matrices in a convolution's backward step that are multiplied fast
+DEEP = 160
+WIDE = 64
+
+
+def patches(x, kernel, stride):
+    """The input under the kernel at every position: x (b, y, x, c) → (b·y'·x', ky·kx·c).
+
+    In memory the longer runs stand together.
+    """
+    windows = sliding_window_view(x, kernel, axis=(1, 2))[:, ::stride[0], ::stride[1]]
+    windows = windows.transpose(0, 1, 2, 4, 5, 3)  # (b, y', x', ky, kx, c)
+    positions = int(np.prod(windows.shape[:3]))
+    taps = int(np.prod(windows.shape[3:]))
+    if windows.shape[2] > windows.shape[4] * windows.shape[5]:
+        return windows.transpose(3, 4, 5, 0, 1, 2).reshape(taps, positions).T
+    return windows.reshape(positions, taps)
+
+
+def seen_through(jacobian, taps, weight, stride, positions):
+    """For each pixel of a convolution's new windows, what its units see through the taps that see it.
+
+    Args:
+        jacobian: of the convolution's input, padded.
+        taps: (taps_y, taps_x), for each row wy and column wx of the new windows the taps dy and dx
+            that see it, as `taps_inside` gives them.
+        weight: (ky, kx, c, o).
+        stride: of the convolution.
+        positions: (Y, X) of the new units, 1 along an axis where all of them see the same.
+
+    Yields:
+        ((wy, wx, i), seen, weights): seen (Y·X·b, taps·c) times weights (taps·c, o) is Eq. 5 for
+        pixel (wy, wx) of channel i of the image.
+    """
+    windows, (down, across) = jacobian.values, jacobian.stride
+    shift = 0 if jacobian.same_everywhere(0) else 1
+    falling = np.ascontiguousarray(weight[::-1])  # taps dy in falling order: rows k = u − dy rise
+    for wx, taps_x in enumerate(taps[1]):
+        if not taps_x:  # a pixel between the strides: no unit sees it
+            continue
+        columns = [(wx - across * dx, jacobian.units_under(dx, 1, stride[1], positions[1]))
+                   for dx in taps_x]
+        kernel = falling[:, taps_x.start:taps_x.stop]
+        for channel, phase in np.ndindex(windows.shape[2], min(down, len(windows))):
+            table = gathered_rows(windows[phase::down, :, channel], columns, shift)
+            for wy in range(phase, len(taps[0]), down):
+                taps_y = taps[0][wy]
+                u = wy // down
+                last = u + stride[0] * (positions[0] - 1)
+                units = table[shift * u:shift * last + 1:stride[0]]
+                seen = _side_by_side(units, slice(u - taps_y[-1], u - taps_y[0] + 1))
+                weights = kernel[len(kernel) - taps_y.stop:len(kernel) - taps_y.start]
+                yield (wy, wx, channel), seen, weights.reshape(-1, weight.shape[3])
+
+
+def gathered_rows(windows, columns, shift):
+    """Rows of the old windows, gathered once for all rows u of the new ones.
+
+    Through tap dy unit y sees row k = u − dy of the window of input unit s·y + dy. Row and unit add
+    up to t = s·y + u, whatever dy is. So table[t] holds, side by side for all k, row k of input
+    unit t − k: what unit y sees is a run of neighbours in table[s·y + u].
+
+    Args:
+        windows: (k, wx, y, x, b, c), rows k of the windows of the input units.
+        columns: [(wx, units), …], for each tap dx the column of the windows that is seen and the
+            slice of the units x that stand under the tap.
+        shift: 1, or 0 where all units along y see the same.
+
+    Returns:
+        (t, x, b, k, dx, c).
+    """
+    rows, units = len(windows), windows.shape[2]
+    first = windows[0, columns[0][0]][:, columns[0][1]]  # (y, x, b, c)
+    table = np.empty((units + shift * (rows - 1), *first.shape[1:3], rows, len(columns),
+                      first.shape[3]), windows.dtype)
+    for k, row in enumerate(windows):
+        for n, (wx, under) in enumerate(columns):
+            table[shift * k:shift * k + units, :, :, k, n] = row[wx][:, under]
+    return table
+
+
+def _side_by_side(table, rows):
+    """(t, x, b, k, dx, c) → (t·x·b, k·dx·c) for a slice `rows` of k."""
+    count, width = table.shape[3], table.shape[4] * table.shape[5]
+    return table.reshape(-1, count * width)[:, rows.start * width:rows.stop * width]
+
+
+def strips(grad_y, weight, stride):
+    """Wᵀ[dy, dx] · ∂/∂z for all taps, several neighbouring columns at a time.
+
+    A few channels make matrices too small to be multiplied fast. A strip is the kernel under
+    several positions of a row at once; the zeros between are cheaper than many small products.
+
+    Args:
+        grad_y: (…, y, x, o), ∂/∂z.
+        weight: (ky, kx, c, o).
+        stride: from one position to the next along the row.
+
+    Yields:
+        (dy, columns, part): part (…, y, columns, c) belongs to `columns` (a slice) of the input's
+        rows under tap dy, and is to be added there.
+    """
+    *lead, rows, positions, _ = grad_y.shape
+    strip = _strip(weight, stride, positions, grad_y.dtype)
+    taps, width, channels, across, out = strip.shape
+    pieces = positions // across
+    grad_y = grad_y.reshape(*lead, rows, pieces, across * out)
+    together = max(1, WIDE // (width * channels))
+    for first in range(0, taps, together):
+        some = strip[first:first + together]
+        parts = product(grad_y, some.reshape(-1, across * out).T)
+        parts = parts.reshape(*lead, rows, pieces, len(some), width, channels)
+        for n, piece in np.ndindex(len(some), pieces):
+            left = piece * across * stride
+            yield first + n, slice(left, left + width), parts[..., piece, n, :, :]
+
+
+def _strip(weight, stride, positions, dtype):
+    """The kernel under `across` neighbouring positions: (ky, input columns, c, across, o)."""
+    rows, taps, channels, out = weight.shape
+    across = max(n for n in range(1, positions + 1)
+                 if positions % n == 0 and n * out <= max(DEEP, out))
+    strip = np.zeros((rows, (across - 1) * stride + taps, channels, across, out), dtype)
+    for n in range(across):
+        strip[:, n * stride:n * stride + taps, :, n] = weight
+    return strip
+
+
+def gathered_block(jacobian, rows, columns):
+    """The derivatives of a block of pixels in the units that see it, one row for each pixel.
+
+    Args:
+        jacobian: a `Jacobian` of windows.
+        rows: (p0, p1, u0, u1) as in `Jacobian.coverage`: rows p0..p1-1 of the image, seen by the
+            units of rows u0..u1-1.
+        columns: (q0, q1, v0, v1), the same for the columns.
+
+    Returns:
+        (p·q·i·b, v·u·c): a row for each pixel, image channel and sample, a column for each unit.
+    """
+    p0, p1, u0, u1 = rows
+    q0, q1, v0, v1 = columns
+    values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
+    same_rows, same_columns = (jacobian.same_everywhere(axis) for axis in (0, 1))
+    parts = []
+    for v in range(v0, v1):
+        for u in range(u0, u1):
+            y = p0 - oy - sy * u
+            x = q0 - ox - sx * v
+            parts.append(values[y:y + p1 - p0, x:x + q1 - q0, :,
+                                0 if same_rows else u, 0 if same_columns else v])
+    block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+    return block.reshape(-1, block.shape[-1])
