@@ -1,4 +1,4 @@
-"""Activations: f and its f' of Eq. 5, for each unit on its own; the softmax, which ties all outputs.
+"""Activations: f and the f' of Eq. 5, for each unit on its own; softmax, which ties all outputs.
 
 In and out: (b, y, x, c). Complex input is allowed: where f has a kink, the real part decides.
 `nn.textbook` has the same f and f' by other formulas. Read on in `layers.linear`.

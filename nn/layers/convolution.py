@@ -1,4 +1,4 @@
-"""Convolution: value, forward derivative (Eq. 5 with the shared weights of a kernel), backward step.
+"""Convolution: value, forward derivative (Eq. 5 with the weights of a kernel), backward step.
 
 In and out: (b, y, x, c), channels last; the Jacobian's windows grow by (kernel − 1) · stride so
 far. Each sum is written as Eq. 5 has it; `fast` gathers its numbers. `nn.textbook` has the kernel

@@ -5,6 +5,8 @@ small products become one large one. Nothing here decides what contributes to wh
 has the same sums with explicit matrices. In: values (b, y, x, c), windows of a `Jacobian`, kernels.
 Out: matrices that are multiplied at once. Read on in `layers.pooling`.
 """
+import math
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -30,7 +32,7 @@ def patches(x, kernel, stride):
 
 
 def seen_through(jacobian, taps, weight, stride, positions):
-    """For each pixel of a convolution's new windows, what its units see through the taps that see it.
+    """What the units of a convolution see of each pixel of their windows, tap beside tap.
 
     Args:
         jacobian: of the convolution's input, padded.
@@ -42,11 +44,12 @@ def seen_through(jacobian, taps, weight, stride, positions):
 
     Yields:
         ((wy, wx, i), seen, weights): seen (Y·X·b, taps·c) times weights (taps·c, o) is Eq. 5 for
-        pixel (wy, wx) of channel i of the image.
+        pixel (wy, wx) of channel i of the image. The next `seen` is written over this one.
     """
     windows, (down, across) = jacobian.values, jacobian.stride
     shift = 0 if jacobian.same_everywhere(0) else 1
     falling = np.ascontiguousarray(weight[::-1])  # taps dy in falling order: rows k = u − dy rise
+    memory = _memory(windows, down, shift, positions[1], max(map(len, taps[1])))
     for wx, taps_x in enumerate(taps[1]):
         if not taps_x:  # a pixel between the strides: no unit sees it
             continue
@@ -54,18 +57,18 @@ def seen_through(jacobian, taps, weight, stride, positions):
                    for dx in taps_x]
         kernel = falling[:, taps_x.start:taps_x.stop]
         for channel, phase in np.ndindex(windows.shape[2], min(down, len(windows))):
-            table = gathered_rows(windows[phase::down, :, channel], columns, shift)
+            table, width = gathered_rows(windows[phase::down, :, channel], columns, shift, memory)
             for wy in range(phase, len(taps[0]), down):
-                taps_y = taps[0][wy]
-                u = wy // down
+                taps_y, u = taps[0][wy], wy // down
                 last = u + stride[0] * (positions[0] - 1)
-                units = table[shift * u:shift * last + 1:stride[0]]
-                seen = _side_by_side(units, slice(u - taps_y[-1], u - taps_y[0] + 1))
+                seen = table[shift * u:shift * last + 1:stride[0], :,
+                             (u - taps_y[-1]) * width:(u - taps_y[0] + 1) * width]
                 weights = kernel[len(kernel) - taps_y.stop:len(kernel) - taps_y.start]
-                yield (wy, wx, channel), seen, weights.reshape(-1, weight.shape[3])
+                yield ((wy, wx, channel), seen.reshape(-1, seen.shape[2]),
+                       weights.reshape(-1, weight.shape[3]))
 
 
-def gathered_rows(windows, columns, shift):
+def gathered_rows(windows, columns, shift, memory):
     """Rows of the old windows, gathered once for all rows u of the new ones.
 
     Through tap dy unit y sees row k = u − dy of the window of input unit s·y + dy. Row and unit add
@@ -77,24 +80,28 @@ def gathered_rows(windows, columns, shift):
         columns: [(wx, units), …], for each tap dx the column of the windows that is seen and the
             slice of the units x that stand under the tap.
         shift: 1, or 0 where all units along y see the same.
+        memory: a flat array that is written over and holds the table: it stays in the cache.
 
     Returns:
-        (t, x, b, k, dx, c).
+        ((t, x·b, k·dx·c), dx·c).
     """
-    rows, units = len(windows), windows.shape[2]
-    first = windows[0, columns[0][0]][:, columns[0][1]]  # (y, x, b, c)
-    table = np.empty((units + shift * (rows - 1), *first.shape[1:3], rows, len(columns),
-                      first.shape[3]), windows.dtype)
+    count, units = len(windows), windows.shape[2]
+    x, batch, channels = windows[0, 0, 0, columns[0][1]].shape
+    shape = (units + shift * (count - 1), x, batch, count, len(columns), channels)
+    table = memory[:math.prod(shape)].reshape(shape)
     for k, row in enumerate(windows):
-        for n, (wx, under) in enumerate(columns):
-            table[shift * k:shift * k + units, :, :, k, n] = row[wx][:, under]
-    return table
+        for n, (wx, tap_units) in enumerate(columns):
+            table[shift * k:shift * k + units, :, :, k, n] = row[wx, :, tap_units]
+    width = len(columns) * channels
+    return table.reshape(shape[0], x * batch, count * width), width
 
 
-def _side_by_side(table, rows):
-    """(t, x, b, k, dx, c) → (t·x·b, k·dx·c) for a slice `rows` of k."""
-    count, width = table.shape[3], table.shape[4] * table.shape[5]
-    return table.reshape(-1, count * width)[:, rows.start * width:rows.stop * width]
+def _memory(windows, down, shift, x, taps):
+    """Room for the largest of the tables that `gathered_rows` makes of these windows."""
+    height, _, _, units, _, batch, channels = windows.shape
+    count = -(-height // down)
+    return np.empty((units + shift * (count - 1)) * x * batch * count * taps * channels,
+                    windows.dtype)
 
 
 def strips(grad_y, weight, stride):

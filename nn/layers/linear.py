@@ -78,13 +78,13 @@ class Linear(Layer):
         out = len(weight)
         if before.is_identity:
             return _one_position(_pixels(weight, before.image), before.image)
-        weight = np.ascontiguousarray(weight.T).reshape(-1, *before.units, out)  # (c, u, v, out)
+        weight = weight.reshape(out, -1, *before.units)  # (out, c, u, v)
         batch = before.values.shape[5]
         table = np.empty((height, width, channels, 1, 1, batch, out), before.values.dtype)
         coverage = before.coverage(1)
         for rows in before.coverage(0):
             p0, p1, u0, u1 = rows
-            by_column = np.ascontiguousarray(weight[:, u0:u1].transpose(2, 1, 0, 3))  # (v, u, c, …)
+            of_rows = np.ascontiguousarray(weight[:, :, u0:u1].transpose(3, 2, 1, 0))  # (v, u, c, out)
             for columns in coverage:
                 q0, q1, v0, v1 = columns
                 pixels = table[p0:p1, q0:q1]
@@ -92,7 +92,7 @@ class Linear(Layer):
                     pixels[:] = 0
                 else:
                     block = gathered_block(before, rows, columns)  # (pixels·b, v·u·c)
-                    pixels[:] = (block @ by_column[v0:v1].reshape(-1, out)).reshape(pixels.shape)
+                    pixels[:] = (block @ of_rows[v0:v1].reshape(-1, out)).reshape(pixels.shape)
         return _one_position(table, before.image)
 
     def backward(self, grad_y, saved):

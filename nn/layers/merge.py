@@ -27,8 +27,11 @@ class Add(Merge):
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with all weights 1: ∂z/∂x_i = Σ_n ∂H_n/∂x_i."""
-        values, start = aligned(jacobian)
-        return jacobian[0].with_values(sum(values[1:], values[0]), start=start)
+        total, start, places = common_windows(jacobian, jacobian[0].values.shape[-1])
+        for branch, branch_places in zip(jacobian, places):
+            for place, own in branch_places:
+                total[place] += branch.values[own]
+        return jacobian[0].with_values(total, start=start)
 
     def backward(self, grad_y, saved):
         """Every branch gets the whole gradient."""
@@ -45,72 +48,75 @@ class Concat(Merge):
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def forward(self, x):
-        """(x_1, x_2, …), each (b, y, x, c_n) → (b, y, x, Σ c_n); `saved`: where each next begins."""
+        """(x_1, x_2, …), each (b, y, x, c_n) → (b, y, x, Σ c_n); `saved`: borders."""
         return np.concatenate(x, axis=-1), np.cumsum([part.shape[-1] for part in x])[:-1]
 
     def forward_derivative(self, jacobian, saved):
         """No derivative of its own: the channels are named anew."""
-        values, start = aligned(jacobian)
-        shape = np.broadcast_shapes(*(part.shape[:-1] for part in values))
-        values = [np.broadcast_to(part, (*shape, part.shape[-1])) for part in values]
-        return jacobian[0].with_values(np.concatenate(values, axis=-1), start=start)
+        ends = np.cumsum([branch.values.shape[-1] for branch in jacobian])
+        values, start, places = common_windows(jacobian, ends[-1])
+        for branch, branch_places, part in zip(jacobian, places, np.split(values, ends[:-1], -1)):
+            for place, own in branch_places:
+                part[place] = branch.values[own]
+        return jacobian[0].with_values(values, start=start)
 
     def backward(self, grad_y, saved):
         """Every branch gets the gradient of its own channels."""
         return tuple(np.split(grad_y, saved, axis=-1))
 
 
-def aligned(jacobians):
-    """The windows of layers with the same units, all of one size, stride and start.
+def common_windows(jacobians, channels):
+    """Windows that hold those of several layers with the same units, still empty.
 
-    The stride is that of the first. The windows are the smallest that hold all of theirs, zero
-    where a unit sees nothing; those that agree already are returned as they are.
+    Their stride is that of the first layer, their size the smallest that holds all. The windows of
+    a layer of another stride drift: they stand at another place in those of each unit.
+
+    Args:
+        jacobians: one for each layer.
+        channels: how many the new windows have.
 
     Returns:
-        ([values, …] one for each Jacobian, start).
+        (windows, start, places): zeros (wy, wx, i, y, x, b, channels); the pixel at which the
+        window of unit (0, 0) begins; and for each layer a list of (place in `windows`, place in its
+        own `values`), both as slices along wy, wx, i, y, x.
     """
-    stride = jacobians[0].stride
-    start, window = zip(*(_span(jacobians, axis) for axis in (0, 1)))
-    return [_placed(jacobian, stride, start, window) for jacobian in jacobians], start
+    values = [jacobian.values for jacobian in jacobians]
+    start, size, units = zip(*(_extent(jacobians, axis) for axis in (0, 1)))
+    batch = max(one.shape[5] for one in values)
+    windows = np.zeros((*size, values[0].shape[2], *units, batch, channels),
+                       np.result_type(*values))
+    stride, every = jacobians[0].stride, slice(None)
+    places = []
+    for jacobian in jacobians:
+        rows, columns = (_places(jacobian, axis, stride[axis], start[axis]) for axis in (0, 1))
+        places.append([((wy, wx, every, y, x), (every, every, every, own_y, own_x))
+                       for (wy, y, own_y), (wx, x, own_x) in itertools.product(rows, columns)])
+    return windows, start, places
 
 
-def _span(jacobians, axis):
-    """(start, size) of the smallest window along `axis` that holds those of all `jacobians`."""
-    first, end = [], []
+def _extent(jacobians, axis):
+    """Of the common windows along `axis`: (start, size, length of the axis of the units)."""
+    starts, ends, lengths = [], [], []
     for jacobian in jacobians:
         drift = jacobian.stride[axis] - jacobians[0].stride[axis]
-        starts = [jacobian.start[axis] + drift * unit for unit in (0, jacobian.units[axis] - 1)]
-        first.append(min(starts))
-        end.append(max(starts) + jacobian.values.shape[axis])
-    return min(first), max(end) - min(first)
+        begin = [jacobian.start[axis] + drift * unit for unit in (0, jacobian.units[axis] - 1)]
+        starts.append(min(begin))
+        ends.append(max(begin) + jacobian.values.shape[axis])
+        lengths.append(jacobian.units[axis] if drift else jacobian.values.shape[3 + axis])
+    return min(starts), max(ends) - min(starts), max(lengths)
 
 
-def _placed(jacobian, stride, start, window):
-    """The windows of `jacobian` inside larger ones of another stride.
-
-    They stand at one place for all units where the strides agree, otherwise each at its own.
-    """
-    values = jacobian.values
-    size = values.shape[:2]
-    if jacobian.stride == stride and jacobian.start == start and size == window:
-        return values
-    places, units = zip(*(_places(jacobian, stride, start, axis) for axis in (0, 1)))
-    values = np.broadcast_to(values, (*values.shape[:3], *units, *values.shape[5:]))
-    out = np.zeros((*window, *values.shape[2:]), values.dtype)
-    for (rows, top), (columns, left) in itertools.product(*places):
-        place = (slice(top, top + size[0]), slice(left, left + size[1]), slice(None), rows, columns)
-        out[place] = values[:, :, :, rows, columns]
-    return out
-
-
-def _places(jacobian, stride, start, axis):
-    """([(units, where their windows begin in the larger ones), …], length of the units' axis)."""
-    drift = jacobian.stride[axis] - stride[axis]
-    begin = jacobian.start[axis] - start[axis]
+def _places(jacobian, axis, stride, start):
+    """[(where in the common window, which units there, which units of `values`), …] on `axis`."""
+    drift = jacobian.stride[axis] - stride
+    begin = jacobian.start[axis] - start
+    size = jacobian.values.shape[axis]
     if not drift:
-        return [(slice(None), begin)], jacobian.values.shape[3 + axis]
-    units = jacobian.units[axis]
-    return [(slice(unit, unit + 1), begin + drift * unit) for unit in range(units)], units
+        return [(slice(begin, begin + size), slice(None), slice(None))]
+    units = [slice(unit, unit + 1) for unit in range(jacobian.units[axis])]
+    return [(slice(begin + drift * n, begin + drift * n + size), unit,
+             slice(None) if jacobian.same_everywhere(axis) else unit)
+            for n, unit in enumerate(units)]
 
 
 def _listed(shapes):

@@ -14,8 +14,8 @@ class BatchNorm2d(Layer):
 
     z = weight · (x − running_mean) / √(running_var + eps) + bias.
 
-    `weight`, `bias`, `running_mean`, `running_var`, each (c,), start as in PyTorch (1, 0, 0, 1). The
-    two statistics are `fixed`: saved with the rest, not trained.
+    `weight`, `bias`, `running_mean`, `running_var`, each (c,), start as in PyTorch (1, 0, 0, 1).
+    The two statistics are `fixed`: saved with the rest, not trained.
     """
 
     fixed = ("running_mean", "running_var")

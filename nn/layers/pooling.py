@@ -52,14 +52,18 @@ class _Pool2d(Layer):
         shape = np.broadcast_shapes(np.shape(weights[0]), (*units, *values.shape[5:]))
         if values.shape[5] < shape[2]:  # long rows in memory are multiplied faster than short ones
             values = np.repeat(values, shape[2], axis=5)
-        out = np.zeros((len(taps_y), len(taps_x), values.shape[2], *shape), values.dtype)
+        out = np.empty((len(taps_y), len(taps_x), values.shape[2], *shape), values.dtype)
         part = np.empty_like(out[0, 0])
+        rows = [jacobian.units_under(dy, 0, self.stride[0], positions[0])
+                for dy in range(self.kernel[0])]
+        columns = [jacobian.units_under(dx, 1, self.stride[1], positions[1])
+                   for dx in range(self.kernel[1])]
         for wy, wx in np.ndindex(out.shape[:2]):
             taps = [(dy, dx) for dy in taps_y[wy] for dx in taps_x[wx]]
+            if not taps:  # a pixel between the strides: no unit sees it
+                out[wy, wx] = 0
             for n, (dy, dx) in enumerate(taps):
-                rows = jacobian.units_under(dy, 0, self.stride[0], positions[0])
-                columns = jacobian.units_under(dx, 1, self.stride[1], positions[1])
-                seen = values[wy - down * dy, wx - across * dx, :, rows, columns]
+                seen = values[wy - down * dy, wx - across * dx, :, rows[dy], columns[dx]]
                 weight = weights[dy * self.kernel[1] + dx]
                 np.multiply(seen, weight, out=part if n else out[wy, wx])
                 if n:
@@ -87,10 +91,7 @@ class MaxPool2d(_Pool2d):
                 best, winner = here, np.zeros(here.shape, kind)
                 continue
             better = here.real > best.real
-            if x.dtype.kind == "c":
-                best = np.where(better, here, best)
-            else:
-                best = np.maximum(best, here)
+            best = np.where(better, here, best) if x.dtype.kind == "c" else np.maximum(best, here)
             np.maximum(winner, np.multiply(better, number, dtype=kind), out=winner)
         return best, (x.shape, winner)
 
