@@ -84,7 +84,8 @@ class Linear(Layer):
         coverage = before.coverage(1)
         for rows in before.coverage(0):
             p0, p1, u0, u1 = rows
-            of_rows = np.ascontiguousarray(weight[:, :, u0:u1].transpose(3, 2, 1, 0))  # (v, u, c, out)
+            of_rows = weight[:, :, u0:u1].transpose(3, 2, 1, 0)
+            of_rows = np.ascontiguousarray(of_rows)  # (v, u, c, out)
             for columns in coverage:
                 q0, q1, v0, v1 = columns
                 pixels = table[p0:p1, q0:q1]
