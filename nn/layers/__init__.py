@@ -1,7 +1,8 @@
 """The layers: value, forward derivative (Eq. 4 and 5) and backward step, side by side in one class.
 
-In: the layer before, in the order of the paper. Out: the layer after it. Read `nn.textbook` first:
-there the same equations stand with every weight matrix written out. The path: `base` (what a layer
-is), `jacobian` (∂H_k/∂x and its window), `convolution` and `fast` (what gathers its numbers),
-`pooling`, `activation`, `linear`, `normalization`, and `merge` where branches meet.
+In: a layer's input (b, y, x, c) and its Jacobian. Out: the same two of its output. Read
+`nn.textbook` first: there the same equations stand with every weight matrix written out. The path:
+`base` (what a layer is), `jacobian` (∂H_k/∂x and its window), `convolution` and `fast` (what
+gathers its numbers), `pooling`, `activation`, `linear`, `normalization`, and `merge` where branches
+meet.
 """

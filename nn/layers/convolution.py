@@ -1,8 +1,8 @@
 """Convolution: value, forward derivative (Eq. 5 with the weights of a kernel), backward step.
 
-In and out: (b, y, x, c), channels last; the Jacobian's windows grow by (kernel − 1) · stride so
-far. Each sum is written as Eq. 5 has it; `fast` gathers its numbers. `nn.textbook` has the kernel
-written out as the matrix W. Read on in `layers.fast`.
+A tap (dy, dx) is one place of the kernel. In and out: (b, y, x, c), channels last; the Jacobian's
+windows grow by (kernel − 1) · stride so far. `fast` gathers the numbers of these sums;
+`nn.textbook` has the kernel written out as the matrix W. Read on in `layers.fast`.
 """
 import numpy as np
 
@@ -80,6 +80,7 @@ class Conv2d(Layer):
         units, windows = self._positions(saved[0]), padded.values
         taps = [taps_inside(*sizes) for sizes in zip(self.kernel, windows.shape, padded.stride)]
         weight = self._weight(windows)  # (ky, kx, c, o)
+        # the Y and X of the new values: 1 as long as all units see the same
         positions = [1 if padded.same_everywhere(axis) else units[axis] for axis in (0, 1)]
         out = np.zeros((len(taps[0]), len(taps[1]), windows.shape[2], *positions,
                         windows.shape[5], weight.shape[3]), windows.dtype)

@@ -1,9 +1,9 @@
-"""What gathers the numbers of a convolution's and a fully connected layer's derivatives fast.
+"""Eq. 5 of `Conv2d` and `Linear` as few large matrix products: here their factors are gathered.
 
-The layers say which products Eq. 5 needs; here the factors are copied side by side, so that many
-small products become one large one. Nothing here decides what contributes to what: `nn.textbook`
-has the same sums with explicit matrices. In: values (b, y, x, c), windows of a `Jacobian`, kernels.
-Out: matrices that are multiplied at once. Read on in `layers.pooling`.
+The layers say which taps and units contribute to which pixel; here these numbers are copied side by
+side, so that many small products become one. `nn.textbook` has the same sums plainly, with W as a
+matrix. In: values (b, y, x, c), windows of a `Jacobian`, kernels. Out: matrices that are multiplied
+at once. Read on in `layers.pooling`.
 """
 import math
 
@@ -34,6 +34,9 @@ def patches(x, kernel, stride):
 def seen_through(jacobian, taps, weight, stride, positions):
     """What the units of a convolution see of each pixel of their windows, tap beside tap.
 
+    With S the stride so far, rows wy = phase, phase + S, … of the new windows are made of the rows
+    phase, phase + S, … of the old ones: the u-th of the k-th, where k = u − dy.
+
     Args:
         jacobian: of the convolution's input, padded.
         taps: (taps_y, taps_x), for each row wy and column wx of the new windows the taps dy and dx
@@ -48,7 +51,7 @@ def seen_through(jacobian, taps, weight, stride, positions):
     """
     windows, (down, across) = jacobian.values, jacobian.stride
     shift = 0 if jacobian.same_everywhere(0) else 1
-    falling = np.ascontiguousarray(weight[::-1])  # taps dy in falling order: rows k = u − dy rise
+    falling = np.ascontiguousarray(weight[::-1])  # taps dy fall where rows k = u − dy rise
     memory = _memory(windows, down, shift, positions[1], max(map(len, taps[1])))
     for wx, taps_x in enumerate(taps[1]):
         if not taps_x:  # a pixel between the strides: no unit sees it

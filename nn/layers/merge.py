@@ -1,9 +1,9 @@
-"""Branches that come together: the sum of several layers' outputs (a residual block), or all of
-them side by side, with their forward derivatives (Eq. 5).
+"""Branches that come together, with their forward derivatives (Eq. 5): sum and concatenation.
 
-In: tuples, one entry a branch; the branches have the same positions, but may see windows of
-different size. Out: one value (b, y, x, c), and a Jacobian whose windows hold those of all
-branches. `nn.textbook` adds the full tables. Read on in `models`.
+The sum of several layers' outputs makes a residual block. In: tuples, one entry for each branch;
+the branches have the same positions, but may see windows of different size. Out: one value
+(b, y, x, c), and a Jacobian whose windows hold those of all branches. `nn.textbook` adds or stacks
+the full tables. Read on in `models`.
 """
 import itertools
 
@@ -82,7 +82,7 @@ def common_windows(jacobians, channels):
     """
     values = [jacobian.values for jacobian in jacobians]
     start, size, units = zip(*(_extent(jacobians, axis) for axis in (0, 1)))
-    batch = max(one.shape[5] for one in values)
+    batch, = np.broadcast_shapes(*(one.shape[5:6] for one in values))
     windows = np.zeros((*size, values[0].shape[2], *units, batch, channels),
                        np.result_type(*values))
     stride, every = jacobians[0].stride, slice(None)
