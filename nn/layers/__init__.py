@@ -1,5 +1,8 @@
-"""The layers: a value, its forward derivative (Eq. 4 and 5) and its backward step, side by side in one class each.
+"""The layers: value, forward derivative (Eq. 4 and 5) and backward step, side by side in one class.
 
-Reading order: `base` (what a layer is), `jacobian` (∂H_k/∂x and its window), `convolution`, `pooling`, `activation`,
-`linear`, `normalization`; `merge` where branches meet.
+In: a layer's input (b, y, x, c) and its Jacobian. Out: the same two of its output. Read
+`nn.textbook` first: there the same equations stand with every weight matrix written out. The path:
+`base` (what a layer is), `jacobian` (∂H_k/∂x and its window), `convolution` and `fast` (what
+gathers its numbers), `pooling`, `activation`, `linear`, `normalization`, and `merge` where branches
+meet.
 """

@@ -1,15 +1,15 @@
-"""Activations: the factor f' of Eq. 5, for each unit on its own, and the softmax, which ties all outputs together.
+"""Activations: f and the f' of Eq. 5, for each unit on its own; softmax, which ties all outputs.
 
-In and out: (b, y, x, c); complex input is allowed (what has a kink looks at the real part). Read on in `layers.linear`.
+In and out: (b, y, x, c). Complex input is allowed: where f has a kink, the real part decides.
+`nn.textbook` has the same f and f' by other formulas. Read on in `layers.linear`.
 """
 import numpy as np
 
 from nn.layers.base import Layer, number
-from nn.layers.jacobian import Jacobian
 
 
 class _Elementwise(Layer):
-    """An activation of each unit on its own; `saved` is f' at every unit."""
+    """An activation of each unit on its own: `forward` returns (f(z), f'(z)), so `saved` is f'."""
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5: ∂H/∂x = f'(z) · ∂z/∂x."""
@@ -21,7 +21,7 @@ class _Elementwise(Layer):
 
 
 class Tanh(_Elementwise):
-    """tanh(z); f' = 1 − tanh²."""
+    """f = tanh(z); f' = 1 − tanh²(z)."""
 
     def forward(self, x):
         """(tanh(x), 1 − tanh²(x))."""
@@ -30,7 +30,10 @@ class Tanh(_Elementwise):
 
 
 class Sigmoid(_Elementwise):
-    """φ(z) = 1 / (1 + e^−z), computed as (1 + tanh(z/2)) / 2, which does not overflow; f' = φ·(1 − φ)."""
+    """f = φ(z) = 1 / (1 + e^−z); f' = φ·(1 − φ).
+
+    Computed as (1 + tanh(z/2)) / 2, which does not overflow.
+    """
 
     def forward(self, x):
         """(φ(x), φ(x)·(1 − φ(x)))."""
@@ -39,7 +42,7 @@ class Sigmoid(_Elementwise):
 
 
 class ReLU(_Elementwise):
-    """max(z, 0); f' is 1 above 0 and 0 at and below it, as in PyTorch."""
+    """f = max(z, 0); f' is 1 above 0 and 0 at and below it, as in PyTorch."""
 
     def forward(self, x):
         """(max(x, 0), 1 where x > 0)."""
@@ -48,14 +51,14 @@ class ReLU(_Elementwise):
 
 
 class LeakyReLU(_Elementwise):
-    """z above 0, `negative_slope`·z at and below it; f' is 1 above 0 and `negative_slope` at and below it."""
+    """f = z above 0, negative_slope·z at and below it; f' is 1 and `negative_slope`."""
 
     def __init__(self, negative_slope=0.01):
         super().__init__()
         self.negative_slope = number(negative_slope, "negative_slope")
 
     def forward(self, x):
-        """(z or negative_slope·z, 1 or negative_slope)."""
+        """(x or negative_slope·x, 1 or negative_slope)."""
         slope = np.where(x.real > 0, 1, self.negative_slope).astype(x.real.dtype)
         return x * slope, slope
 
@@ -64,15 +67,16 @@ class LeakyReLU(_Elementwise):
 
 
 class ELU(_Elementwise):
-    """z above 0, alpha·(e^z − 1) at and below it; f' is 1 above 0 and alpha·e^z at and below it."""
+    """f = z above 0, alpha·(e^z − 1) at and below it; f' is 1 and alpha·e^z."""
 
     def __init__(self, alpha=1.0):
         super().__init__()
         self.alpha = number(alpha, "alpha")
 
     def forward(self, x):
-        """(z or alpha·(e^z − 1), 1 or alpha·e^z)."""
-        on, alpha = x.real > 0, x.real.dtype.type(self.alpha)
+        """(x or alpha·(e^x − 1), 1 or alpha·e^x)."""
+        on = x.real > 0
+        alpha = x.real.dtype.type(self.alpha)
         below = alpha * np.expm1(np.where(on, 0, x))
         return np.where(on, x, below), np.where(on, 1, below + alpha)
 
@@ -81,7 +85,7 @@ class ELU(_Elementwise):
 
 
 class Softplus(_Elementwise):
-    """log(1 + e^{beta·z}) / beta, computed so that nothing overflows; f' is the sigmoid of beta·z."""
+    """f = log(1 + e^{beta·z}) / beta, computed so that nothing overflows; f' = φ(beta·z)."""
 
     def __init__(self, beta=1.0):
         super().__init__()
@@ -90,18 +94,22 @@ class Softplus(_Elementwise):
             raise ValueError(f"beta must be above 0; got {beta!r}")
 
     def forward(self, x):
-        """(log(1 + e^{beta·z}) / beta, φ(beta·z))."""
-        z = x * x.real.dtype.type(self.beta)
+        """(log(1 + e^{beta·x}) / beta, φ(beta·x))."""
+        beta = x.real.dtype.type(self.beta)
+        z = x * beta
         on = z.real > 0
         small = np.log1p(np.exp(np.where(on, -z, z)))
-        return (np.where(on, z, 0) + small) / x.real.dtype.type(self.beta), 0.5 * (1 + np.tanh(0.5 * z))
+        return (np.where(on, z, 0) + small) / beta, 0.5 * (1 + np.tanh(0.5 * z))
 
     def __repr__(self):
         return f"Softplus({self.beta:g})"
 
 
 class Softmax(Layer):
-    """p_j = e^{z_j} / Σ_k e^{z_k} over the channels; the largest z is subtracted first, so nothing overflows."""
+    """p_j = e^{z_j} / Σ_k e^{z_k} over the channels of each position.
+
+    The largest z is subtracted first, so nothing overflows.
+    """
 
     @np.errstate(over="ignore")  # a difference of −∞ is a probability of 0
     def forward(self, x):
@@ -112,9 +120,10 @@ class Softmax(Layer):
 
     def forward_derivative(self, jacobian, saved):
         """∂p_j/∂x_i = p_j · (∂z_j/∂x_i − Σ_k p_k ∂z_k/∂x_i)."""
-        values, p = jacobian.values, np.moveaxis(saved, 0, 2)
+        values = jacobian.values
+        p = np.moveaxis(saved, 0, 2)  # (y, x, b, c)
         mean = (values * p).sum(axis=-1, keepdims=True)
-        return Jacobian(p * (values - mean), jacobian.stride, jacobian.start, jacobian.units, jacobian.image)
+        return jacobian.with_values(p * (values - mean))
 
     def backward(self, grad_y, saved):
         """∂/∂z_j = p_j · (∂/∂p_j − Σ_k p_k ∂/∂p_k)."""

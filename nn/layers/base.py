@@ -1,16 +1,20 @@
-"""What every layer has: a value, its forward derivative (Eq. 4 and 5) and its backward step, side by side.
+"""What every layer has: a value, its forward derivative (Eq. 4 and 5) and its backward step.
 
-In and out of a layer go arrays (b, y, x, c): sample, row, column, channel last; a flat layer has one row and one
-column. A layer holds its parameters and nothing else: what the derivatives need of the value is handed back as
-`saved`, so one network may serve several threads. It never changes the type it was given: parameters follow the input
-(float32, float64 or, for the complex step, complex). Read on in `layers.jacobian`.
+In and out of a layer go arrays (b, y, x, c): sample, row, column, channel last; a flat layer has
+one row and one column. A layer holds its parameters and nothing else: what the derivatives need of
+the value is returned as `saved`, so one network may serve several threads. A layer never changes
+the type of its input: parameters follow it (float32, float64 or, for the complex step, complex).
+`nn.textbook` has the same equations with explicit matrices. Read on in `layers.jacobian`.
 """
 import numpy as np
 
 
 class Layer:
-    """The base of all layers. `parameters` maps PyTorch's names ("weight", "bias") to arrays of PyTorch's shapes;
-    those named in `fixed` are saved and loaded with the others, but not trained."""
+    """The base of all layers.
+
+    `parameters` maps PyTorch's names ("weight", "bias") to arrays of PyTorch's shapes; those named
+    in `fixed` are saved and loaded with the others, but not trained.
+    """
 
     fixed: tuple[str, ...] = ()
 
@@ -18,7 +22,7 @@ class Layer:
         self.parameters = {}
 
     def output_shape(self, shape):
-        """The shape (c, y, x) that comes out where `shape` goes in; ValueError where the layer does not fit."""
+        """The output's shape (c, y, x) for an input of `shape`; ValueError if it does not fit."""
         return shape
 
     def forward(self, x):
@@ -30,7 +34,7 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, grad_y, saved):
-        """The transposed step: ∂/∂output (…, b, y, x, c) → ∂/∂input; axes in front of b are carried along."""
+        """The transposed step: ∂/∂output (…, b, y, x, c) → ∂/∂input, whatever axes stand before."""
         raise NotImplementedError
 
     def gradients(self, grad_y, saved):
@@ -42,25 +46,40 @@ class Layer:
 
 
 class Merge(Layer):
-    """A layer of several inputs, all with the same positions: where other layers take a shape, a value or a Jacobian it
-    takes a tuple of them, one an input, and `backward` returns as many gradients."""
+    """A layer of several inputs, all with the same positions.
+
+    Where other layers take a shape, a value or a Jacobian it takes a tuple of them, one for each
+    input, and `backward` returns as many gradients.
+    """
 
 
 def like(parameter, x):
     """`parameter` in the precision of `x`; it stays real (or complex) whatever x is."""
-    return parameter if parameter.dtype.kind == "c" else parameter.astype(x.real.dtype, copy=False)
+    if parameter.dtype.kind == "c":
+        return parameter
+    return parameter.astype(x.real.dtype, copy=False)
 
 
 def product(x, matrix):
-    """x (…, n) times matrix (n, m) → (…, m) as one matrix product (NumPy would make one for each row of the image)."""
-    return (x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[1])
+    """x (…, n) times matrix (n, m) → (…, m), as one matrix product.
+
+    NumPy's `x @ matrix` would make one for each row of the image.
+    """
+    rows = int(np.prod(x.shape[:-1]))
+    return (x.reshape(rows, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[1])
+
+
+def tap_slice(tap, stride, positions):
+    """Along one axis: which units of the input stand under `tap` of a kernel, at all positions."""
+    return slice(tap, tap + stride * (positions - 1) + 1, stride)
 
 
 def pair(value, name, least):
-    """`value` or (value, value) as a tuple of two whole numbers ≥ `least`, as PyTorch reads kernel sizes."""
+    """`value` or (value, value) as two whole numbers ≥ `least`, as PyTorch reads kernel sizes."""
     numbers = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(numbers) != 2 or any(not isinstance(n, (int, np.integer)) or n < least for n in numbers):
-        raise ValueError(f"{name} must be a whole number of at least {least}, or two; got {value!r}")
+        raise ValueError(
+            f"{name} must be a whole number of at least {least}, or two; got {value!r}")
     return int(numbers[0]), int(numbers[1])
 
 
@@ -73,12 +92,13 @@ def count(value, name):
 
 def number(value, name):
     """`value` as a finite float; ValueError naming it otherwise."""
-    if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
+    real = isinstance(value, (int, float, np.integer, np.floating))
+    if not real or not np.isfinite(value):
         raise ValueError(f"{name} must be a finite number; got {value!r}")
     return float(value)
 
 
 def uniform(rng, shape, fan_in):
-    """PyTorch's start of weights and biases, uniform in ±1/√fan_in, drawn in float64 and returned as float32."""
+    """PyTorch's start of weights and biases: uniform in ±1/√fan_in, drawn in float64, float32."""
     bound = 1 / np.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(np.float32)

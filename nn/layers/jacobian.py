@@ -1,166 +1,207 @@
 """∂H_k/∂x, the forward derivative of a hidden layer (Eq. 3 and 4), stored with its receptive field.
 
-A unit of a convolution or pooling layer sees a small window of the image, so most of ∂H_k/∂x is zero. A `Jacobian`
-keeps, for every unit, only the derivatives inside its window; each layer turns the Jacobian of its input into that of
-its output (Eq. 5: `forward_derivative` in `conv`, `pool`, `linear`, `activation`). In: windows. Out: windows, or the
-full table with `dense`. Read on in `layers.convolution`.
+A unit of a convolution or pooling layer sees a small window of the image, so most of ∂H_k/∂x is
+zero. A `Jacobian` holds, for every unit, only the derivatives inside its window; each layer turns
+the Jacobian of its input into that of its output (Eq. 5, `forward_derivative`). In: windows. Out:
+windows, or with `dense` the full table, as `nn.textbook` has it. Read on in `layers.convolution`.
 
-Axes, here and in the layers: `wy wx` offset inside the window, `i` channel of the image, `y x` unit position, `b`
-sample, `c` channel of the layer. Samples stand inside the positions, so that a row of units is one block of memory.
+Axes, here and in the layers: `wy wx` place inside the window, `i` channel of the image, `y x`
+position of the unit, `b` sample, `c` channel of the layer. Samples stand inside the positions, so
+that a row of units is one block of memory.
 """
-import itertools
+from functools import cached_property
 
 import numpy as np
+
+from nn.layers.base import tap_slice
 
 
 class Jacobian:
     """The derivatives of one layer's units with respect to the pixels of the image.
 
-    `values[wy, wx, i, y, x, b, c]` = ∂H[b, y, x, c] / ∂X[b, i, Sy·y + oy + wy, Sx·x + ox + wx], where (Sy, Sx) is
-    `stride`, the product of the strides so far, and (oy, ox) is `start`, where the window of unit (0, 0) begins (below
-    zero after padding; what stands at pixels outside the image has no meaning and is never read). The axes y, x, b may
-    have length 1 for "the same everywhere": the windows of a first convolution are its kernel at every position.
-    `units` = (Y, X) positions of the layer; `image` = (channels, height, width) of the network's input.
+    values[wy, wx, i, y, x, b, c] = ∂H[b, y, x, c] / ∂X[b, i, Sy·y + oy + wy, Sx·x + ox + wx].
+    A fully connected layer is the case of one position whose window is the whole image.
 
-    A fully connected layer is the case of one position whose window is the whole image. Whoever holds the only
-    reference may set `spare`: the next layer may then write over `values`.
+    Args:
+        values: (wy, wx, i, y, x, b, c). Each of the axes y, x, b may have length 1 for "the same
+            everywhere": the windows of a first convolution are its kernel at every position.
+        stride: (Sy, Sx), pixels from one unit to the next: the product of the strides so far.
+        start: (oy, ox), the pixel at which the window of unit (0, 0) begins. Below zero after
+            padding; what stands at pixels outside the image has no meaning and is never read.
+        units: (Y, X), the positions of the layer.
+        image: (channels, height, width) of the network's input.
     """
 
-    def __init__(self, values, stride, start, units, image, spatial=None):
-        self._values, self.stride, self.start, self.units, self.image = values, stride, start, units, image
-        self.spatial, self.spare = spatial, False
+    is_identity = False
+
+    def __init__(self, values, stride, start, units, image):
+        self.values = values
+        self.stride = stride
+        self.start = start
+        self.units = units
+        self.image = image
 
     @classmethod
     def identity(cls, image, dtype):
-        """∂X/∂X: window 1, stride 1. `image` = (channels, height, width)."""
-        jacobian = cls(None, (1, 1), (0, 0), tuple(image[1:]), tuple(image))
-        jacobian.dtype = np.dtype(dtype)
-        return jacobian
+        """∂X/∂X for an image (channels, height, width)."""
+        return Identity(image, dtype)
 
     @property
-    def is_identity(self):
-        """True for the Jacobian of the image itself."""
-        return self._values is None and self.spatial is None
+    def spatial(self):
+        """The same derivatives by position: what stands before a `Flatten`, otherwise itself."""
+        return self
 
-    @property
-    def values(self):
-        """The windows, (wy, wx, i, y, x, b, c); see the class."""
-        if self.is_identity:
-            channels = self.image[0]
-            return np.eye(channels, dtype=self.dtype).reshape(1, 1, channels, 1, 1, 1, channels)
-        if self._values is None:
-            self._values = _one_position(self.spatial)
-        return self._values
+    def with_values(self, values, stride=None, start=None, units=None):
+        """Other windows of the same image; what is not named stays as it is here."""
+        return Jacobian(values, stride or self.stride, start or self.start, units or self.units,
+                        self.image)
 
     def scaled(self, slope):
         """Each unit's derivatives times `slope` (b, y, x, c)."""
-        slope, values = np.moveaxis(slope, 0, 2), self.values
-        fits = (self.spare and np.broadcast_shapes(values.shape, slope.shape) == values.shape
-                and np.result_type(values, slope) == values.dtype)
-        values = np.multiply(values, slope, out=values if fits else None)
-        return Jacobian(values, self.stride, self.start, self.units, self.image)
+        return self.with_values(self.values * np.moveaxis(slope, 0, 2))  # (y, x, b, c)
 
     def flatten(self):
-        """The same derivatives with all units as channels of one position, in the order c, y, x (PyTorch's `Flatten`).
+        """All units as channels of one position, in the order c, y, x (PyTorch's `Flatten`)."""
+        return Flattened(self)
 
-        The windows are kept behind it in `spatial`, so that `Linear` can use them before they are spread out.
-        """
-        if self.spatial is not None:
-            return self
-        return Jacobian(None, (1, 1), (0, 0), (1, 1), self.image, spatial=self)
+    def same_everywhere(self, axis):
+        """True if all units along `axis` (0 rows, 1 columns) share one entry of `values`."""
+        return self.values.shape[3 + axis] == 1
 
     def covers_image(self):
-        """True when the window of the one position is exactly the image."""
+        """True if the window of the one position is exactly the image."""
         return self.start == (0, 0) and self.values.shape[:2] == self.image[1:]
+
+    def units_that_see(self, pixel, axis):
+        """(u0, u1): units u0..u1-1 see `pixel` (a number or an array) along `axis`.
+
+        Unit u sees it if 0 ≤ pixel − start − stride·u < window.
+        """
+        window, stride = self.values.shape[axis], self.stride[axis]
+        distance = pixel - self.start[axis]
+        first = np.maximum(-((window - 1 - distance) // stride), 0)
+        last = np.minimum(distance // stride, self.units[axis] - 1)
+        return first, np.maximum(last + 1, first)
+
+    def units_under(self, tap, axis, stride, positions):
+        """Along `axis` of `values`: the units under `tap` of a kernel, at all its positions."""
+        return slice(None) if self.same_everywhere(axis) else tap_slice(tap, stride, positions)
 
     def coverage(self, axis):
         """Which units see which pixels along `axis` (0 rows, 1 columns).
 
-        Returns a list of (p0, p1, u0, u1): pixels p0..p1-1 lie in the windows of exactly the units u0..u1-1.
+        Returns a list of (p0, p1, u0, u1): units u0..u1-1, and no others, see pixels p0..p1-1.
         """
-        window, stride, start = self.values.shape[axis], self.stride[axis], self.start[axis]
-        pixel = np.arange(self.image[1 + axis]) - start
-        first = np.maximum(-((window - 1 - pixel) // stride), 0)
-        last = np.minimum(pixel // stride, self.units[axis] - 1)
-        last = np.maximum(last, first - 1)
-        cuts = np.flatnonzero(np.diff(first) | np.diff(last)) + 1
-        edges = [0, *cuts.tolist(), len(pixel)]
-        return [(p0, p1, int(first[p0]), int(last[p0]) + 1) for p0, p1 in zip(edges, edges[1:])]
+        pixels = np.arange(self.image[1 + axis])
+        first, end = self.units_that_see(pixels, axis)
+        cuts = np.flatnonzero(np.diff(first) | np.diff(end)) + 1
+        edges = [0, *cuts.tolist(), len(pixels)]
+        return [(p0, p1, int(first[p0]), int(end[p0])) for p0, p1 in zip(edges, edges[1:])]
 
     def bands(self):
-        """The same derivatives for one band of the image's rows after the other: yields (p0, p1, Jacobian).
+        """The derivatives for one band of the image's rows after the other: (p0, p1, Jacobian).
 
-        A band is an image of its own with the same windows, which then stick out of it. What comes after a `Flatten`
-        can go through the fully connected layers band by band, in memory that stays in the processor's cache.
+        A band is an image of its own with the same windows, which then stick out of it. What comes
+        after a `Flatten` can go through the fully connected layers band by band, in memory that
+        stays in the processor's cache.
         """
-        least, begun = -(-self.image[1] // 8), 0
+        channels, height, width = self.image
+        least, p0 = -(-height // 8), 0
         for _, p1, _, _ in self.coverage(0):
-            if p1 - begun >= least or p1 == self.image[1]:
-                image, start = (self.image[0], p1 - begun, self.image[2]), (self.start[0] - begun, self.start[1])
-                yield begun, p1, Jacobian(self.values, self.stride, start, self.units, image)
-                begun = p1
+            if p1 - p0 >= least or p1 == height:
+                start = (self.start[0] - p0, self.start[1])
+                image = (channels, p1 - p0, width)
+                yield p0, p1, Jacobian(self.values, self.stride, start, self.units, image)
+                p0 = p1
 
     def dense(self, batch):
-        """The full table for a batch of `batch` samples: (batch, C, Y, X, M), pixels in row-major order (i, y, x)."""
+        """The full table for `batch` samples: (batch, C, Y, X, M), pixels row-major (i, y, x)."""
         if self.units == (1, 1) and self.covers_image():
-            table = self.values[:, :, :, 0, 0].transpose(3, 4, 2, 0, 1)
+            table = self.values[:, :, :, 0, 0].transpose(3, 4, 2, 0, 1)  # (b, c, i, wy, wx)
             table = np.broadcast_to(table, (batch, *table.shape[1:]))
             return table.reshape(*table.shape[:2], 1, 1, -1)
-        (height, width), (rows, columns), values = self.image[1:], self.units, self.values
-        values = np.broadcast_to(values, (*values.shape[:3], rows, columns, batch, values.shape[-1]))
-        table = np.zeros((batch, values.shape[-1], rows, columns, *self.image), values.dtype)
-        y, x = np.arange(rows), np.arange(columns)
-        for wy, wx in np.ndindex(values.shape[:2]):
-            py, px = self.stride[0] * y + self.start[0] + wy, self.stride[1] * x + self.start[1] + wx
-            iy, ix = (py >= 0) & (py < height), (px >= 0) & (px < width)
-            units, pixels = np.ix_(y[iy], x[ix]), np.ix_(py[iy], px[ix])
-            part = values[wy, wx][:, units[0], units[1]]
-            table[:, :, units[0], units[1], :, pixels[0], pixels[1]] = part.transpose(1, 2, 3, 4, 0)
+        window, channels = self.values.shape[:2], self.values.shape[-1]
+        values = np.broadcast_to(
+            self.values, (*self.values.shape[:3], *self.units, batch, channels))
+        table = np.zeros((batch, channels, *self.units, *self.image), values.dtype)
+        for wy, wx in np.ndindex(window):
+            rows, row_pixels = (numbers[:, None] for numbers in self._inside(0, wy))
+            columns, column_pixels = self._inside(1, wx)
+            part = values[wy, wx][:, rows, columns]  # (i, y, x, b, c)
+            table[:, :, rows, columns, :, row_pixels, column_pixels] = part.transpose(1, 2, 3, 4, 0)
         return table.reshape(*table.shape[:4], -1)
 
+    def _inside(self, axis, place):
+        """The units for which `place` of their window lies in the image, and at which pixel."""
+        units = np.arange(self.units[axis])
+        pixels = self.stride[axis] * units + self.start[axis] + place
+        inside = (pixels >= 0) & (pixels < self.image[1 + axis])
+        return units[inside], pixels[inside]
 
-def aligned(jacobians):
-    """The `values` of Jacobians of layers with the same units, in windows of one size, stride and start: the stride is
-    that of the first, the windows are the smallest that hold all of theirs, zero where a unit sees nothing.
 
-    Returns (values, stride, start). Windows that agree already are handed on as they are.
+class Identity(Jacobian):
+    """∂X/∂X: each unit is a pixel and its window that pixel; `image` = (channels, height, width).
+
+    Its table is made only if a layer asks for it.
     """
-    stride, spans = jacobians[0].stride, [[], []]
-    for axis, jacobian in ((axis, jacobian) for axis in (0, 1) for jacobian in jacobians):
-        begins = [jacobian.start[axis] + (jacobian.stride[axis] - stride[axis]) * unit
-                  for unit in (0, jacobian.units[axis] - 1)]
-        spans[axis].append((min(begins), max(begins) + jacobian.values.shape[axis]))
-    start, end = zip(*((min(low for low, _ in span), max(high for _, high in span)) for span in spans))
-    window = tuple(high - low for low, high in zip(start, end))
-    return [_placed(jacobian, stride, start, window) for jacobian in jacobians], stride, start
+
+    is_identity = True
+
+    def __init__(self, image, dtype):
+        self.image = tuple(image)
+        self.units = self.image[1:]
+        self.stride = (1, 1)
+        self.start = (0, 0)
+        self.dtype = np.dtype(dtype)
+
+    @cached_property
+    def values(self):
+        """(1, 1, i, 1, 1, 1, c): 1 if i = c."""
+        channels = self.image[0]
+        return np.eye(channels, dtype=self.dtype).reshape(1, 1, channels, 1, 1, 1, channels)
 
 
-def _placed(jacobian, stride, start, window):
-    """The windows of `jacobian` inside larger ones of another stride: at one place for all units where the strides agree,
-    else at a place of its own for each."""
-    values = jacobian.values
-    if jacobian.stride == stride and jacobian.start == start and values.shape[:2] == window:
-        return values
-    places, units = [], list(values.shape[3:5])
-    for axis in (0, 1):
-        step, begin = jacobian.stride[axis] - stride[axis], jacobian.start[axis] - start[axis]
-        units[axis] = jacobian.units[axis] if step else units[axis]
-        places.append([(slice(unit, unit + 1), begin + step * unit) for unit in range(units[axis])] if step
-                      else [(slice(None), begin)])
-    values = np.broadcast_to(values, (*values.shape[:3], *units, *values.shape[5:]))
-    out = np.zeros((*window, *values.shape[2:]), values.dtype)
-    for (rows, top), (columns, left) in itertools.product(*places):
-        out[top:top + values.shape[0], left:left + values.shape[1], :, rows, columns] = values[:, :, :, rows, columns]
-    return out
+class Flattened(Jacobian):
+    """The units of a layer as channels of one position: the derivatives of `before`, named anew.
+
+    `Linear` reads the windows of `before`; a table of its own is made only if a layer asks for it.
+    """
+
+    def __init__(self, before):
+        self.before = before
+        self.image = before.image
+        self.units = (1, 1)
+        self.stride = (1, 1)
+        self.start = (0, 0)
+
+    @property
+    def spatial(self):
+        """The derivatives before the `Flatten`."""
+        return self.before
+
+    @cached_property
+    def values(self):
+        """(height, width, i, 1, 1, b, c·y·x): the window is the whole image."""
+        batch = self.before.values.shape[5]
+        table = self.before.dense(batch).reshape(batch, -1, *self.image)  # (b, c·y·x, i, wy, wx)
+        return np.ascontiguousarray(table.transpose(3, 4, 2, 0, 1))[:, :, :, None, None]
+
+    def flatten(self):
+        """Already flat."""
+        return self
+
+    def dense(self, batch):
+        """The full table for `batch` samples: (batch, c·y·x, 1, 1, M)."""
+        table = self.before.dense(batch)
+        return table.reshape(batch, -1, 1, 1, table.shape[-1])
 
 
 def taps_inside(kernel, window, stride):
-    """For each pixel w of a window that grew by `kernel` the taps d (a range) with 0 ≤ w − stride·d < window."""
+    """Which taps of a kernel see which pixel of a window that grew by it, along one axis.
+
+    Under tap d stands a unit whose window begins stride·d later, so pixel w of the new window is
+    pixel w − stride·d of that unit's. Returns a list: for each w the taps d (a range) for which
+    0 ≤ w − stride·d < window.
+    """
     return [range(max(0, (w - window) // stride + 1), min(kernel, w // stride + 1))
             for w in range(window + (kernel - 1) * stride)]
-
-
-def _one_position(jacobian):
-    batch = jacobian.values.shape[5]
-    table = jacobian.dense(batch).reshape(batch, -1, *jacobian.image)
-    return np.ascontiguousarray(table.transpose(3, 4, 2, 0, 1))[:, :, :, None, None]

@@ -1,10 +1,13 @@
-"""Fully connected layers: value, forward derivative (Eq. 5 and 6) and backward step, and `Flatten` before them.
+"""Fully connected layers: value, forward derivative (Eq. 5, 6), backward step; `Flatten` before.
 
-In: (b, 1, 1, n). Out: (b, 1, 1, m), and a Jacobian with one position that sees the whole image. Read on in `layers.normalization`.
+In: (b, 1, 1, n). Out: (b, 1, 1, m), and a Jacobian with one position that sees the whole image.
+`fast` gathers what a block of pixels needs; in `nn.textbook` the same is one product W · ∂H/∂x.
+Read on in `layers.normalization`.
 """
 import numpy as np
 
 from nn.layers.base import Layer, count, like, product, uniform
+from nn.layers.fast import gathered_block
 from nn.layers.jacobian import Jacobian
 
 
@@ -16,8 +19,9 @@ class Flatten(Layer):
         return (shape[0] * shape[1] * shape[2], 1, 1)
 
     def forward(self, x):
-        """(b, y, x, c) → (b, 1, 1, c·y·x)."""
-        row = np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), 1, 1, int(np.prod(x.shape[1:])))
+        """(b, y, x, c) → (b, 1, 1, c·y·x); `saved` = (y, x, c)."""
+        units = int(np.prod(x.shape[1:]))
+        row = np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(len(x), 1, 1, units)
         return row, x.shape[1:]
 
     def forward_derivative(self, jacobian, saved):
@@ -34,7 +38,8 @@ class Flatten(Layer):
 class Linear(Layer):
     """PyTorch's `Linear`: `weight` (out, in), `bias` (out,).
 
-    Started as PyTorch starts it, uniform in ±1/√in, from `rng` (a `numpy.random.Generator`, default seed 0).
+    Started as PyTorch starts it, uniform in ±1/√in, from `rng` (a `numpy.random.Generator`; by
+    default seed 0).
     """
 
     def __init__(self, in_features, out_features, *, bias=True, rng=None):
@@ -47,10 +52,11 @@ class Linear(Layer):
 
     def output_shape(self, shape):
         """(in, 1, 1) → (out, 1, 1)."""
-        out, into = self.parameters["weight"].shape
-        if tuple(shape) != (into, 1, 1):
-            have = "×".join(map(str, shape)) + (" (a Flatten is missing before it)" if shape[1:] != (1, 1) else "")
-            raise ValueError(f"{self} takes {into} features; its input has {have}")
+        out, features = self.parameters["weight"].shape
+        if tuple(shape) != (features, 1, 1):
+            size = "×".join(map(str, shape))
+            hint = " (a Flatten is missing before it)" if shape[1:] != (1, 1) else ""
+            raise ValueError(f"{self} takes {features} features; its input has {size}{hint}")
         return (out, 1, 1)
 
     def forward(self, x):
@@ -61,33 +67,34 @@ class Linear(Layer):
         return z, x
 
     def forward_derivative(self, jacobian, saved):
-        """Eq. 5 and 6 without f': ∂z_p/∂x_i = W_p · ∂H/∂x_i.
+        """Eq. 5 and 6 without f': ∂z_p/∂x_i = W_p · ∂H/∂x_i = Σ_u W[p, u] · ∂H_u/∂x_i.
 
-        Only the units whose window covers pixel i contribute. Pixels that are covered by the same units form a block
-        (for LeNet 4×4 pixels and 1 to 16 units): one matrix product per block.
+        Only the units u in whose window pixel i lies contribute (`units_that_see`). Pixels that the
+        same units see form a block (for LeNet 4×4 pixels and 1 to 16 units), one matrix product.
         """
-        before = jacobian.spatial or jacobian
-        (channels, height, width), units = before.image, before.units
+        before = jacobian.spatial
+        channels, height, width = before.image
         weight = like(self.parameters["weight"], saved)
         out = len(weight)
         if before.is_identity:
-            table = np.array(weight.reshape(out, channels, height, width).transpose(2, 3, 1, 0), order="C")
-            table = table.reshape(height, width, channels, 1, 1, 1, out)
-            return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
-        weight = np.ascontiguousarray(weight.T).reshape(-1, *units, out)
+            return _one_position(_pixels(weight, before.image), before.image)
+        weight = weight.reshape(out, -1, *before.units)  # (out, c, u, v)
         batch = before.values.shape[5]
         table = np.empty((height, width, channels, 1, 1, batch, out), before.values.dtype)
-        columns = before.coverage(1)
-        for p0, p1, u0, u1 in before.coverage(0):
-            row = np.ascontiguousarray(weight[:, u0:u1].transpose(2, 1, 0, 3))  # (v, u, c, out): v0 to v1 are one block
-            for q0, q1, v0, v1 in columns:
-                block = table[p0:p1, q0:q1]
-                if u0 < u1 and v0 < v1:
-                    seen = _seen(before, (p0, p1, u0, u1), (q0, q1, v0, v1))
-                    block[:] = (seen @ row[v0:v1].reshape(-1, out)).reshape(block.shape)
+        coverage = before.coverage(1)
+        for rows in before.coverage(0):
+            p0, p1, u0, u1 = rows
+            of_rows = weight[:, :, u0:u1].transpose(3, 2, 1, 0)
+            of_rows = np.ascontiguousarray(of_rows)  # (v, u, c, out)
+            for columns in coverage:
+                q0, q1, v0, v1 = columns
+                pixels = table[p0:p1, q0:q1]
+                if u0 == u1 or v0 == v1:  # no unit sees them
+                    pixels[:] = 0
                 else:
-                    block[:] = 0
-        return Jacobian(table, (1, 1), (0, 0), (1, 1), before.image)
+                    block = gathered_block(before, rows, columns)  # (pixels·b, v·u·c)
+                    pixels[:] = (block @ of_rows[v0:v1].reshape(-1, out)).reshape(pixels.shape)
+        return _one_position(table, before.image)
 
     def backward(self, grad_y, saved):
         """∂/∂x = Wᵀ · ∂/∂z."""
@@ -96,29 +103,23 @@ class Linear(Layer):
     def gradients(self, grad_y, saved):
         """∂/∂W = Σ_b ∂/∂z ⊗ x and ∂/∂bias = Σ_b ∂/∂z."""
         grad = grad_y.reshape(len(grad_y), -1)
-        found = {"weight": grad.T @ saved.reshape(len(saved), -1)}
+        gradients = {"weight": grad.T @ saved.reshape(len(saved), -1)}
         if "bias" in self.parameters:
-            found["bias"] = grad.sum(axis=0)
-        return found
+            gradients["bias"] = grad.sum(axis=0)
+        return gradients
 
     def __repr__(self):
-        out, into = self.parameters["weight"].shape
-        return f"Linear({into}, {out})"
+        out, features = self.parameters["weight"].shape
+        return f"Linear({features}, {out})"
 
 
-def _seen(jacobian, rows, columns):
-    """The derivatives of a block of pixels in the units that cover it: a row a pixel and sample, a column a unit."""
-    (p0, p1, u0, u1), (q0, q1, v0, v1) = rows, columns
-    values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
-    units = [(u, v) for v in range(v0, v1) for u in range(u0, u1)]
-    parts = []
-    for u, v in units:
-        y, x = p0 - oy - sy * u, q0 - ox - sx * v
-        parts.append(values[y:y + p1 - p0, x:x + q1 - q0, :, _same(u, values, 3), _same(v, values, 4)])
-    seen = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-    return seen.reshape(-1, seen.shape[-1])
+def _pixels(weight, image):
+    """The weights (out, i·y·x) of a layer right on the image, as (wy, wx, i, 1, 1, 1, out)."""
+    channels, height, width = image
+    table = weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+    return np.array(table, order="C").reshape(height, width, channels, 1, 1, 1, -1)
 
 
-def _same(unit, values, axis):
-    """The unit's place along an axis of the windows, which has length 1 where they are the same everywhere."""
-    return unit if values.shape[axis] > 1 else 0
+def _one_position(values, image):
+    """The Jacobian of a flat layer: one position whose window is the whole image."""
+    return Jacobian(values, (1, 1), (0, 0), (1, 1), image)

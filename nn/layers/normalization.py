@@ -1,8 +1,8 @@
-"""Batch normalisation and dropout as they are once training is over: a fixed scale and shift of each channel, and
-nothing at all.
+"""Batch normalisation and dropout as they are once training is over.
 
-In and out: (b, y, x, c). Eq. 5 needs the factor of each channel only; `nn.training.calibrate` sets the statistics from
-data. Read on in `layers.merge`.
+A fixed scale and shift of each channel, and nothing at all: Eq. 5 needs only the factor of each
+channel, in `nn.textbook` a diagonal W. In and out: (b, y, x, c); `nn.training.calibrate` sets the
+statistics from data. Read on in `layers.merge`.
 """
 import numpy as np
 
@@ -10,19 +10,23 @@ from nn.layers.base import Layer, count, like, number
 
 
 class BatchNorm2d(Layer):
-    """PyTorch's `BatchNorm2d` after `eval()`: z = weight·(x − running_mean) / √(running_var + eps) + bias, by channel.
+    """PyTorch's `BatchNorm2d` after `eval()`, for each channel:
 
-    `weight`, `bias`, `running_mean`, `running_var`, each (c,), start as in PyTorch (1, 0, 0, 1). The two statistics are
-    `fixed`: saved with the rest, not trained.
+    z = weight · (x − running_mean) / √(running_var + eps) + bias.
+
+    `weight`, `bias`, `running_mean`, `running_var`, each (c,), start as in PyTorch (1, 0, 0, 1).
+    The two statistics are `fixed`: saved with the rest, not trained.
     """
 
     fixed = ("running_mean", "running_var")
 
     def __init__(self, num_features, eps=1e-5):
         super().__init__()
-        channels, self.eps = count(num_features, "num_features"), number(eps, "eps")
-        for name, start in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
-            self.parameters[name] = np.full(channels, start, np.float32)
+        channels = count(num_features, "num_features")
+        self.eps = number(eps, "eps")
+        start = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}
+        self.parameters.update(
+            {name: np.full(channels, value, np.float32) for name, value in start.items()})
 
     def output_shape(self, shape):
         """(c, y, x) → the same."""
@@ -33,9 +37,10 @@ class BatchNorm2d(Layer):
 
     def forward(self, x):
         """x (b, y, x, c) → the normalised value; `saved` = (its factor (1, 1, 1, c), x)."""
-        weight, bias, mean, variance = (like(self.parameters[name], x)
-                                        for name in ("weight", "bias", "running_mean", "running_var"))
-        factor = (weight / np.sqrt(variance + variance.real.dtype.type(self.eps))).reshape(1, 1, 1, -1)
+        weight, bias = (like(self.parameters[name], x) for name in ("weight", "bias"))
+        mean, variance = (like(self.parameters[name], x) for name in self.fixed)
+        deviation = np.sqrt(variance + variance.real.dtype.type(self.eps))
+        factor = (weight / deviation).reshape(1, 1, 1, -1)
         return (x - mean) * factor + bias, (factor, x)
 
     def forward_derivative(self, jacobian, saved):
@@ -47,9 +52,13 @@ class BatchNorm2d(Layer):
         return grad_y * saved[0]
 
     def gradients(self, grad_y, saved):
-        """∂/∂weight = Σ ∂/∂z · (x − mean) / √(var + eps) and ∂/∂bias = Σ ∂/∂z over samples and positions."""
-        mean, variance = (like(self.parameters[name], saved[1]) for name in self.fixed)
-        normal = (saved[1] - mean) / np.sqrt(variance + variance.dtype.type(self.eps))
+        """Summed over samples and positions, with √ of (var + eps):
+
+        ∂/∂weight = Σ ∂/∂z · (x − mean) / √(var + eps) and ∂/∂bias = Σ ∂/∂z.
+        """
+        x = saved[1]
+        mean, variance = (like(self.parameters[name], x) for name in self.fixed)
+        normal = (x - mean) / np.sqrt(variance + variance.dtype.type(self.eps))
         return {"weight": (grad_y * normal).sum(axis=(0, 1, 2)), "bias": grad_y.sum(axis=(0, 1, 2))}
 
     def __repr__(self):
@@ -62,12 +71,17 @@ class BatchNorm1d(BatchNorm2d):
     def output_shape(self, shape):
         """(c, 1, 1) → the same."""
         if tuple(shape[1:]) != (1, 1):
-            raise ValueError(f"{self} takes a flat input; got {'×'.join(map(str, shape))} (a Flatten is missing before it)")
+            size = "×".join(map(str, shape))
+            raise ValueError(
+                f"{self} takes a flat input; got {size} (a Flatten is missing before it)")
         return super().output_shape(shape)
 
 
 class Dropout(Layer):
-    """PyTorch's `Dropout(p)` after `eval()`: hands everything on. `p` is kept for the way back to PyTorch."""
+    """PyTorch's `Dropout(p)` after `eval()`: the output is the input.
+
+    `p` is kept for the way back to PyTorch.
+    """
 
     def __init__(self, p=0.5):
         super().__init__()

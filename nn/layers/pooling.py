@@ -1,13 +1,14 @@
-"""Max, average and global average pooling: value, forward derivative, backward step. No padding; what does not fill a
-window is left.
+"""Max, average and global average pooling: value, forward derivative (Eq. 5) and backward step.
 
-Ties: the first maximum in row-major order wins (PyTorch's rule on the CPU), in the value, the forward derivative and
-the backward step alike; complex input is compared by its real part. In and out: (b, y, x, c). Read on in `layers.activation`.
+In and out: (b, y, x, c). There is no padding; units that do not fill a window are left out.
+Ties: the first maximum in row-major order wins (PyTorch's rule on the CPU), in the value, the
+forward derivative and the backward step alike; complex input is compared by its real part.
+`nn.textbook` has the same with a matrix of 1 and 0, or of 1/area. Read on in `layers.activation`.
 """
 import numpy as np
 
-from nn.layers.base import Layer, pair
-from nn.layers.jacobian import Jacobian, taps_inside
+from nn.layers.base import Layer, pair, tap_slice
+from nn.layers.jacobian import taps_inside
 
 
 class _Pool2d(Layer):
@@ -20,37 +21,55 @@ class _Pool2d(Layer):
         """(c, y, x) → (c, y', x'), y' = ⌊(y − kernel) / stride⌋ + 1."""
         if any(n < k for n, k in zip(shape[1:], self.kernel)):
             raise ValueError(f"{self} does not fit into an input of {shape[1]}×{shape[2]}")
-        return (shape[0], *((n - k) // s + 1 for n, k, s in zip(shape[1:], self.kernel, self.stride)))
+        size = [(n - k) // s + 1 for n, k, s in zip(shape[1:], self.kernel, self.stride)]
+        return (shape[0], *size)
+
+    def _positions(self, x):
+        """(Y, X) of the output for the input x (b, y, x, c)."""
+        return self.output_shape((x.shape[3], *x.shape[1:3]))[1:]
 
     def _taps(self, positions):
-        """For each tap of the window, row by row: its (dy, dx) and where it reads the input at all positions."""
+        """For each tap of the window, row by row: (dy, dx), and the units under it as slices."""
         for dy, dx in np.ndindex(self.kernel):
-            yield (dy, dx), tuple(slice(d, d + s * (n - 1) + 1, s)
-                                  for d, s, n in zip((dy, dx), self.stride, positions))
+            yield (dy, dx), (tap_slice(dy, self.stride[0], positions[0]),
+                             tap_slice(dx, self.stride[1], positions[1]))
 
-    def _pooled(self, jacobian, positions, shares):
-        """Eq. 5 with `shares[tap]` (y, x, b, c) or a number as the weights of the units in a pooling window.
+    def _pooled(self, jacobian, positions, weights):
+        """Eq. 5: ∂H[y, x]/∂x_i = Σ_{dy, dx} weight[dy, dx] · ∂h[s·y + dy, s·x + dx]/∂x_i.
 
-        Pixel wy of the new window is pixel wy − S·dy of the window of the unit under tap dy.
+        Pixel (wy, wx) of the new window is pixel (wy − S·dy, wx − S·dx) of the window of the unit
+        under tap (dy, dx); the taps for which that is inside contribute (`taps_inside`).
+
+        Args:
+            jacobian: ∂h/∂x.
+            positions: (Y, X) of the output.
+            weights: for each tap, row by row, (y, x, b, c) or a number.
         """
-        values, old = jacobian.values, jacobian.stride
-        spread = values.shape[3:5] == (1, 1)
-        reach = [taps_inside(*sizes) for sizes in zip(self.kernel, values.shape, old)]
-        shape = np.broadcast_shapes(np.shape(shares[0]), (*((1, 1) if spread else positions), *values.shape[5:]))
-        if values.shape[5] < shape[2]:  # long rows in memory are multiplied faster than short ones repeated
+        values, (down, across) = jacobian.values, jacobian.stride
+        taps_y = taps_inside(self.kernel[0], values.shape[0], down)
+        taps_x = taps_inside(self.kernel[1], values.shape[1], across)
+        units = [1 if jacobian.same_everywhere(axis) else positions[axis] for axis in (0, 1)]
+        shape = np.broadcast_shapes(np.shape(weights[0]), (*units, *values.shape[5:]))
+        if values.shape[5] < shape[2]:  # long rows in memory are multiplied faster than short ones
             values = np.repeat(values, shape[2], axis=5)
-        out = np.zeros((len(reach[0]), len(reach[1]), values.shape[2], *shape), values.dtype)
+        out = np.empty((len(taps_y), len(taps_x), values.shape[2], *shape), values.dtype)
         part = np.empty_like(out[0, 0])
-        under = dict(self._taps(positions))
+        rows = [jacobian.units_under(dy, 0, self.stride[0], positions[0])
+                for dy in range(self.kernel[0])]
+        columns = [jacobian.units_under(dx, 1, self.stride[1], positions[1])
+                   for dx in range(self.kernel[1])]
         for wy, wx in np.ndindex(out.shape[:2]):
-            for n, (dy, dx) in enumerate((dy, dx) for dy in reach[0][wy] for dx in reach[1][wx]):
-                ys, xs = (slice(None),) * 2 if spread else under[dy, dx]
-                seen = values[wy - old[0] * dy, wx - old[1] * dx, :, ys, xs]
-                np.multiply(seen, shares[dy * self.kernel[1] + dx], out=part if n else out[wy, wx])
+            taps = [(dy, dx) for dy in taps_y[wy] for dx in taps_x[wx]]
+            if not taps:  # a pixel between the strides: no unit sees it
+                out[wy, wx] = 0
+            for n, (dy, dx) in enumerate(taps):
+                seen = values[wy - down * dy, wx - across * dx, :, rows[dy], columns[dx]]
+                weight = weights[dy * self.kernel[1] + dx]
+                np.multiply(seen, weight, out=part if n else out[wy, wx])
                 if n:
                     out[wy, wx] += part
-        stride = tuple(s * t for s, t in zip(old, self.stride))
-        return Jacobian(out, stride, jacobian.start, positions, jacobian.image)
+        stride = tuple(old * own for old, own in zip(jacobian.stride, self.stride))
+        return jacobian.with_values(out, stride=stride, units=positions)
 
     def __repr__(self):
         return f"{type(self).__name__}({self.kernel}, stride={self.stride})"
@@ -60,12 +79,14 @@ class MaxPool2d(_Pool2d):
     """PyTorch's `MaxPool2d(kernel_size, stride=kernel_size)`."""
 
     def forward(self, x):
-        """y = max over the window; `saved` = (shape of x, the winner's number in each window, row by row)."""
-        positions = self.output_shape((x.shape[3], *x.shape[1:3]))[1:]
+        """y = max over the window; `saved` = (shape of x, the winning tap of each window).
+
+        Taps are numbered row by row, so the first maximum is the one with the lowest number.
+        """
         kind = np.min_scalar_type(self.kernel[0] * self.kernel[1])
         best = winner = None
-        for number, (_, (ys, xs)) in enumerate(self._taps(positions)):
-            here = np.ascontiguousarray(x[:, ys, xs])
+        for number, (_, (rows, columns)) in enumerate(self._taps(self._positions(x))):
+            here = np.ascontiguousarray(x[:, rows, columns])
             if best is None:
                 best, winner = here, np.zeros(here.shape, kind)
                 continue
@@ -76,22 +97,24 @@ class MaxPool2d(_Pool2d):
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with weight 1 on the winner of each window, 0 on the others."""
-        winner = np.moveaxis(saved[1], 0, 2)
-        won = [(winner == number).astype(jacobian.values.real.dtype) for number in range(np.prod(self.kernel))]
+        winner = np.moveaxis(saved[1], 0, 2)  # (y, x, b, c)
+        dtype = jacobian.values.real.dtype
+        won = [(winner == tap).astype(dtype) for tap in range(np.prod(self.kernel))]
         return self._pooled(jacobian, winner.shape[:2], won)
 
     def backward(self, grad_y, saved):
-        """The gradient goes to the winner of each window."""
+        """∂/∂x: the gradient of each window goes to its winner."""
         shape, winner = saved
+        positions = winner.shape[1:3]
         lead = np.broadcast_shapes(grad_y.shape, winner.shape)[:-3]
-        apart = self.stride == self.kernel and shape[1:3] == tuple(
-            n * s for n, s in zip(winner.shape[1:3], self.stride))  # every unit in exactly one window
-        grad = (np.empty if apart else np.zeros)((*lead, *shape[1:]), grad_y.dtype)
-        for number, (_, (ys, xs)) in enumerate(self._taps(winner.shape[1:3])):
-            if apart:
-                np.multiply(grad_y, winner == number, out=grad[..., ys, xs, :])
+        covered = tuple(n * s for n, s in zip(positions, self.stride))
+        one_window_each = self.stride == self.kernel and shape[1:3] == covered
+        grad = (np.empty if one_window_each else np.zeros)((*lead, *shape[1:]), grad_y.dtype)
+        for number, (_, (rows, columns)) in enumerate(self._taps(positions)):
+            if one_window_each:
+                np.multiply(grad_y, winner == number, out=grad[..., rows, columns, :])
             else:
-                grad[..., ys, xs, :] += grad_y * (winner == number)
+                grad[..., rows, columns, :] += grad_y * (winner == number)
         return grad
 
 
@@ -100,20 +123,21 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x):
         """y = the mean of the window; `saved` = (shape of x, positions)."""
-        positions = self.output_shape((x.shape[3], *x.shape[1:3]))[1:]
-        total = sum(x[:, ys, xs] for _, (ys, xs) in self._taps(positions))
+        positions = self._positions(x)
+        total = sum(x[:, rows, columns] for _, (rows, columns) in self._taps(positions))
         return total * self._share(x), (x.shape, positions)
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with weight 1/area on every unit of the window."""
-        return self._pooled(jacobian, saved[1], [self._share(jacobian.values)] * np.prod(self.kernel))
+        shares = [self._share(jacobian.values)] * np.prod(self.kernel)
+        return self._pooled(jacobian, saved[1], shares)
 
     def backward(self, grad_y, saved):
-        """Every unit of a window gets its share of the gradient."""
+        """∂/∂x: every unit of a window gets its share of the gradient."""
         shape, positions = saved
         grad = np.zeros((*grad_y.shape[:-3], *shape[1:]), grad_y.dtype)
-        for _, (ys, xs) in self._taps(positions):
-            grad[..., ys, xs, :] += grad_y * self._share(grad_y)
+        for _, (rows, columns) in self._taps(positions):
+            grad[..., rows, columns, :] += grad_y * self._share(grad_y)
         return grad
 
     def _share(self, x):
@@ -121,12 +145,13 @@ class AvgPool2d(_Pool2d):
 
 
 class AdaptiveAvgPool2d(Layer):
-    """PyTorch's `AdaptiveAvgPool2d(1)`: the mean of each channel over all positions, whatever the size of the input."""
+    """PyTorch's `AdaptiveAvgPool2d(1)`: the mean of each channel over all positions."""
 
     def __init__(self, output_size=1):
         super().__init__()
         if pair(output_size, "output_size", 1) != (1, 1):
-            raise ValueError(f"output_size must be 1, the mean over all positions; got {output_size!r}")
+            raise ValueError(
+                f"output_size must be 1, the mean over all positions; got {output_size!r}")
 
     def output_shape(self, shape):
         """(c, y, x) → (c, 1, 1)."""
@@ -137,19 +162,23 @@ class AdaptiveAvgPool2d(Layer):
         return x.mean(axis=(1, 2), keepdims=True), x.shape[1:3]
 
     def forward_derivative(self, jacobian, saved):
-        """Eq. 5 with weight 1/(Y·X) on every unit: their windows, each at its place, in one that holds them all."""
+        """Eq. 5 with weight 1/(Y·X) on every unit: ∂H/∂x_i = 1/(Y·X) · Σ_{y, x} ∂h[y, x]/∂x_i.
+
+        The windows of all units, each at its place, in one window that holds them all.
+        """
         values, (sy, sx), (rows, columns) = jacobian.values, jacobian.stride, saved
-        height, width = values.shape[:2]
+        height, width, channels = values.shape[:3]
         values = np.broadcast_to(values, (*values.shape[:3], rows, columns, *values.shape[5:]))
-        total = np.zeros((height + sy * (rows - 1), width + sx * (columns - 1), values.shape[2], 1, 1,
-                          *values.shape[5:]), values.dtype)
+        window = (height + sy * (rows - 1), width + sx * (columns - 1))
+        total = np.zeros((*window, channels, 1, 1, *values.shape[5:]), values.dtype)
         for y, x in np.ndindex(rows, columns):
-            total[sy * y:sy * y + height, sx * x:sx * x + width, :, 0, 0] += values[:, :, :, y, x]
+            place = (slice(sy * y, sy * y + height), slice(sx * x, sx * x + width))
+            total[(*place, slice(None), 0, 0)] += values[:, :, :, y, x]
         total *= values.real.dtype.type(1 / (rows * columns))
-        return Jacobian(total, jacobian.stride, jacobian.start, (1, 1), jacobian.image)
+        return jacobian.with_values(total, units=(1, 1))
 
     def backward(self, grad_y, saved):
-        """Every unit gets its share of the gradient."""
+        """∂/∂x: every unit gets its share of the gradient."""
         share = grad_y * grad_y.real.dtype.type(1 / (saved[0] * saved[1]))
         return np.broadcast_to(share, (*share.shape[:-3], *saved, share.shape[-1]))
 

@@ -1,4 +1,7 @@
-"""Bad constructor arguments: one line that names the argument and the value; a network takes layers and finite numbers."""
+"""Bad constructor arguments: one line that names the argument and the value.
+
+A network takes layers and finite numbers.
+"""
 import numpy as np
 import pytest
 
@@ -6,11 +9,16 @@ from nn import Conv2d, Linear, Network, Tanh
 
 
 @pytest.mark.parametrize(("make", "words"), [
-    (lambda: Linear(0, 2), ["in_features", "0"]), (lambda: Linear(2, -1), ["out_features", "-1"]),
-    (lambda: Linear(2.5, 3), ["in_features", "2.5"]), (lambda: Conv2d(0, 2, 3), ["in_channels", "0"]),
-    (lambda: Conv2d(1, -2, 3), ["out_channels", "-2"]), (lambda: Conv2d(1, 2, 0), ["kernel_size", "0"]),
-    (lambda: Conv2d(1, 2, 3, stride=0), ["stride", "0"]), (lambda: Conv2d(1, 2, 3, padding=-1), ["padding", "-1"]),
-    (lambda: Network([], (3,)), ["layers"]), (lambda: Network([Tanh()], (0,)), ["input_shape", "0"]),
+    (lambda: Linear(0, 2), ["in_features", "0"]),
+    (lambda: Linear(2, -1), ["out_features", "-1"]),
+    (lambda: Linear(2.5, 3), ["in_features", "2.5"]),
+    (lambda: Conv2d(0, 2, 3), ["in_channels", "0"]),
+    (lambda: Conv2d(1, -2, 3), ["out_channels", "-2"]),
+    (lambda: Conv2d(1, 2, 0), ["kernel_size", "0"]),
+    (lambda: Conv2d(1, 2, 3, stride=0), ["stride", "0"]),
+    (lambda: Conv2d(1, 2, 3, padding=-1), ["padding", "-1"]),
+    (lambda: Network([], (3,)), ["layers"]),
+    (lambda: Network([Tanh()], (0,)), ["input_shape", "0"]),
     (lambda: Network([Tanh()], (1, 2, 3, 4)), ["input_shape", "4"]),
     (lambda: Network([Tanh(), np.tanh], (3,)), ["'1'", "ufunc"]),
 ])
