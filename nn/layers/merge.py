@@ -48,7 +48,10 @@ class Concat(Merge):
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def forward(self, x):
-        """(x_1, x_2, …), each (b, y, x, c_n) → (b, y, x, Σ c_n); `saved`: borders."""
+        """(x_1, x_2, …), each (b, y, x, c_n) → (b, y, x, Σ c_n).
+
+        `saved` are the channels at which one input ends and the next begins.
+        """
         return np.concatenate(x, axis=-1), np.cumsum([part.shape[-1] for part in x])[:-1]
 
     def forward_derivative(self, jacobian, saved):
