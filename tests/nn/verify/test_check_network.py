@@ -9,9 +9,9 @@ import pytest
 
 from data import load_mnist
 from nn import Conv2d, Flatten, Layer, LeNet, Linear, MaxPool2d, Network, ReLU, check_network
-from nn.verify import network as checking
+from nn.verify import referees
 from nn.verify.mistakes import MISTAKES
-from nn.verify.report import Comparison, Report, Row
+from nn.verify.report import Comparison, LayerRow, Report
 
 CAUSES = {
     "conv: kernel flipped": "the kernel is flipped",
@@ -57,8 +57,9 @@ def test_the_shipped_network_is_right_to_rounding(digits):
 
 @lru_cache
 def complex_steps():
-    """The referee's answer for the LeNet at the first digit: it asks for values only, which no mistake changes."""
-    return checking.complex_step(LeNet.pretrained(), load_mnist("test")[0][0].astype(np.float64))
+    """The referee's answer for the LeNet at the first digit: it asks for values only, which no
+    mistake changes."""
+    return referees.complex_step(LeNet.pretrained(), load_mnist("test")[0][0].astype(np.float64))
 
 
 @lru_cache
@@ -66,7 +67,7 @@ def checked(name):
     """The report on the LeNet with a mistake, at three real digits."""
     x, wrong = load_mnist("test")[0][:3].astype(np.float64), MISTAKES[name].make(LeNet.pretrained())
     assert np.array_equal(wrong.probabilities(x), LeNet.pretrained().probabilities(x))
-    with patch.dict(checking.OWN, {"complex step": lambda network, x: complex_steps()}):
+    with patch.dict(referees.OWN, {"complex step": lambda network, x: complex_steps()}):
         return check_network(wrong, x, against=["complex step"])
 
 
@@ -103,7 +104,7 @@ def test_central_differences_judge_what_hangs_on_no_tie(digits):
     report = check_network(LeNet.pretrained(), digits, against=["complex step", "differences"])
     row = report.rows[-2]
     assert report.verdict == "right" and row.errors["differences"].relative < 1e-6
-    assert row.errors["differences"].aside == row.undecided > 0 == row.errors["complex step"].aside
+    assert row.errors["differences"].not_judged == row.undecided > 0 == row.errors["complex step"].not_judged
     assert row.because == ["pool1"] and f"{row.undecided:,} of these in fc2, which differences" in str(report)
     wrong = MISTAKES["conv: kernel flipped"].make(LeNet.pretrained())
     assert check_network(wrong, digits[:1], against=["differences"]).verdict == "wrong"
@@ -204,7 +205,7 @@ def test_the_words_of_a_report():
     """Who judged what is said, and many referees are shown four side by side."""
     good = Comparison(1e-16, 2e-16, 0)
     many = {f"referee {n}": good for n in range(6)}
-    rows = [Row("fc1", (3, 1, 1), 50.0, 1.5, 0, errors=many), Row("fc2", (2, 1, 1), 100.0, 2.5, 0, errors=many)]
+    rows = [LayerRow("fc1", (3, 1, 1), 50.0, 1.5, 0, errors=many), LayerRow("fc2", (2, 1, 1), 100.0, 2.5, 0, errors=many)]
     rows[1].errors = {**many, "logits only": Comparison(1e-3, 2e-3, 7)}
     rows[1].undecided, rows[1].because = 7, ["pool", "relu"]
     lines = str(Report(rows, None, {"jax": "not there"}, ["a note"])).splitlines()
