@@ -22,7 +22,6 @@ from nn.verify.ties import pool_taps
 
 FORWARD, BACKWARD, GRADIENT = PARTS = ("forward derivative", "backward", "gradient")
 METHODS = {FORWARD: "forward_derivative", BACKWARD: "backward", GRADIENT: "gradients"}
-CATALOGUE = []
 
 
 class LayerStep(NamedTuple):
@@ -58,6 +57,9 @@ class WrongStep(NamedTuple):
     kinds: tuple[type, ...]   # the layers in which it can be made
     compute: Callable
     causes: dict[str, str]    # {part: the cause in words}; without words the numbers say enough
+
+
+CATALOGUE: list[WrongStep] = []
 
 
 def plain(layer):
