@@ -1,99 +1,123 @@
-"""A PyTorch module taken apart: which layers run on what, found by running it once on symbols (`torch.fx`).
+"""A PyTorch module taken apart: which layers run on what, found by running it once on symbols
+(`torch.fx`).
 
-In: a module; whether its input is flat. Out: our layers, by name, and which takes whose output. Only what we have layers
-for is taken, all else is refused by name. PyTorch is imported only when one of the functions is called. Read on in `convert.sklearn`.
+In: a module; whether its input is flat. Out: our layers, by name, and which takes whose output.
+Only what has a row in `convert.table` is taken, all else is refused by name. PyTorch is imported
+only when one of the functions is called. Read on in `convert.sklearn`.
 """
+from typing import NamedTuple
+
 import numpy as np
 
+from nn.convert.table import KNOWN, TABLE, option_of_module
 from nn.graph import IMAGE
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from nn.layers.convolution import Conv2d
-from nn.layers.linear import Flatten, Linear
-from nn.layers.merge import Add, Concat
-from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
-from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.linear import Flatten
 
-KNOWN = ("Conv2d, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Linear, Flatten, Tanh, Sigmoid, ReLU, LeakyReLU, ELU, "
-         "Softplus, Softmax, BatchNorm1d, BatchNorm2d, Identity, Dropout, their functions, sums and torch.cat")
 SIZES = ("size", "shape", "getattr", "getitem")  # numbers on the way to a view(); no layers
+IGNORED = ("inplace", "_stacklevel", "dtype")    # options of functions that change no value
+ROWS_BY_FUNCTION = {function: row for row in TABLE.values() for function in row.functions}
+
+
+class Output(NamedTuple):
+    """What an operation of the module makes: the output of our layer `name`."""
+    name: str
+    flat: bool  # is it (B, M)?
+
+
+class Operation(NamedTuple):
+    """An operation of the module, as it is read: what does it, and on which nodes."""
+    name: str
+    module: object  # torch's module, or our class for a merge
+    nodes: tuple
 
 
 def traced(module, flat):
-    """({name: layer}, {name: (names it takes, …)}) of `module`; `flat` says whether its input is (B, M).
+    """({name: layer}, {name: (names it takes, …)}) of `module`; `flat`: is its input (B, M)?
 
-    Layers are named by their paths in the module, functions by what they are. TypeError or ValueError in one line.
+    Layers are named by their paths in the module, functions by what they are. TypeError or
+    ValueError in one line.
     """
-    walk, found = _Walk(module), {}
+    walk = _Walk(module)
     for node in _nodes(module):
         if node.op == "placeholder":
-            found[node] = walk.start(node, found, flat)
+            walk.start(node, flat)
         elif node.op == "output":
-            return walk.end(node.args[0], found)
+            return walk.end(node.args[0])
         else:
-            found[node] = walk.take(node, found)
+            walk.take(node)
     raise ValueError("module returns nothing")
 
 
 class _Walk:
-    """The layers so far; `found` maps a node to (the name of the layer that makes it, whether that is flat)."""
+    """The layers so far; `outputs` has an `Output` a node, None for a mere number."""
 
     def __init__(self, module):
-        self.module, self.layers, self.inputs = module, {}, {}
+        self.module = module
+        self.layers = {}
+        self.inputs = {}
+        self.outputs = {}
         self.paths = {}
         for path, child in module.named_modules(remove_duplicate=False):
             self.paths.setdefault(child, []).append(path)
 
-    def start(self, node, found, flat):
+    def start(self, node, flat):
         """The module's own input."""
-        if any(before.op == "placeholder" for before in found):
+        if any(earlier.op == "placeholder" for earlier in self.outputs):
             raise ValueError(f"module must take one input; it also takes {node.name!r}")
-        return IMAGE, flat
+        self.outputs[node] = Output(IMAGE, flat)
 
-    def end(self, given, found):
+    def end(self, node):
         """Everything, once the output is reached."""
-        if given not in found:
-            raise TypeError(f"module must return a tensor; got {type(given).__name__}")
-        if found[given] is None or self.layers and found[given][0] != list(self.layers)[-1]:
-            raise ValueError(f"module returns {given.name!r}, which is not what its last layer makes")
+        if node not in self.outputs:
+            raise TypeError(f"module must return a tensor; got {type(node).__name__}")
+        output = self.outputs[node]
+        if output is None or self.layers and output.name != list(self.layers)[-1]:
+            raise ValueError(f"module returns {node.name!r}, which is not what its last layer "
+                             "makes")
         return self.layers, self.inputs
 
-    def take(self, node, found):
+    def take(self, node):
         """One operation of the module: the layer that stands for it is added to the others."""
-        name, module, given = self._read(node, found)
-        if module is None and given is None:
-            return None
-        taken = [found.get(one) for one in given]
-        if None in taken or not taken:
+        operation = self._read(node)
+        if operation is None:
+            self.outputs[node] = None
+            return
+        name = operation.name
+        inputs = [self.outputs.get(one) for one in operation.nodes]
+        if None in inputs or not inputs:
             raise TypeError(f"layer {name!r}: it takes something that is no layer's output")
-        flat = taken[0][1]
         try:
-            layer = module if isinstance(module, (Add, Concat)) else layer_of(module, flat)
+            layer = layer_of(operation.module, inputs[0].flat)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {name!r}: {error}") from None
         if layer is None:
-            return taken[0]
-        self.layers[name], self.inputs[name] = layer, tuple(one for one, _ in taken)
-        return name, flat or isinstance(layer, Flatten)
+            self.outputs[node] = inputs[0]
+            return
+        self.layers[name] = layer
+        self.inputs[name] = tuple(one.name for one in inputs)
+        self.outputs[node] = Output(name, inputs[0].flat or isinstance(layer, Flatten))
 
-    def _read(self, node, found):
-        """(name, torch's module or our merge, the nodes it takes) of an operation; (…, None, None) for a mere number."""
+    def _read(self, node):
+        """The `Operation` of a node; None for a mere number."""
         if node.op == "call_module":
             module = self.module.get_submodule(node.target)
-            return self._name(module), module, node.args
+            return Operation(self._name(module), module, node.args)
         if node.op == "get_attr":
             raise TypeError(f"module uses {node.target} beside its layers")
-        what = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        if what in SIZES:
-            return node.name, None, None
+        target = node.target
+        function = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+        if function in SIZES:
+            return None
         name = node.name if node.name not in self.layers else f"{node.name}_"
-        if what.strip("_") in ("add", "iadd") and len(node.args) == 2 and not node.kwargs:
-            return name, Add(), node.args
-        if what in ("cat", "concat"):
-            parts, dim = (*node.args, node.kwargs.get("dim", 0))[:2]
-            if dim != 1:
-                raise ValueError(f"layer {name!r}: {what} along axis {dim} is not supported, only 1")
-            return name, Concat(), tuple(parts)
-        return name, _called(name, what.rstrip("_"), node), node.args[:1]
+        row = ROWS_BY_FUNCTION.get(function.strip("_"))
+        if row and row.operands:
+            try:
+                nodes = row.operands(node)
+            except ValueError as error:
+                raise ValueError(f"layer {name!r}: {error}") from None
+            if nodes is not None:
+                return Operation(name, row.layer, nodes)
+        return Operation(name, _called(name, function.rstrip("_"), node), node.args[:1])
 
     def _name(self, module):
         """The path of a module; each time it is called another of its paths, while there is one."""
@@ -102,7 +126,8 @@ class _Walk:
                 return path
         if list(module.parameters(recurse=False)):
             raise ValueError(f"layer {path!r} is called twice; a layer with weights may stand once")
-        return next(name for name in (f"{path}_{n}" for n in range(1, 10**6)) if name not in self.layers)
+        numbered = (f"{path}_{n}" for n in range(1, 10**6))
+        return next(name for name in numbered if name not in self.layers)
 
 
 def _nodes(module):
@@ -119,108 +144,74 @@ def _nodes(module):
         graph = Tracer().trace(module)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"module cannot be followed layer by layer (torch.fx): {reason}") from error
-    kept, needed = [], set()
+        message = f"module cannot be followed layer by layer (torch.fx): {reason}"
+        raise ValueError(message) from error
+    used, needed = [], set()
     for node in reversed(graph.nodes):  # what nobody uses is left out
         if node in needed or node.op in ("placeholder", "output"):
-            kept.append(node)
+            used.append(node)
             needed.update(node.all_input_nodes)
-    return kept[::-1]
+    return used[::-1]
 
 
-def _called(name, what, node):
+def _called(name, function, node):
     """Torch's module for a function or method, with its options."""
     from torch import nn
-    kinds = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU,
-             "softplus": nn.Softplus, "softmax": nn.Softmax, "max_pool2d": nn.MaxPool2d, "boolean_dispatch": nn.MaxPool2d,
-             "avg_pool2d": nn.AvgPool2d, "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d, "flatten": nn.Flatten}
-    options, named = list(node.args[1:]), {key: value for key, value in node.kwargs.items() if key != "inplace"}
-    if what in ("view", "reshape") and len(options) == 2:
-        return nn.Flatten()  # _compare holds the numbers against ours
-    if what == "flatten":
-        options = options or [named.pop("start_dim", 0)]
-    if what == "softmax":
-        named.pop("_stacklevel", None), named.pop("dtype", None)
-    if what == "dropout" and not (options[1] if len(options) > 1 else named.get("training", True)):
+    options = list(node.args[1:])
+    named = {key: value for key, value in node.kwargs.items() if key not in IGNORED}
+    if function in ("view", "reshape") and len(options) == 2:
+        return nn.Flatten()  # that it does the same is seen when both are run on numbers
+    training = options[1] if len(options) > 1 else named.get("training", True)
+    if function == "dropout" and not training:
         return nn.Identity()
+    row = ROWS_BY_FUNCTION.get(function)
+    if row is None or row.join:
+        raise TypeError(f"layer {name!r}: {function}() is none of the layers we know ({KNOWN})")
+    if not options:
+        named = row.defaults | named
     try:
-        return kinds[what](*options, **named)
-    except KeyError:
-        raise TypeError(f"layer {name!r}: {what}() is none of the layers we know ({KNOWN})") from None
+        return getattr(nn, row.layer.__name__)(*options, **named)
     except TypeError as error:
-        raise TypeError(f"layer {name!r}: {what}() with other options than we know ({error})") from None
+        message = f"layer {name!r}: {function}() with other options than we know ({error})"
+        raise TypeError(message) from None
 
 
 def layer_of(module, flat):
-    """Our layer for one of torch's, None for one that does nothing; `flat` says whether its input is (B, M)."""
+    """Our layer for one of torch's modules (or our own class of a merge), None for one that does
+    nothing; `flat` says whether its input is (B, M)."""
     from torch import nn
+    if module in TABLE:
+        return module()
     kind = type(module)
-    simple = {nn.Tanh: (Tanh,), nn.Sigmoid: (Sigmoid,), nn.ReLU: (ReLU,), nn.LeakyReLU: (LeakyReLU, "negative_slope"),
-              nn.ELU: (ELU, "alpha"), nn.Softplus: (Softplus, "beta")}
-    if kind in simple:
-        ours, *options = simple[kind]
-        return ours(*(getattr(module, option) for option in options))
     if kind is nn.Identity:
         return None
-    if kind in (nn.Dropout, nn.Dropout2d):
-        if module.training and module.p > 0:
-            raise ValueError(f"{kind.__name__} is random while training; call module.eval() first")
-        return Dropout(module.p)
-    if kind in (nn.BatchNorm1d, nn.BatchNorm2d):
-        if module.training or module.running_mean is None:
-            raise ValueError(f"{kind.__name__} depends on the batch while training or without running statistics; "
-                             "call module.eval() first")
-        return _weighted((BatchNorm1d if flat else BatchNorm2d)(module.num_features, module.eps), module)
-    if kind is nn.AdaptiveAvgPool2d:
-        _only(module, output_size=[1, (1, 1)])
-        return AdaptiveAvgPool2d()
-    if kind is nn.Conv2d:
-        _only(module, dilation=[(1, 1)], groups=[1], padding_mode=["zeros"])
-        return _weighted(Conv2d(module.in_channels, module.out_channels, module.kernel_size, module.stride,
-                                _padding(module), bias=module.bias is not None), module)
-    if kind is nn.Linear:
-        return _weighted(Linear(module.in_features, module.out_features, bias=module.bias is not None), module)
-    if kind is nn.MaxPool2d:
-        _only(module, padding=[0, (0, 0)], dilation=[1, (1, 1)], ceil_mode=[False], return_indices=[False])
-        return MaxPool2d(module.kernel_size, module.stride)
-    if kind is nn.AvgPool2d:
-        _only(module, padding=[0, (0, 0)], ceil_mode=[False], divisor_override=[None])
-        return AvgPool2d(module.kernel_size, module.stride)
-    if kind is nn.Flatten:
-        _only(module, start_dim=[1], end_dim=[-1])
-        return Flatten()
-    if kind is nn.Softmax:
-        _only(module, dim=[1, -1] if flat else [1])
-        return Softmax()
-    raise TypeError(f"{kind.__name__} is none of the layers we know ({KNOWN})")
+    row = next((row for row in TABLE.values()
+                if any(getattr(nn, name, None) is kind for name in row.modules)), None)
+    if row is None:
+        raise TypeError(f"{kind.__name__} is none of the layers we know ({KNOWN})")
+    if row.refuse:
+        row.refuse(module)
+    _only(module, row.only_flat if flat and row.only_flat else row.only)
+    options = {option: option_of_module(module, option) for option in row.options}
+    return _weighted(row.kind(flat)(**options), module)
 
 
-def _only(module, **allowed):
+def _only(module, allowed):
     """ValueError unless each option of `module` has one of the values allowed for it."""
     for option, values in allowed.items():
-        found = getattr(module, option)
-        if found not in values:
+        value = getattr(module, option)
+        if value not in values:
             wanted = " or ".join(map(repr, values))
-            raise ValueError(f"{type(module).__name__} with {option}={found!r} is not supported, only {wanted}")
-
-
-def _padding(module):
-    """A Conv2d's padding in numbers; "same" is the same on both sides for odd kernels only."""
-    if module.padding == "valid":
-        return 0
-    if module.padding != "same":
-        return module.padding
-    if any(k % 2 == 0 for k in module.kernel_size):
-        raise ValueError(f"Conv2d with padding='same' is supported for odd kernels only; got {module.kernel_size}")
-    return tuple(k // 2 for k in module.kernel_size)
+            raise ValueError(f"{type(module).__name__} with {option}={value!r} is not supported, "
+                             f"only {wanted}")
 
 
 def _weighted(layer, module):
     """`layer` with copies of the module's weights."""
     import torch
-    given = {key: getattr(module, key) for key in layer.parameters}
-    for key in (key for key, tensor in given.items() if tensor is not None):
-        tensor = given[key].detach().cpu()
+    tensors = {key: getattr(module, key) for key in layer.parameters}
+    for key in (key for key, tensor in tensors.items() if tensor is not None):
+        tensor = tensors[key].detach().cpu()
         if tensor.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"{key} must be float32 or float64; got {tensor.dtype}")
         layer.parameters[key] = np.array(tensor.numpy(), order="C")

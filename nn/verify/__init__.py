@@ -1,5 +1,9 @@
-"""Is this derivative right? Referees that share no arithmetic with the layers, and what their disagreement means.
+"""Is this derivative right? Referees that share no arithmetic with the layers, and what their
+disagreement means.
 
-Reading order: `network` (every layer of a network), `function` (a bare function and its Jacobian), `ties`, `diagnosis`,
-`mistakes`, `report`; `frameworks` (torch, jax and autograd as referees).
+Reading order: `network` (every layer of a network: `check_network`), `referees` (the complex step,
+differences, the textbook), `parts` (forward derivative, backward step, gradients, each judged),
+`ties` (where there is no derivative), `report` (what is said), `diagnosis` (the likely cause),
+`catalogue` (the mistakes one makes), `mistakes` (the same, seeded into a network), `function` (a
+bare function and its Jacobian: `check_jacobian`), `frameworks` (torch, jax and autograd).
 """

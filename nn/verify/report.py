@@ -1,7 +1,8 @@
-"""What a check says: a verdict in one line, a row a layer, the first mistake with its worst entry and likely cause.
+"""What a check says: a verdict in one line, a row a layer, the first mistake with its worst entry
+and likely cause.
 
-In: what `checking` and `functions` found. Out: a `Report`, as text for a student and as plain dicts for a machine.
-Read on in `verify.diagnosis`.
+In: what `network` and `function` measured. Out: a `Report`, as text for a student and as plain
+dicts for a machine. Read on in `verify.diagnosis`.
 """
 from dataclasses import asdict, dataclass, field
 
@@ -25,15 +26,16 @@ class Comparison:
     """One layer's ∂H_k/∂x beside a referee's: the largest errors of the entries that are judged."""
     absolute: float
     relative: float  # to the largest entry of ∂H_k/∂x
-    aside: int       # entries at ties on which the referee follows another rule: counted, not judged
+    not_judged: int  # entries at ties on which the referee follows another rule: only counted
 
 
 @dataclass
-class Row:
+class LayerRow:
     """One layer and its ∂H_k/∂x.
 
-    `ties`: max-pooling windows with several largest units, or ReLUs at exactly 0. `undecided`: the entries of ∂H_k/∂x
-    that hang on ties, this layer's or those of the layers in `because`: the function has no derivative there.
+    `ties`: max-pooling windows with several largest units, or ReLUs at exactly 0. `undecided`: the
+    entries of ∂H_k/∂x that hang on ties, this layer's or those of the layers in `because`: the
+    function has no derivative there.
     """
     layer: str
     shape: tuple     # (C, Y, X) of H_k
@@ -47,7 +49,8 @@ class Row:
 
 @dataclass
 class Report:
-    """`verdict` is "right", "wrong" or "unchecked"; `layer` and `part` name the first mistake, or are None."""
+    """`verdict` is "right", "wrong" or "unchecked"; `layer` and `part` name the first mistake, or
+    are None."""
     rows: list
     finding: Finding | None
     missing: dict    # {referee: why it could not be asked}
@@ -72,55 +75,75 @@ class Report:
 
     def __str__(self):
         referees = list(dict.fromkeys(name for row in self.rows for name in row.errors))
-        return "\n".join([*_verdict(self, referees), *_table(self.rows, referees), *_ties(self.rows),
-                          *(f"missing: {name}: {why}" for name, why in self.missing.items()), *self.notes])
+        missing = [f"missing: {name}: {why}" for name, why in self.missing.items()]
+        return "\n".join([*_verdict(self, referees), *_table(self.rows, referees),
+                          *_ties(self.rows), *missing, *self.notes])
 
 
 def _verdict(report, referees):
     finding = report.finding
-    if finding is None:
-        yield f"right: {_agreement(report.rows, referees)}" if report.checked else "not checked: no referee could be asked"
-        return
-    yield f"wrong: the {finding.part} of layer {finding.layer!r}" + (f": {finding.cause}" if finding.cause else "")
-    yield (f"  worst entry: {finding.entry}: {finding.claimed:.10g} instead of {finding.expected:.10g} "
-           f"({finding.referee})")
+    if not report.checked and finding is None:
+        yield "not checked: no referee could be asked"
+    elif finding is None:
+        yield f"right: {_agreement(report.rows, referees)}"
+    else:
+        cause = f": {finding.cause}" if finding.cause else ""
+        yield f"wrong: the {finding.part} of layer {finding.layer!r}{cause}"
+        yield (f"  worst entry: {finding.entry}: {finding.claimed:.10g} instead of "
+               f"{finding.expected:.10g} ({finding.referee})")
 
 
 def _agreement(rows, referees):
-    """Who agrees on what: "every layer agrees with complex step, dense; fc2 agrees with differences"."""
-    found = {}
+    """Who agrees on what: "every layer agrees with complex step, dense; fc2 agrees with …"."""
+    referees_of = {}
     for name in referees:
-        asked = [row.layer for row in rows if name in row.errors]
-        found.setdefault("every layer" if len(asked) == len(rows) else ", ".join(asked), []).append(name)
-    return "; ".join(f"{layers} agrees with {', '.join(names)}" for layers, names in found.items())
+        layers = [row.layer for row in rows if name in row.errors]
+        words = "every layer" if len(layers) == len(rows) else ", ".join(layers)
+        referees_of.setdefault(words, []).append(name)
+    return "; ".join(f"{layers} agrees with {', '.join(names)}"
+                     for layers, names in referees_of.items())
 
 
 def _table(rows, referees):
-    """A line a layer; under each referee the largest error, absolute and relative to the largest entry."""
-    wide = max(10, *(len(row.layer) for row in rows))
-    for begun in range(0, max(len(referees), 1), ACROSS):
-        some = referees[begun:begun + ACROSS]
-        yield _line("layer".ljust(wide), f"{'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6}", some, begun)
-        if some:
-            yield _line(" " * wide, " " * 38, [f"{'abs':>7}  {'rel':>7}"] * len(some), begun)
+    """A line a layer; under each referee the largest error, absolute and relative to the largest
+    entry."""
+    width = max(10, *(len(row.layer) for row in rows))
+    about = f"{'shape':>12} {'nonzero':>8} {'largest':>9} {'ties':>6}"
+    for first in range(0, max(len(referees), 1), ACROSS):
+        names = referees[first:first + ACROSS]
+        yield _line("layer".ljust(width), "" if first else about, names)
+        if names:
+            blank = "" if first else " " * len(about)
+            yield _line(" " * width, blank, [f"{'abs':>7}  {'rel':>7}"] * len(names))
         for row in rows:
-            errors = (row.errors.get(name) for name in some)
-            about = f"{'×'.join(map(str, row.shape)):>12} {row.nonzero:6.1f} % {row.largest:9.3g} {row.ties:6}"
-            yield _line(row.layer.ljust(wide), about, [f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else "–"
-                                          for error in errors], begun)
+            cells = [_cell(row.errors.get(name)) for name in names]
+            yield _line(row.layer.ljust(width), "" if first else _about(row), cells)
 
 
-def _line(layer, about, cells, begun):
-    return " ".join([layer, *([] if begun else [about]), *(f"{cell:>17}" for cell in cells)]).rstrip()
+def _about(row):
+    shape = "×".join(map(str, row.shape))
+    return f"{shape:>12} {row.nonzero:6.1f} % {row.largest:9.3g} {row.ties:6}"
+
+
+def _cell(error):
+    return f"{error.absolute:7.1e}  {error.relative:7.1e}" if error else "–"
+
+
+def _line(layer, about, cells):
+    columns = [layer, about] if about else [layer]
+    return " ".join([*columns, *(f"{cell:>17}" for cell in cells)]).rstrip()
 
 
 def _ties(rows):
-    """Where the function has no derivative, why, and which referee was not asked about how many entries."""
+    """Where the function has no derivative, why, and which referee was not asked about how many
+    entries."""
     last = next((row for row in reversed(rows) if row.undecided), None)
     if last is not None:
-        yield (f"no derivative: {last.undecided:,} entries of {last.layer} hang on ties ({', '.join(last.because)}); "
-               "the rule here: the first maximum wins, 0 at a ReLU's 0")
+        because = ", ".join(last.because)
+        yield (f"no derivative: {last.undecided:,} entries of {last.layer} hang on ties "
+               f"({because}); the rule here: the first maximum wins, 0 at a ReLU's 0")
     for row in rows:
         for name, error in row.errors.items():
-            if error.aside:
-                yield f"set aside: {error.aside:,} of these in {row.layer}, which {name} may take by another rule"
+            if error.not_judged:
+                yield (f"set aside: {error.not_judged:,} of these in {row.layer}, which {name} may "
+                       "take by another rule")

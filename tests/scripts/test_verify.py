@@ -6,7 +6,7 @@ import pytest
 import scripts.verify
 from nn import LeNet
 from nn.verify.mistakes import MISTAKES
-from nn.verify.report import Comparison, Finding, Report, Row
+from nn.verify.report import Comparison, Finding, LayerRow, Report
 from scripts.__main__ import main
 
 
@@ -27,8 +27,8 @@ def test_wrong_is_1_and_names_the_layer(capsys, monkeypatch):
 
 def test_what_is_not_finite_is_null_in_the_json(capsys, monkeypatch):
     """A wrong derivative may hold NaN and infinities, which are no JSON."""
-    row = Row("conv1", (1, 2, 2), 100.0, float("nan"), 0,
-              errors={"dense": Comparison(float("inf"), float("nan"), 0)})
+    row = LayerRow("conv1", (1, 2, 2), 100.0, float("nan"), 0,
+                   errors={"dense": Comparison(float("inf"), float("nan"), 0)})
     finding = Finding("conv1", "forward derivative", "dense", "output 0", float("nan"), 1.0, "")
     report = Report([row], finding, {}, [])
     monkeypatch.setattr(scripts.verify, "check_network", lambda *_, **__: report)

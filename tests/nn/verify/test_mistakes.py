@@ -1,4 +1,5 @@
-"""Every seeded mistake leaves all values as they are and makes exactly the derivative wrong that it says."""
+"""Every seeded mistake leaves all values as they are and makes exactly the derivative wrong that it
+says."""
 import numpy as np
 import pytest
 
@@ -27,7 +28,8 @@ def inputs(network, layer):
         (_, value, jacobian), = first.trace(DIGIT)
     else:
         before = names[names.index(layer) - 1]
-        value, jacobian = next((value, jacobian) for name, value, jacobian in network.trace(DIGIT) if name == before)
+        value, jacobian = next((value, jacobian) for name, value, jacobian in network.trace(DIGIT)
+                               if name == before)
     return value.transpose(0, 2, 3, 1), jacobian
 
 
@@ -45,7 +47,8 @@ class Identity(Flatten):
 
 
 def parts(layer, value, jacobian):
-    """All that a layer derives from H and ∂H/∂x, {part: [arrays]}; the backward step for one gradient and for three."""
+    """All that a layer derives from H and ∂H/∂x, {part: [arrays]}; the backward step for one
+    gradient and for three."""
     y, saved = layer.forward(value)
     grads = np.random.default_rng(0).normal(size=(3, *y.shape))
     return {FORWARD: [layer.forward_derivative(jacobian, saved).dense(1)],
@@ -55,7 +58,8 @@ def parts(layer, value, jacobian):
 
 def changed(wrong, right):
     """The names of the layers that are not what they were."""
-    return [name for name, layer in right.layers.items() if type(wrong.layers[name]) is not type(layer)]
+    return [name for name, layer in right.layers.items()
+            if type(wrong.layers[name]) is not type(layer)]
 
 
 def apart(got, expected):
@@ -78,9 +82,12 @@ def test_exactly_one_part_of_one_layer_is_wrong(lenet, mistake):
 
 def test_the_network_shows_it(lenet, mistake):
     """From outside: wrong in its own derivative, the values and the other derivative untouched."""
-    wrong, of = mistake.make(lenet), "probabilities" if mistake.layer == "softmax" else "logits"
-    forward = apart([wrong.forward_derivative(DIGIT, of=of)], [lenet.forward_derivative(DIGIT, of=of)])
-    backward = apart([wrong.backward_derivative(DIGIT, of=of)], [lenet.backward_derivative(DIGIT, of=of)])
+    wrong = mistake.make(lenet)
+    of = "probabilities" if mistake.layer == "softmax" else "logits"
+    forward = apart([wrong.forward_derivative(DIGIT, of=of)],
+                    [lenet.forward_derivative(DIGIT, of=of)])
+    backward = apart([wrong.backward_derivative(DIGIT, of=of)],
+                     [lenet.backward_derivative(DIGIT, of=of)])
     assert forward > 1e-3 if mistake.part == FORWARD else forward == 0
     assert backward > 1e-3 if mistake.part == BACKWARD else backward == 0
 
@@ -113,15 +120,18 @@ def test_at_ties_only(lenet, name):
 
 def test_another_network():
     """The layer of LeNet's name, else the first of the kind; a network without one is told so."""
-    network = Network({"a": Conv2d(1, 2, (3, 5), 2, 1, bias=False), "relu": ReLU(), "b": Conv2d(2, 2, 3),
-                       "flatten": Flatten(), "c": Linear(2 * 12 * 11, 3), "fc2": Linear(3, 3), "softmax": Softmax()},
-                      (28, 28))
+    network = Network({"a": Conv2d(1, 2, (3, 5), 2, 1, bias=False), "relu": ReLU(),
+                       "b": Conv2d(2, 2, 3), "flatten": Flatten(), "c": Linear(2 * 12 * 11, 3),
+                       "fc2": Linear(3, 3), "softmax": Softmax()}, (28, 28))
     for name, layer in (("conv: kernel transposed", "a"), ("conv: kernel flipped", "a"),
-                        ("linear: weight transposed", "fc2"), ("linear, backward: weight transposed", "c")):
+                        ("linear: weight transposed", "fc2"),
+                        ("linear, backward: weight transposed", "c")):
         wrong = MISTAKES[name].make(network)
         assert changed(wrong, network) == [layer]
         assert (wrong.logits(DIGIT) == network.logits(DIGIT)).all()
-        derivative = "backward_derivative" if MISTAKES[name].part == BACKWARD else "forward_derivative"
-        assert apart([getattr(wrong, derivative)(DIGIT)], [getattr(network, derivative)(DIGIT)]) > 1e-3
+        backward = MISTAKES[name].part == BACKWARD
+        derivative = "backward_derivative" if backward else "forward_derivative"
+        got, expected = (getattr(one, derivative)(DIGIT) for one in (wrong, network))
+        assert apart([got], [expected]) > 1e-3
     with pytest.raises(ValueError, match="MaxPool2d.*hidden, sigmoid"):
         MISTAKES[AT_TIES[0]].make(AndNetwork())

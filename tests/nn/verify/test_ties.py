@@ -1,7 +1,9 @@
-"""Exactly tied pooling windows: the first maximum in row-major order wins, forward and backward, as in PyTorch.
+"""Exactly tied pooling windows: the first maximum in row-major order wins, forward and backward, as
+in PyTorch.
 
-The black background of MNIST ties a large part of all pooling windows. The weights here are small multiples of 1/16 and
-the pixels 0 or 1, so every sum is exact in any order and a tie is a tie for every referee.
+The black background of MNIST ties a large part of all pooling windows. The weights here are small
+multiples of 1/16 and the pixels 0 or 1, so every sum is exact in any order and a tie is a tie for
+every referee.
 """
 import numpy as np
 import pytest
@@ -28,7 +30,8 @@ def with_exact_weights(network, seed=0):
 
 
 def lenet_in_small():
-    """Convolution and pooling as in LeNet, with a rectifier in place of the tanh, which would round."""
+    """Convolution and pooling as in LeNet, with a rectifier in place of the tanh, which would
+    round."""
     return with_exact_weights(Network({
         "conv1": Conv2d(1, 3, 5), "pool1": MaxPool2d(2), "relu1": ReLU(),
         "conv2": Conv2d(3, 4, 5), "pool2": MaxPool2d(2), "relu2": ReLU(),
@@ -36,10 +39,11 @@ def lenet_in_small():
 
 
 def overlapping():
-    """Windows that share pixels, so that one winner wins several times; a pool of a pool; a padded convolution."""
+    """Windows that share pixels, so that one winner wins several times; a pool of a pool; a padded
+    convolution."""
     return with_exact_weights(Network([
-        MaxPool2d(3, 2), Conv2d(1, 2, 3, 1, 2), MaxPool2d((2, 3), 1), AvgPool2d(2, 2), MaxPool2d(2, 1), Flatten(),
-        Linear(60, 4)], (28, 28)))
+        MaxPool2d(3, 2), Conv2d(1, 2, 3, 1, 2), MaxPool2d((2, 3), 1), AvgPool2d(2, 2),
+        MaxPool2d(2, 1), Flatten(), Linear(60, 4)], (28, 28)))
 
 
 @pytest.mark.parametrize("kind", IMAGES)
@@ -56,18 +60,22 @@ def test_the_first_maximum_wins(make, kind):
 def test_another_rule_would_be_seen():
     """The images above do tie: were the last maximum the winner, the derivatives would differ."""
     x = IMAGES["digits"].astype(np.float64)
-    network = with_exact_weights(Network([Conv2d(1, 3, 5), MaxPool2d(2), Flatten(), Linear(432, 5)], (28, 28)))
-    turned = Network([Conv2d(1, 3, 5), MaxPool2d(2), Flatten(), Linear(432, 5)], (28, 28))  # everything upside down
-    conv, fc = (network.layers[name].parameters for name in ("0", "3"))
-    turned.load({"0.weight": conv["weight"][:, :, ::-1, ::-1], "0.bias": conv["bias"], "3.bias": fc["bias"],
-                 "3.weight": fc["weight"].reshape(5, 3, 12, 12)[:, :, ::-1, ::-1].reshape(5, 432)})
-    assert (network.logits(x) == turned.logits(x[:, ::-1, ::-1])).all()
-    here, there = network.forward_derivative(x), turned.forward_derivative(x[:, ::-1, ::-1])
+    network, upside_down = (
+        Network([Conv2d(1, 3, 5), MaxPool2d(2), Flatten(), Linear(432, 5)], (28, 28))
+        for _ in range(2))
+    conv, fc = (layer.parameters for layer in with_exact_weights(network).layers.values()
+                if layer.parameters)
+    upside_down.load({
+        "0.weight": conv["weight"][:, :, ::-1, ::-1], "0.bias": conv["bias"], "3.bias": fc["bias"],
+        "3.weight": fc["weight"].reshape(5, 3, 12, 12)[:, :, ::-1, ::-1].reshape(5, 432)})
+    assert (network.logits(x) == upside_down.logits(x[:, ::-1, ::-1])).all()
+    here, there = network.forward_derivative(x), upside_down.forward_derivative(x[:, ::-1, ::-1])
     assert (here != there[:, :, ::-1]).any(axis=(1, 2)).all()
 
 
 def test_one_window_by_hand():
-    """Four tied pixels: all of the derivative goes to the first, none to the others (a difference would see ½ or ¼)."""
+    """Four tied pixels: all of the derivative goes to the first, none to the others (a difference
+    would see ½ or ¼)."""
     network = Network([MaxPool2d(2), Flatten()], (2, 4))
     x = np.array([[[1.0, 1.0, 0.0, 3.0], [1.0, 1.0, 3.0, 0.0]]])
     expected = np.zeros((2, 8))
@@ -86,16 +94,18 @@ def test_lenet_on_digits_forward_is_backward(dtype, relative):
 @pytest.mark.parametrize("kind", IMAGES)
 def test_torch_gives_the_same_numbers(kind):
     torch = pytest.importorskip("torch", reason="PyTorch, the referee, is not installed")
+    f = torch.nn.functional
     network, x = lenet_in_small(), IMAGES[kind].astype(np.float64)
     parameters = {name: torch.tensor(array) for name, array in network.parameters().items()}
 
     def logits(image):
         h = image[None, None]
         for name in ("conv1", "conv2"):
-            h = torch.nn.functional.conv2d(h, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-            h = torch.relu(torch.nn.functional.max_pool2d(h, 2))
-        return torch.nn.functional.linear(h.flatten(1), parameters["fc.weight"], parameters["fc.bias"])[0]
+            h = f.conv2d(h, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
+            h = torch.relu(f.max_pool2d(h, 2))
+        return f.linear(h.flatten(1), parameters["fc.weight"], parameters["fc.bias"])[0]
 
-    expected = [torch.func.jacrev(logits)(torch.tensor(image)).reshape(5, 784).numpy() for image in x]
+    jacobian = torch.func.jacrev(logits)
+    expected = [jacobian(torch.tensor(image)).reshape(5, 784).numpy() for image in x]
     close(network.forward_derivative(x), expected)
     close(network.backward_derivative(x), expected)

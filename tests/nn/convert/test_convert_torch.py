@@ -1,4 +1,5 @@
-"""Networks from PyTorch and to it: the same values, names and weights, and what is refused, by name."""
+"""Networks from PyTorch and to it: the same values, names and weights, and what is refused, by
+name."""
 import subprocess
 import sys
 from collections import OrderedDict
@@ -39,8 +40,8 @@ def lenet5(pool, activation):
     return tnn.Sequential(OrderedDict(
         features=tnn.Sequential(tnn.Conv2d(1, 6, 5, padding=2), activation(), pool(2),
                                 tnn.Conv2d(6, 16, 5), activation(), pool(2)),
-        classifier=tnn.Sequential(tnn.Flatten(), tnn.Linear(400, 120), activation(), tnn.Dropout(), tnn.Linear(120, 84),
-                                  activation(), tnn.Linear(84, 10)))).eval()
+        classifier=tnn.Sequential(tnn.Flatten(), tnn.Linear(400, 120), activation(), tnn.Dropout(),
+                                  tnn.Linear(120, 84), activation(), tnn.Linear(84, 10)))).eval()
 
 
 def run(module, x):
@@ -73,9 +74,10 @@ def test_the_lenet5_of_the_tutorials(pool, activation, dtype):
     assert network.logits(x).dtype == x.dtype
     close(network.logits(x), run(module, x[:, None]), TIGHT[dtype])
     close(run(to_torch(network), x[:, None]), run(module, x[:, None]), TIGHT[dtype])
-    assert list(network.layers) == ["features.0", "features.1", "features.2", "features.3", "features.4", "features.5",
-                                    "classifier.0", "classifier.1", "classifier.2", "classifier.3", "classifier.4",
-                                    "classifier.5", "classifier.6"]
+    assert list(network.layers) == [
+        "features.0", "features.1", "features.2", "features.3", "features.4", "features.5",
+        "classifier.0", "classifier.1", "classifier.2", "classifier.3", "classifier.4",
+        "classifier.5", "classifier.6"]
     state = module.state_dict()
     assert list(network.parameters()) == list(state)
     for name, array in network.parameters().items():
@@ -91,41 +93,50 @@ def test_the_shipped_lenet_to_torch():
     x = load_mnist("test")[0][:4]
     close(run(module[:-1], x[:, None]), network.logits(x), 1e-6)
     close(run(module, x[:, None]), network.probabilities(x), 1e-6)
-    close(run(module.double(), x[:, None].astype(float)), network.probabilities(x.astype(float)), 1e-12)
+    precise = x.astype(float)
+    close(run(module.double(), precise[:, None]), network.probabilities(precise), 1e-12)
     assert not any(np.shares_memory(p.detach().numpy(), network.parameters()[name])
                    for name, p in to_torch(network).named_parameters())
 
 
 @pytest.mark.parametrize("network", [
-    LeNet(), AndNetwork(), Network([Linear(5, 4, bias=False), Tanh(), Linear(4, 3), Softmax()], (5,)),
+    LeNet(), AndNetwork(),
+    Network([Linear(5, 4, bias=False), Tanh(), Linear(4, 3), Softmax()], (5,)),
     Network([Flatten(), Linear(6, 3), ReLU()], (2, 3)),
-    Network({"a.0": Conv2d(2, 3, (3, 2), (1, 2), (2, 0), bias=False), "a.1.x": MaxPool2d((2, 1), 1), "a.1.y": Softmax(),
+    Network({"a.0": Conv2d(2, 3, (3, 2), (1, 2), (2, 0), bias=False),
+             "a.1.x": MaxPool2d((2, 1), 1), "a.1.y": Softmax(),
              "b": AvgPool2d(2, (1, 2)), "c": Flatten()}, (2, 7, 9)),
     Network([Conv2d(1, 2, 3), Softmax()], (5, 6)),
 ], ids=["lenet", "and", "flat", "rows", "nested", "positions"])
 def test_there_and_back(network):
     back = from_torch(to_torch(network), network.input_shape)
-    assert {name: repr(layer) for name, layer in back.layers.items()} == {n: repr(v) for n, v in network.layers.items()}
+    reprs = [{name: repr(layer) for name, layer in one.layers.items()} for one in (back, network)]
+    assert reprs[0] == reprs[1]
     assert back.input_shape == network.input_shape
     for name, array in network.parameters().items():
         np.testing.assert_array_equal(back.parameters()[name], array)
     x = np.random.default_rng(0).normal(size=(3, network.features))
     np.testing.assert_array_equal(back.probabilities(x), network.probabilities(x))
     if isinstance(list(network.layers.values())[-1], (Softmax, Sigmoid)):
-        shaped = x.reshape(3, *((1, *network.input_shape)[-3:] if len(network.input_shape) > 1 else (-1,)))
-        close(network.probabilities(x), run(to_torch(network).double(), shaped).reshape(3, -1), 1e-12)
+        is_flat = len(network.input_shape) == 1
+        shaped = x.reshape(3, *((-1,) if is_flat else (1, *network.input_shape)[-3:]))
+        expected = run(to_torch(network).double(), shaped).reshape(3, -1)
+        close(network.probabilities(x), expected, 1e-12)
 
 
-@pytest.mark.parametrize("conv", [tnn.Conv2d(2, 3, (3, 5), padding="same"), tnn.Conv2d(2, 3, 2, padding="valid"),
-                                  tnn.Conv2d(2, 3, (2, 3), (3, 1), (0, 2), bias=False)])
+@pytest.mark.parametrize("conv", [
+    tnn.Conv2d(2, 3, (3, 5), padding="same"), tnn.Conv2d(2, 3, 2, padding="valid"),
+    tnn.Conv2d(2, 3, (2, 3), (3, 1), (0, 2), bias=False)])
 def test_convolutions(conv):
     x = np.random.default_rng(0).normal(size=(2, 2, 6, 7))
-    close(from_torch(tnn.Sequential(conv), (2, 6, 7)).logits(x), run(conv.double(), x).reshape(2, -1), 1e-12)
+    network = from_torch(tnn.Sequential(conv), (2, 6, 7))
+    close(network.logits(x), run(conv.double(), x).reshape(2, -1), 1e-12)
 
 
 def test_one_layer_may_stand_twice():
     activation = tnn.ReLU(inplace=True)
-    module = tnn.Sequential(activation, tnn.Linear(4, 4), activation, tnn.Identity(), tnn.Linear(4, 2))
+    module = tnn.Sequential(activation, tnn.Linear(4, 4), activation, tnn.Identity(),
+                            tnn.Linear(4, 2))
     network = from_torch(module, (4,))
     assert list(network.layers) == ["0", "1", "2", "4"]
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -156,10 +167,12 @@ def test_a_state_dict_loads_without_torch(tmp_path):
     close(load_weights(path, network).logits(x), run(module, x[:, None]), 1e-6)
     torch_weights = to_torch(LeNet(seed=3)).state_dict()
     np.savez(path, **{k: v.numpy() for k, v in torch_weights.items()})
-    code = ("import sys; sys.modules['torch'] = None; import nn, nn.convert.torch, nn.verify.frameworks; "
+    code = ("import sys; sys.modules['torch'] = None; "
+            "import nn, nn.convert.torch, nn.verify.frameworks; "
             f"print(nn.load_weights({str(path)!r}, nn.LeNet()).parameters()['fc2.bias'][0])")
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert np.float32(said) == torch_weights["fc2.bias"][0].item()
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                             check=True)
+    assert np.float32(process.stdout) == torch_weights["fc2.bias"][0].item()
 
 
 # what is refused
@@ -167,8 +180,10 @@ def test_a_state_dict_loads_without_torch(tmp_path):
 SINGLE = {
     "dilation": (tnn.Conv2d(2, 2, 3, dilation=2), "dilation=(2, 2)"),
     "groups": (tnn.Conv2d(2, 2, 3, groups=2), "groups=2"),
-    "padding mode": (tnn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), "padding_mode='reflect'"),
-    "even same": (tnn.Conv2d(2, 2, 2, padding="same"), "padding='same' is supported for odd kernels only"),
+    "padding mode": (tnn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
+                     "padding_mode='reflect'"),
+    "even same": (tnn.Conv2d(2, 2, 2, padding="same"),
+                  "padding='same' is supported for odd kernels only"),
     "max padding": (tnn.MaxPool2d(2, padding=1), "padding=1"),
     "max ceil": (tnn.MaxPool2d(2, ceil_mode=True), "ceil_mode=True"),
     "max dilation": (tnn.MaxPool2d(2, dilation=2), "dilation=2"),
@@ -183,13 +198,15 @@ SINGLE = {
     "flatten to": (tnn.Flatten(1, 2), "end_dim=2"),
     "dropout": (tnn.Dropout(), "call module.eval() first"),
     "batch norm": (tnn.BatchNorm2d(2), "call module.eval() first"),
-    "batch statistics": (tnn.BatchNorm2d(2, track_running_stats=False).eval(), "without running statistics"),
+    "batch statistics": (tnn.BatchNorm2d(2, track_running_stats=False).eval(),
+                         "without running statistics"),
     "group norm": (tnn.GroupNorm(1, 2), "GroupNorm is none of the layers we know"),
     "pool to 2": (tnn.AdaptiveAvgPool2d(2), "output_size=2"),
     "subclass": (type("Mine", (tnn.Conv2d,), {})(2, 2, 3), "Mine is none of the layers we know"),
     "half": (tnn.Conv2d(2, 2, 3).half(), "weight must be float32 or float64; got torch.float16"),
     "kernel": (tnn.MaxPool2d((2,)), "kernel_size must be a whole number"),
-    "nan": (tnn.Conv2d(2, 2, 3, bias=True).apply(lambda conv: conv.bias.data.fill_(torch.nan)), "bias has NaN"),
+    "nan": (tnn.Conv2d(2, 2, 3, bias=True).apply(lambda conv: conv.bias.data.fill_(torch.nan)),
+            "bias has NaN"),
 }
 
 
@@ -198,24 +215,40 @@ def test_refused_layers_are_named(case):
     layer, said = SINGLE[case]
     kind = TypeError if "none of" in said or "float16" in said else ValueError
     with pytest.raises(kind) as caught:
-        from_torch(tnn.Sequential(OrderedDict(first=tnn.Tanh(), part=tnn.Sequential(layer))), (2, 8, 8))
+        from_torch(tnn.Sequential(OrderedDict(first=tnn.Tanh(), part=tnn.Sequential(layer))),
+                   (2, 8, 8))
     assert str(caught.value).startswith("layer 'part.0': ")
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+def read(module, pooled):
+    """The rest of the way from what was pooled."""
+    return module.fc(module.flatten(pooled))
+
+
+def whole(module, x):
+    return read(module, module.pool(module.conv(x)))
+
+
 @pytest.mark.parametrize(("function", "said"), [
-    (lambda self, x: self.fc(self.flatten(self.pool(self.conv(x)))).sum(dim=1), r"^layer 'sum_1': sum\(\) is none of"),
-    (lambda self, x: self.fc(self.flatten(self.pool(self.conv(x)))).clamp(0.1, 0.2), "clamp.. is none of the layers"),
-    (lambda self, x: self.fc(self.flatten(self.pool(self.pool(self.conv(x))))), "layer 'fc': .* takes 8 features"),
-    (lambda self, x: self.fc(self.flatten(self.pool(self.conv(x)))) + 1, "layer 'add': it takes something that is no"),
-    (lambda self, x: self.fc(self.flatten(self.pool(self.conv(x)))) * 2, "layer 'mul': mul.. is none of the layers"),
-    (lambda self, x: self.fc(torch.flatten(self.pool(self.conv(x)))), "layer 'flatten.*': Flatten with start_dim=0"),
-    (lambda self, x: self.fc(self.flatten(tnn.functional.dropout(self.pool(self.conv(x))))), "dropout.. is none of"),
-    (lambda self, x: self.fc(self.flatten(torch.cat([self.pool(self.conv(x))] * 2, dim=2))), "along axis 2 is not"),
-    (lambda self, x: torch.add(self.fc(self.flatten(self.pool(self.conv(x)))), self.fc.bias), "uses fc.bias beside"),
-    (lambda self, x: torch.add(self.pool(x), self.pool(x), alpha=2), "add.. is none of the layers"),
-    (lambda self, x: self.fc(self.flatten(self.pool(self.conv(self.conv(x[:, :1]))))), "getitem|no layer's output"),
-    (lambda self, x: self.fc(self.flatten(self.pool(self.conv(x)))) if x.sum() > 0 else x, "cannot be followed layer"),
+    (lambda self, x: whole(self, x).sum(dim=1), r"^layer 'sum_1': sum\(\) is none of"),
+    (lambda self, x: whole(self, x).clamp(0.1, 0.2), "clamp.. is none of the layers"),
+    (lambda self, x: read(self, self.pool(self.pool(self.conv(x)))),
+     "layer 'fc': .* takes 8 features"),
+    (lambda self, x: whole(self, x) + 1, "layer 'add': it takes something that is no"),
+    (lambda self, x: whole(self, x) * 2, "layer 'mul': mul.. is none of the layers"),
+    (lambda self, x: self.fc(torch.flatten(self.pool(self.conv(x)))),
+     "layer 'flatten.*': Flatten with start_dim=0"),
+    (lambda self, x: read(self, tnn.functional.dropout(self.pool(self.conv(x)))),
+     "dropout.. is none of"),
+    (lambda self, x: read(self, torch.cat([self.pool(self.conv(x))] * 2, dim=2)),
+     "along axis 2 is not"),
+    (lambda self, x: torch.add(whole(self, x), self.fc.bias), "uses fc.bias beside"),
+    (lambda self, x: torch.add(self.pool(x), self.pool(x), alpha=2),
+     "add.. is none of the layers"),
+    (lambda self, x: read(self, self.pool(self.conv(self.conv(x[:, :1])))),
+     "getitem|no layer's output"),
+    (lambda self, x: whole(self, x) if x.sum() > 0 else x, "cannot be followed layer"),
 ])
 def test_what_forward_does_beside_its_layers(function, said):
     module = InOrder(function)
@@ -232,7 +265,8 @@ class Block(tnn.Module):
         self.conv1, self.bn1 = tnn.Conv2d(into, out, 3, stride, 1, bias=False), tnn.BatchNorm2d(out)
         self.conv2, self.bn2 = tnn.Conv2d(out, out, 3, 1, 1, bias=False), tnn.BatchNorm2d(out)
         self.relu = tnn.ReLU(inplace=True)
-        self.downsample = tnn.Sequential(tnn.Conv2d(into, out, 1, stride, bias=False), tnn.BatchNorm2d(out))
+        self.downsample = tnn.Sequential(tnn.Conv2d(into, out, 1, stride, bias=False),
+                                         tnn.BatchNorm2d(out))
 
     def forward(self, x):
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
@@ -261,20 +295,24 @@ def random_statistics(module, seed=0):
     rng = torch.Generator().manual_seed(seed)
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point():
-            tensor.copy_(torch.rand(tensor.shape, generator=rng) + (0.5 if name.endswith("var") else -0.5))
+            shift = 0.5 if name.endswith("var") else -0.5
+            tensor.copy_(torch.rand(tensor.shape, generator=rng) + shift)
     return module.double().eval()
 
 
 def test_functions_views_and_residual_blocks():
     module = random_statistics(Functional())
-    network, x = from_torch(module, (2, 6, 9)), np.random.default_rng(0).normal(size=(3, 2, 6, 9))
+    network = from_torch(module, (2, 6, 9))
+    x = np.random.default_rng(0).normal(size=(3, 2, 6, 9))
     close(network.probabilities(x), run(module, x), 1e-12)
     assert [name for name in network.layers if name.startswith("block.")] == [
         "block.conv1", "block.bn1", "block.relu", "block.conv2", "block.bn2", "block.downsample.0",
         "block.downsample.1", "block.relu_1"]
-    jacobian = torch.func.vmap(torch.func.jacrev(lambda one: module(one[None])[0]))(torch.from_numpy(x))
-    close(network.forward_derivative(x, of="probabilities"), jacobian.detach().numpy().reshape(3, 3, -1), 1e-12)
-    assert set(network.parameters()) == {name for name in module.state_dict() if not name.endswith("tracked")}
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda one: module(one[None])[0]))
+    expected = jacobian(torch.from_numpy(x)).detach().numpy().reshape(3, 3, -1)
+    close(network.forward_derivative(x, of="probabilities"), expected, 1e-12)
+    names = {name for name in module.state_dict() if not name.endswith("tracked")}
+    assert set(network.parameters()) == names
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -293,10 +331,13 @@ def test_graphs_there_and_back(seed):
 @pytest.mark.parametrize(("module", "shape", "kind", "said"), [
     (LeNet(), (28, 28), TypeError, "module must be a torch.nn.Module; got LeNet"),
     (tnn.Sequential(), (3,), ValueError, "at least one layer"),
-    (tnn.Sequential(tnn.Linear(4, 2)), (3,), ValueError, "layer '0': .* takes 4 features; its input has 3"),
-    (tnn.Sequential(tnn.Linear(4, 2)), (4, 1, 1), ValueError, "module does not run on .*20, 4, 1, 1"),
-    (InOrder(lambda self, x: (self.fc(self.flatten(self.pool(self.conv(x)))), x)), (6, 6), TypeError, "got tuple"),
-    (InOrder(None), (9, 9), ValueError, "module cannot be followed layer by layer .torch.fx.: 'NoneType'"),
+    (tnn.Sequential(tnn.Linear(4, 2)), (3,), ValueError,
+     "layer '0': .* takes 4 features; its input has 3"),
+    (tnn.Sequential(tnn.Linear(4, 2)), (4, 1, 1), ValueError,
+     "module does not run on .*20, 4, 1, 1"),
+    (InOrder(lambda self, x: (whole(self, x), x)), (6, 6), TypeError, "got tuple"),
+    (InOrder(None), (9, 9), ValueError,
+     "module cannot be followed layer by layer .torch.fx.: 'NoneType'"),
 ])
 def test_refused_modules(module, shape, kind, said):
     with pytest.raises(kind, match=said) as caught:
@@ -305,11 +346,14 @@ def test_refused_modules(module, shape, kind, said):
 
 
 @pytest.mark.parametrize(("layers", "shape", "kind", "said"), [
-    ({"fc": Linear(4, 2)}, (4, 1, 1), ValueError, "layer 'fc': torch needs a Flatten before Linear"),
-    ({"flat": Flatten(), "pool": MaxPool2d(1)}, (2, 2), ValueError, "layer 'pool': in torch MaxPool2d takes images"),
+    ({"fc": Linear(4, 2)}, (4, 1, 1), ValueError,
+     "layer 'fc': torch needs a Flatten before Linear"),
+    ({"flat": Flatten(), "pool": MaxPool2d(1)}, (2, 2), ValueError,
+     "layer 'pool': in torch MaxPool2d takes images"),
     ({"conv": Conv2d(4, 2, 1)}, (4,), ValueError, "layer 'conv': in torch Conv2d takes images"),
     ({"mine": Layer()}, (4,), TypeError, "layer 'mine': Layer is none of the layers we know"),
-    ({"a.0": Tanh(), "b": Tanh(), "a.1": Tanh()}, (4,), ValueError, r"nest in their own order; got a\.0, b, a\.1"),
+    ({"a.0": Tanh(), "b": Tanh(), "a.1": Tanh()}, (4,), ValueError,
+     r"nest in their own order; got a\.0, b, a\.1"),
     ({"a": Tanh(), "a.0": Sigmoid()}, (4,), ValueError, "nest in their own order"),
     ({"forward": Tanh()}, (4,), ValueError, "layer 'forward': torch does not take this name"),
     ({"a..b": Tanh()}, (4,), ValueError, "layer 'a..b': torch does not take this name"),

@@ -1,4 +1,5 @@
-"""Estimators of scikit-learn as networks: the same probabilities and classes, the exact derivative, and digits crafted."""
+"""Estimators of scikit-learn as networks: the same probabilities and classes, the exact derivative,
+and digits crafted."""
 import warnings
 
 import numpy as np
@@ -32,12 +33,16 @@ CASES = {
     "no intercept": lambda: fitted(LogisticRegression(fit_intercept=False, max_iter=60)),
     "relu": lambda: fitted(MLPClassifier((16, 12), max_iter=30, random_state=0)),
     "tanh": lambda: fitted(MLPClassifier(20, activation="tanh", max_iter=30, random_state=0)),
-    "logistic, two classes": lambda: fitted(MLPClassifier(8, activation="logistic", max_iter=30, random_state=0), 2),
-    "identity": lambda: fitted(MLPClassifier((9, 7), activation="identity", max_iter=30, random_state=0)),
+    "logistic, two classes": lambda: fitted(
+        MLPClassifier(8, activation="logistic", max_iter=30, random_state=0), 2),
+    "identity": lambda: fitted(
+        MLPClassifier((9, 7), activation="identity", max_iter=30, random_state=0)),
     "names": lambda: fitted(LogisticRegression(max_iter=60), labels=np.array(list("zyxwvutsrq"))),
-    "standard scaler": lambda: fitted(make_pipeline(StandardScaler(), LogisticRegression(max_iter=60))),
-    "scalers": lambda: fitted(make_pipeline(MinMaxScaler((-1, 2)), StandardScaler(with_mean=False),
-                                            StandardScaler(with_std=False), MLPClassifier(9, max_iter=20, random_state=0))),
+    "standard scaler": lambda: fitted(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=60))),
+    "scalers": lambda: fitted(make_pipeline(
+        MinMaxScaler((-1, 2)), StandardScaler(with_mean=False), StandardScaler(with_std=False),
+        MLPClassifier(9, max_iter=20, random_state=0))),
 }
 
 
@@ -57,22 +62,27 @@ def test_the_same_probabilities_and_the_exact_derivative(name):
 
 
 def test_digits_are_crafted_for_an_estimator():
-    """Most digits that the perceptron reads rightly are turned into others, and its own predict says so."""
+    """Most digits that the perceptron reads rightly are turned into others, and its own predict
+    says so."""
     estimator = fitted(MLPClassifier(40, max_iter=200, random_state=0))
     read = np.flatnonzero(estimator.predict(X[500:540]) == Y[500:540]) + 500
     targets = (Y[read] + 1) % 10
     crafted = craft(from_sklearn(estimator), X[read], targets, max_distortion=30)
     assert crafted.success.mean() > 0.8
-    np.testing.assert_array_equal(estimator.predict(crafted.adversarial)[crafted.success], targets[crafted.success])
+    predicted = estimator.predict(crafted.adversarial)
+    np.testing.assert_array_equal(predicted[crafted.success], targets[crafted.success])
 
 
 @pytest.mark.parametrize(("make", "kind", "said"), [
-    (lambda: Ridge().fit(X[:20], Y[:20]), TypeError, "Ridge is none of the estimators we know (MLPClassifier, Logistic"),
-    (lambda: LogisticRegression(), ValueError, "LogisticRegression is not fitted: call fit() first"),
+    (lambda: Ridge().fit(X[:20], Y[:20]), TypeError,
+     "Ridge is none of the estimators we know (MLPClassifier, Logistic"),
+    (lambda: LogisticRegression(), ValueError,
+     "LogisticRegression is not fitted: call fit() first"),
     (lambda: make_pipeline(MLPClassifier()), ValueError, "MLPClassifier is not fitted"),
     (lambda: fitted(make_pipeline(Normalizer(), LogisticRegression(max_iter=20))), TypeError,
      "Normalizer before the classifier is not supported"),
-    (lambda: fitted(MLPClassifier(5, max_iter=5), labels=np.eye(10, dtype=int)), ValueError, "one label a sample"),
+    (lambda: fitted(MLPClassifier(5, max_iter=5), labels=np.eye(10, dtype=int)), ValueError,
+     "one label a sample"),
 ])
 def test_what_is_refused(make, kind, said):
     with pytest.raises(kind) as caught:

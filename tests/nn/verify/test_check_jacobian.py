@@ -1,4 +1,5 @@
-"""`check_jacobian`: bare functions with Jacobians known from calculus, and the mistakes one makes by hand."""
+"""`check_jacobian`: bare functions with Jacobians known from calculus, and the mistakes one makes
+by hand."""
 import numpy as np
 import pytest
 
@@ -33,7 +34,8 @@ def test_a_right_jacobian_is_right_against_both_referees():
 def test_a_wrong_one_is_caught_and_its_pattern_named(wrong, cause):
     report = check_jacobian(f, wrong, X)
     assert report.verdict == "wrong" and report.finding.cause == cause
-    j, i = (int(word.strip(",")) for word in report.finding.entry.split() if word.strip(",").isdigit())
+    words = [word.strip(",") for word in report.finding.entry.split()]
+    j, i = (int(word) for word in words if word.isdigit())
     assert report.finding.claimed == pytest.approx(wrong(X)[j, i])
     assert report.finding.expected == pytest.approx(right(X)[j, i])
 
@@ -49,21 +51,26 @@ def test_a_function_of_real_numbers_only_is_judged_by_differences():
 def test_a_kink_is_counted_and_not_judged_by_differences():
     def kinked(x):
         return np.array([np.abs(float(np.real(x[0]))), float(np.real(x[1])) ** 2])
+    x = np.array([0.0, 1.5])
     for slope in (1.0, -1.0, 0.0):
-        report = check_jacobian(kinked, lambda x, slope=slope: [[slope, 0], [0, 2 * x[1]]], np.array([0.0, 1.5]))
+        report = check_jacobian(kinked, lambda x, slope=slope: [[slope, 0], [0, 2 * x[1]]], x)
         assert report.verdict == "right" and report.rows[0].ties == 1
-    assert check_jacobian(kinked, lambda x: [[1, 0], [0, x[1]]], np.array([0.0, 1.5])).verdict == "wrong"
+    assert check_jacobian(kinked, lambda x: [[1, 0], [0, x[1]]], x).verdict == "wrong"
 
 
 def test_pixels_are_named_by_row_and_column():
     weight = np.random.default_rng(1).normal(size=(2, 30))
-    report = check_jacobian(lambda x: weight @ x.reshape(-1), np.roll(weight.reshape(2, 5, 6), 1, axis=2), np.zeros(30),
+    shifted = np.roll(weight.reshape(2, 5, 6), 1, axis=2)
+    report = check_jacobian(lambda x: weight @ x.reshape(-1), shifted, np.zeros(30),
                             image=(1, 5, 6))
-    assert "pixel (row" in report.finding.entry and report.finding.cause == "shifted by a pixel (one column)"
+    assert "pixel (row" in report.finding.entry
+    assert report.finding.cause == "shifted by a pixel (one column)"
 
 
-@pytest.mark.parametrize(("claimed", "word"), [(np.ones((3, 4)), "(4, 4)"), (np.full((4, 4), np.nan), "NaN"),
-                                               (np.ones((4, 4), complex), "real")])
+@pytest.mark.parametrize(("claimed", "word"), [
+    (np.ones((3, 4)), "(4, 4)"), (np.full((4, 4), np.nan), "NaN"),
+    (np.ones((4, 4), complex), "real"),
+])
 def test_what_cannot_be_a_jacobian_is_refused(claimed, word):
     with pytest.raises(ValueError) as error:
         check_jacobian(f, claimed, X)

@@ -1,0 +1,206 @@
+"""One row a kind of layer: what torch calls it, and how it reads in jax and in autograd. Whoever
+adds a layer adds its class, its line in `nn.textbook` and its row here.
+
+In: our classes of layers. Out: `TABLE`, all that `convert.torch`, `convert.torch_trace` and
+`verify.frameworks` know of a kind. A row holds names, and functions of what it is given: no other
+program is imported here. Read on in `convert.torch`.
+"""
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.convolution import Conv2d
+from nn.layers.linear import Flatten, Linear
+from nn.layers.merge import Add, Concat
+from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
+from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+
+SMOOTH = 40  # beyond this Softplus is the identity in torch: below float64's precision
+
+
+class Functions(NamedTuple):
+    """What a formula may use of a program (jax, autograd); values are (C, Y, X)."""
+    np: Any                # its namespace of NumPy's functions
+    relu: Callable
+    sigmoid: Callable
+    softmax: Callable      # over the channels
+    convolution: Callable  # (h, weight (out, C, ky, kx), stride, padding) → (out, Y', X')
+    max_pool: Callable     # (h, kernel, stride) → (C, Y', X')
+    mean_pool: Callable
+
+
+class Conversion(NamedTuple):
+    """A row. Torch's module is the namesake of our class, and both constructors share `options`.
+
+    `formula` is (functions, h, own) → the value in jax and autograd, where `own` has the layer's
+    options and weights by name; h is a tuple for a merge.
+    """
+    layer: type
+    formula: Callable
+    options: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()   # torch's functions and methods for it
+    only: dict = {}                   # {option torch alone has: the values we have a layer for}
+    only_flat: dict = {}              # the same where the input is (B, M), if that differs
+    fixed: dict = {}                  # options that torch's constructor is given besides
+    defaults: dict = {}               # of torch's function, where its module has others
+    takes: str = ""                   # "image" or "flat" where torch takes only one of them
+    flat_layer: type | None = None    # our class, and torch's, where the input is (B, M)
+    also: tuple[str, ...] = ()        # other modules of torch that do the same
+    refuse: Callable | None = None    # (module) → ValueError for a state our layer cannot be in
+    operands: Callable | None = None  # a merge: (torch's node) → the nodes it takes, or None
+    join: Callable | None = None      # a merge: (torch, values) → its value
+    said: str = ""                    # its name in messages, if that differs
+
+    @property
+    def modules(self):
+        """The names in `torch.nn` of the modules that stand for this kind."""
+        flat = (self.flat_layer.__name__,) if self.flat_layer else ()
+        return (self.layer.__name__, *flat, *self.also)
+
+    def kind(self, flat):
+        """Our class, whose name is torch's; `flat` says whether its input is (B, M)."""
+        return self.flat_layer if flat and self.flat_layer else self.layer
+
+
+def row_of(layer):
+    """The row of one of our layers, or None; a subclass of a kind counts as that kind."""
+    return next((row for row in TABLE.values() if isinstance(layer, row.layer)), None)
+
+
+def option_of(layer, option):
+    """The value of a constructor's option, read from one of our layers."""
+    if option == "kernel_size":
+        return layer.kernel
+    if option == "bias":
+        return "bias" in layer.parameters
+    if option in ("out_channels", "out_features", "num_features"):
+        return len(layer.parameters["weight"])
+    if option in ("in_channels", "in_features"):
+        return layer.parameters["weight"].shape[1]
+    return getattr(layer, option)
+
+
+def option_of_module(module, option):
+    """The value of a constructor's option, read from one of torch's modules."""
+    if option == "bias":
+        return module.bias is not None
+    return _padding(module) if option == "padding" else getattr(module, option)
+
+
+def _padding(module):
+    """A Conv2d's padding in numbers; "same" is the same on both sides for odd kernels only."""
+    if module.padding == "valid":
+        return 0
+    if module.padding != "same":
+        return module.padding
+    if any(k % 2 == 0 for k in module.kernel_size):
+        raise ValueError("Conv2d with padding='same' is supported for odd kernels only; "
+                         f"got {module.kernel_size}")
+    return tuple(k // 2 for k in module.kernel_size)
+
+
+def _refuse_random(module):
+    if module.training and module.p > 0:
+        raise ValueError(f"{type(module).__name__} is random while training; "
+                         "call module.eval() first")
+
+
+def _refuse_batch_statistics(module):
+    if module.training or module.running_mean is None:
+        raise ValueError(f"{type(module).__name__} depends on the batch while training or without "
+                         "running statistics; call module.eval() first")
+
+
+def _summands(node):
+    return node.args if len(node.args) == 2 and not node.kwargs else None
+
+
+def _concatenated(node):
+    parts, axis = (*node.args, node.kwargs.get("dim", 0))[:2]
+    if axis != 1:
+        raise ValueError(f"{node.target.__name__} along axis {axis} is not supported, only 1")
+    return tuple(parts)
+
+
+def _column(values):
+    """(C,) → (C, 1, 1): a number for each channel."""
+    return values[:, None, None]
+
+
+def _convolution(f, h, own):
+    z = f.convolution(h, own["weight"], own["stride"], own["padding"])
+    return z + _column(own["bias"])
+
+
+def _linear(f, h, own):
+    return f.np.tensordot(own["weight"], h, 1) + _column(own["bias"])
+
+
+def _batch_norm(f, h, own):
+    mean, variance = _column(own["running_mean"]), _column(own["running_var"])
+    normal = (h - mean) / f.np.sqrt(variance + own["eps"])
+    return _column(own["weight"]) * normal + _column(own["bias"])
+
+
+def _elu(f, h, own):
+    below = f.np.where(h > 0, 0, h)  # so that nothing overflows on the side that is not chosen
+    return f.np.where(h > 0, h, own["alpha"] * f.np.expm1(below))
+
+
+TABLE = {row.layer: row for row in (
+    Conversion(
+        Conv2d, _convolution, takes="image",
+        options=("in_channels", "out_channels", "kernel_size", "stride", "padding", "bias"),
+        only={"dilation": [(1, 1)], "groups": [1], "padding_mode": ["zeros"]}),
+    Conversion(
+        MaxPool2d, lambda f, h, own: f.max_pool(h, own["kernel_size"], own["stride"]),
+        options=("kernel_size", "stride"), functions=("max_pool2d", "boolean_dispatch"),
+        takes="image", only={"padding": [0, (0, 0)], "dilation": [1, (1, 1)], "ceil_mode": [False],
+                             "return_indices": [False]}),
+    Conversion(
+        AvgPool2d, lambda f, h, own: f.mean_pool(h, own["kernel_size"], own["stride"]),
+        options=("kernel_size", "stride"), functions=("avg_pool2d",), takes="image",
+        only={"padding": [0, (0, 0)], "ceil_mode": [False], "divisor_override": [None]}),
+    Conversion(
+        AdaptiveAvgPool2d, lambda f, h, own: f.np.mean(h, axis=(1, 2), keepdims=True),
+        functions=("adaptive_avg_pool2d",), takes="image", only={"output_size": [1, (1, 1)]},
+        fixed={"output_size": 1}, said="AdaptiveAvgPool2d(1)"),
+    Conversion(
+        Linear, _linear, takes="flat", options=("in_features", "out_features", "bias")),
+    Conversion(
+        Flatten, lambda f, h, own: h.reshape(-1, 1, 1), functions=("flatten",),
+        only={"start_dim": [1], "end_dim": [-1]}, defaults={"start_dim": 0}),
+    Conversion(
+        Tanh, lambda f, h, own: f.np.tanh(h), functions=("tanh",)),
+    Conversion(
+        Sigmoid, lambda f, h, own: f.sigmoid(h), functions=("sigmoid",)),
+    Conversion(
+        ReLU, lambda f, h, own: f.relu(h), functions=("relu",)),
+    Conversion(
+        LeakyReLU, lambda f, h, own: f.np.where(h > 0, h, own["negative_slope"] * h),
+        options=("negative_slope",), functions=("leaky_relu",)),
+    Conversion(
+        ELU, _elu, options=("alpha",), functions=("elu",)),
+    Conversion(
+        Softplus, lambda f, h, own: f.np.logaddexp(own["beta"] * h, 0) / own["beta"],
+        options=("beta",), functions=("softplus",), fixed={"threshold": SMOOTH}),
+    Conversion(
+        Softmax, lambda f, h, own: f.softmax(h), functions=("softmax",), only={"dim": [1]},
+        only_flat={"dim": [1, -1]}, fixed={"dim": 1}),
+    Conversion(
+        BatchNorm2d, _batch_norm, options=("num_features", "eps"), flat_layer=BatchNorm1d,
+        refuse=_refuse_batch_statistics, said="BatchNorm1d, BatchNorm2d"),
+    Conversion(
+        Dropout, lambda f, h, own: h, options=("p",), also=("Dropout2d",), refuse=_refuse_random,
+        said="Identity, Dropout"),
+    Conversion(
+        Add, lambda f, h, own: sum(h), functions=("add", "iadd"), operands=_summands,
+        join=lambda torch, values: functools.reduce(operator.add, values)),
+    Conversion(
+        Concat, lambda f, h, own: f.np.concatenate(h, 0), functions=("cat", "concat"),
+        operands=_concatenated, join=lambda torch, values: torch.cat(values, 1)),
+)}
+KNOWN = ", ".join(row.said or row.layer.__name__ for row in TABLE.values() if not row.join)
+KNOWN += ", their functions, sums and torch.cat"
