@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from nn.layers.base import Layer
+from nn.layers.base import Layer, Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.jacobian import Jacobian
 from nn.layers.linear import Flatten, Linear
@@ -66,7 +66,7 @@ def plain(layer):
     """A copy of `layer` with the arithmetic of `nn`, whatever its class overrides; None for a kind
     not known there."""
     kind = next(base for base in type(layer).__mro__ if base.__module__.startswith("nn.layers."))
-    if kind is Layer:
+    if kind in (Layer, Merge):
         return None
     other = copy(layer)
     other.__class__ = kind
@@ -80,8 +80,8 @@ def step_of(layer, part, incoming, x):
 
 
 def mistake_in(*kinds, cause="", gradient=""):
-    """Puts a function of a step into the catalogue; the cause in the derivatives, in the
-    gradient."""
+    """Puts a function of a step into the catalogue: in which kinds of layers the mistake is made,
+    its cause in words where a derivative is wrong, and where a parameter's gradient is."""
     causes = {FORWARD: cause, BACKWARD: cause, GRADIENT: gradient}
 
     def put(compute):
