@@ -15,7 +15,6 @@ import numpy as np
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.layers.base import Layer, Merge
 from nn.layers.convolution import Conv2d
-from nn.layers.jacobian import Jacobian
 from nn.layers.linear import Flatten, Linear
 from nn.layers.pooling import MaxPool2d
 from nn.verify.ties import pool_taps
@@ -140,8 +139,7 @@ def window_shifted(step):
     if step.part == BACKWARD:
         return np.roll(result, 1, axis=-2)
     row, column = result.start
-    start = (row, column + step.incoming.stride[1])
-    return Jacobian(result.values, result.stride, start, result.units, result.image)
+    return result.with_values(result.values, start=(row, column + step.incoming.stride[1]))
 
 
 # Pooling
@@ -165,14 +163,14 @@ def every_maximum(step):
              for number, largest in enumerate(taps)]
     if step.part == BACKWARD:
         return sum(parts)
-    return _with_values(parts[0], sum(part.values for part in parts))
+    return parts[0].with_values(sum(part.values for part in parts))
 
 
 @mistake_in(MaxPool2d)
 def divided_by_the_area(step):
     """The maximum's derivative divided by the area of the window, as if it were a mean."""
     result, area = step.result(), step.layer.kernel[0] * step.layer.kernel[1]
-    return _with_values(result, result.values / area) if step.part == FORWARD else result / area
+    return result.with_values(result.values / area) if step.part == FORWARD else result / area
 
 
 # Activations
@@ -218,7 +216,7 @@ def channels_last(step):
         return step.incoming.reshape(*step.incoming.shape[:-3], rows, columns, channels)
     result = step.result()
     values = result.values.reshape(*result.values.shape[:-1], channels, rows, columns)
-    return _with_values(result, np.moveaxis(values, -3, -1).reshape(result.values.shape))
+    return result.with_values(np.moveaxis(values, -3, -1).reshape(result.values.shape))
 
 
 # The bias
@@ -247,7 +245,3 @@ def _largest(step):
     """For each tap of the window, row by row, where its unit is a maximum: [(b, y, x, c), …]."""
     seen = [step.x[:, rows, columns].real for rows, columns in pool_taps(step.layer, step.x.shape)]
     return [values == np.max(seen, axis=0) for values in seen]
-
-
-def _with_values(jacobian, values):
-    return Jacobian(values, jacobian.stride, jacobian.start, jacobian.units, jacobian.image)
