@@ -185,28 +185,27 @@ class _Batch:
         return done
 
     def _scene(self, active, logits, sums):
-        values = self.cells[active]
-
         def gradients(weights):
             """(B, K, N) → (B, K, C, M)."""
-            return sums(weights).reshape(*weights.shape[:2], *values.shape[1:])
+            return sums(weights).reshape(*weights.shape[:2], *self.cells.shape[1:])
 
-        return Scene(logits, self.targets[active], self.sources[active], self.gamma[active], values,
-                     self.originals[active], self.options.theta, self.options.of, gradients)
+        return Scene(logits, self.targets[active], self.sources[active], self.gamma[active], active,
+                     self.cells, self.originals, self.options.theta, self.options.of, gradients)
 
     def _with_a_pair(self, active, choice):
         """The samples that found features to change, and these; the others stop, untouched."""
         qualifies = choice.p >= 0
         self.reason[active[~qualifies]] = "no_pair"
-        choice = Choice(*(np.broadcast_to(values, qualifies.shape)[qualifies] for values in choice))
-        return active[qualifies], choice
+        choice = choice._replace(theta=np.broadcast_to(choice.theta, qualifies.shape))
+        return active[qualifies], Choice(*(values[qualifies] for values in choice))
 
     def _note(self, active, scene, alpha_beta, choice):
         """Keep a `Step` of each sample, where a trace is wanted."""
         if self.trace is None:
             return
+        values = scene.values
         for row, sample in enumerate(active):
             self.trace[sample].append(Step(
-                scene.values[row].reshape(-1).copy(), scene.logits[row].copy(),
+                values[row].reshape(-1).copy(), scene.logits[row].copy(),
                 alpha_beta.alpha[row].copy(), alpha_beta.beta[row].copy(), scene.gamma[row].copy(),
                 (int(choice.p[row]), int(choice.q[row])), float(choice.score[row])))

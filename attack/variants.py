@@ -25,11 +25,22 @@ class Scene(NamedTuple):
     targets: np.ndarray    # (B,) t
     sources: np.ndarray    # (B,) the class each was read as at the start
     gamma: np.ndarray      # (B, M) booleans, Γ
-    values: np.ndarray     # (B, C, M) the samples as they are
-    originals: np.ndarray  # (B, C, M) as they were
+    active: np.ndarray     # (B,) their places among all n samples
+    all_values: np.ndarray     # (n, C, M) all samples as they are
+    all_originals: np.ndarray  # (n, C, M) as they were
     theta: float
     of: str                # which outputs are differentiated
     gradients: Callable    # weights of the logits (B, K, N) → their derivatives (B, K, C, M)
+
+    @property
+    def values(self):
+        """(B, C, M): the samples as they are; looked up only by the variants that ask."""
+        return self.all_values[self.active]
+
+    @property
+    def originals(self):
+        """(B, C, M): the samples as they were."""
+        return self.all_originals[self.active]
 
 
 class Sums(NamedTuple):
@@ -52,8 +63,8 @@ class Paper:
     name = "paper"
     size = 2            # features of an iteration
     least = 1           # features that Γ must have
-    headroom = None     # Γ at the start: all features, or those that can move by more than this
     untargeted = False
+    headroom: float | None = None  # Γ at the start: all, or those that can move by more than this
 
     def start(self, values, theta):
         """Γ at the start: values (n, C, M) → booleans (n, M), or True for all."""
@@ -181,7 +192,8 @@ class Taylor(Paper):
     def alpha_beta(self, scene):
         """(1 − x)·∂F/∂x or x·∂F/∂x."""
         weights = output_weights(scene.logits, scene.targets, scene.of)
-        way = 1 - scene.values if scene.theta > 0 else scene.values  # (B, C, M)
+        values = scene.values  # (B, C, M)
+        way = 1 - values if scene.theta > 0 else values
         return Sums(*_by_feature(scene.gradients(weights) * way[:, None]))
 
 
@@ -203,10 +215,11 @@ class Maximal(Paper):
     def choose(self, scene, sums):
         """The best of 2·(N − 1) searches."""
         count = len(scene.logits)
+        values = scene.values
+        change = values - scene.originals
         best = Choice(np.full(count, -1), np.full(count, -1), np.zeros(count), np.zeros(count))
         for sign in (1.0, -1.0):
-            moved = sign * (scene.values - scene.originals)
-            gamma = scene.gamma & movable(scene.values, sign) & (moved >= 0).all(axis=1)
+            gamma = scene.gamma & movable(values, sign) & (sign * change >= 0).all(axis=1)
             for target, (alpha, beta) in enumerate(zip(*sums)):
                 pair = best_pair(alpha, beta, gamma, sign)
                 better = (pair.score > best.score) & (scene.sources != target)
