@@ -52,7 +52,7 @@ def output_shapes(layers, inputs, image):
     shapes = {IMAGE: image}
     for name, layer in layers.items():
         try:
-            shapes[name] = tuple(layer.output_shape(given_to(inputs[name], shapes)))
+            shapes[name] = tuple(layer.output_shape(inputs_from(inputs[name], shapes)))
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
     del shapes[IMAGE]
@@ -65,7 +65,7 @@ def cut(names, inputs, place):
     return all(set(inputs[name]) <= inner for name in names[place + 1:])
 
 
-def given_to(sources, results):
+def inputs_from(sources, results):
     """What a layer that takes the outputs of `sources` gets of `results` {name: result}: the one,
     or a tuple of several."""
     if len(sources) == 1:
@@ -87,7 +87,7 @@ class Results(dict):
     def take(self, name):
         """The one result that the layer takes, or a tuple of several."""
         sources = self._inputs[name]
-        results = given_to(sources, self)
+        results = inputs_from(sources, self)
         for source in set(sources):
             if self._last_taker[source] == name:
                 del self[source]

@@ -23,7 +23,7 @@ from nn import (
     Softplus,
     Tanh,
 )
-from nn.graph import given_to
+from nn.graph import inputs_from
 
 
 def random_activation(rng):
@@ -58,7 +58,7 @@ def random_graph(seed):
     shapes, layers, inputs = {"input": image}, {}, {}
 
     def put(name, layer, sources):
-        shapes[name] = layer.output_shape(given_to(sources, shapes))
+        shapes[name] = layer.output_shape(inputs_from(sources, shapes))
         layers[name] = layer
         inputs[name] = sources
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from nn.convert.table import KNOWN, option_of, row_of
 from nn.convert.torch_trace import traced
-from nn.graph import IMAGE, given_to
+from nn.graph import IMAGE, inputs_from
 from nn.layers.base import Merge
 from nn.layers.linear import Flatten
 from nn.network import Network
@@ -142,7 +142,7 @@ def _joined(model, network):
     symbol = functools.partial(torch.fx.Proxy, tracer=torch.fx.proxy.GraphAppendingTracer(graph))
     outputs = {IMAGE: symbol(graph.placeholder("x"))}
     for name, layer in network.layers.items():
-        inputs = given_to(network.inputs[name], outputs)
+        inputs = inputs_from(network.inputs[name], outputs)
         if isinstance(layer, Merge):
             outputs[name] = row_of(layer).join(torch, inputs)
         else:
@@ -155,8 +155,7 @@ def _compare(module, network):
     """Run both on the same input in float64; ValueError where they disagree."""
     x = _probes(network)
     expected = _run(module, x)
-    for _, _, value, _ in network.steps(network.as_input(x)):
-        pass
+    *_, (_, _, value, _) = network.steps(network.as_input(x))
     got = value.transpose(0, 3, 1, 2).reshape(expected.shape if expected.size == value.size else -1)
     off = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
     if not off <= AGREEMENT * np.abs(expected).max():

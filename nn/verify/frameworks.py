@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from nn.convert.table import TABLE, Functions, option_of, row_of
 from nn.convert.torch import to_torch
-from nn.graph import IMAGE, given_to
+from nn.graph import IMAGE, inputs_from
 
 CHUNK_BYTES = 2 ** 26
 
@@ -179,7 +179,7 @@ def _values(layers, weights, functions, h):
     values = {IMAGE: h}
     for layer in layers:
         own = dict(layer.options) | weights[layer.name]
-        inputs = given_to(layer.inputs, values)
+        inputs = inputs_from(layer.inputs, values)
         values[layer.name] = TABLE[layer.kind].formula(functions, inputs, own)
     return [values[layer.name] for layer in layers]
 
@@ -197,7 +197,7 @@ def _torch(network, names, x):
         """H_k of every layer, each flat."""
         values = {IMAGE: h}
         for name in names:
-            inputs = given_to(network.inputs[name], values)
+            inputs = inputs_from(network.inputs[name], values)
             join = row_of(network.layers[name]).join
             values[name] = join(torch, inputs) if join else model.get_submodule(name)(inputs)
         return tuple(values[name].reshape(-1) for name in names)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.graph import IMAGE, given_to
+from nn.graph import IMAGE, inputs_from
 from nn.layers.activation import Softmax
 from nn.layers.base import Layer, Merge
 from nn.layers.jacobian import Jacobian
@@ -42,7 +42,7 @@ def at_sample(network, value):
     tables = {IMAGE: np.eye(network.features)}
     for name, x, output, saved in network.steps(value):
         layer, sources = network.layers[name], network.inputs[name]
-        jacobian, before = given_to(sources, jacobians), given_to(sources, tables)
+        jacobian, before = inputs_from(sources, jacobians), inputs_from(sources, tables)
         jacobians[name] = layer.forward_derivative(jacobian, saved)
         tables[name] = _table(jacobians[name])
         yield LayerAtSample(name, layer, x, saved, jacobian, before, tables[name], output)

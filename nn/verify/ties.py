@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nn import textbook
-from nn.graph import IMAGE, given_to
+from nn.graph import IMAGE, inputs_from
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Softmax
 from nn.layers.base import Merge
 from nn.layers.pooling import MaxPool2d
@@ -31,7 +31,7 @@ def undecided_entries(network, layers):
     known = {IMAGE: Undecided(0, np.zeros((network.features,) * 2, bool), [])}
     for at in layers:
         sources = network.inputs[at.name]
-        tables = given_to(sources, {name: known[name].table for name in sources})
+        tables = inputs_from(sources, {name: known[name].table for name in sources})
         number, table = ties(at.layer, at.x, at.before, tables)
         because = [name for source in sources for name in known[source].because]
         because = list(dict.fromkeys(because)) + [at.name] * (number > 0)

@@ -5,6 +5,7 @@ HTML parser.
 """
 import json
 from collections import Counter
+from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_results_are_strict_json(how_many):
     rng = np.random.default_rng(11)
     for _ in range(how_many):
         value = {"results": anything(rng)}
-        text = judged("values written as JSON", lambda: as_json(value), size=1000, refusals=())
+        text = judged("values written as JSON", partial(as_json, value), size=1000, refusals=())
         text.encode()  # can be written
         assert strict(text) == plain(value) and text.endswith("\n")
 
@@ -93,7 +94,7 @@ def test_the_report_shows_names_as_text(how_many):
     harmless = shaped("harmless")
     for _ in range(how_many):
         name = a_name(rng)
-        shape = judged("names on the report", lambda: shaped(name), size=10_000, refusals=())
+        shape = judged("names on the report", partial(shaped, name), size=10_000, refusals=())
         assert shape.tags == harmless.tags and shape.values == harmless.values
         assert "".join(shape.text).count(visible(name)) >= 5
 
@@ -109,7 +110,7 @@ def test_the_explain_page_shows_names_as_text(how_many):
     assert "".join(harmless.text).count("harmless") == 2
     for _ in range(how_many):
         name = a_name(rng).encode("utf-8", "replace").decode()
-        html = judged("names on the explain page", lambda: page(story._replace(name=name)),
+        html = judged("names on the explain page", partial(page, story._replace(name=name)),
                       size=1 << 26, refusals=())
         shape = Shape(html)
         assert shape.tags == harmless.tags and shape.values == harmless.values
