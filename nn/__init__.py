@@ -1,9 +1,9 @@
 """Networks whose forward derivative is propagated by hand (Eq. 3 to 6 of Papernot et al. 2016).
 
 Begin with `textbook`: Eq. 4 to 6 as the paper writes them. Then the fast version of the same:
-`network` with its `inputs`, `outputs` and `graph`; `layers`, each with its Eq. 5; `models`, `training` and `weights`. `verify`
-asks whether a derivative is right, `convert` takes networks from elsewhere. Each file says where to
-read on.
+`network` with its `inputs`, `outputs` and `graph`; `layers`, each with its Eq. 5; `models`,
+`training` and `weights`. `verify` asks whether a derivative is right, `convert` takes networks from
+elsewhere. Each file says where to read on.
 """
 from nn.convert.sklearn import from_sklearn
 from nn.convert.torch import from_torch, to_torch

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from data.files import replacing
+from scripts.pages.survey_answers import read_answers
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
-from scripts.survey import read_answers
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, add_model, cores, output_folder, whole
 from scripts.terminal.progress import duration

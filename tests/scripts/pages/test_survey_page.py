@@ -10,8 +10,8 @@ import pytest
 from browser import Browser, chromium
 
 from scripts.__main__ import main
+from scripts.pages.survey_answers import read_answers
 from scripts.pages.survey_page import HEADER
-from scripts.survey import read_answers
 
 slow = pytest.mark.slow
 SIZES = {360: 640, 1300: 800}
