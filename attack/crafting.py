@@ -149,8 +149,7 @@ class _Batch:
         return self.reason[active] != ""
 
     def change(self, active, feature, theta):
-        """Add θ (B,) to one feature (B,) of each sample, clip, and take it out of Γ if it
-        leaves."""
+        """Add θ (B,) to one feature (B,) of each sample and clip; it leaves Γ, or stays."""
         value = self.cells[active, :, feature]  # (B, C)
         step_size = np.clip(theta, -1, 1).astype(value.dtype)
         value = np.clip(value + step_size[:, None], 0, 1)

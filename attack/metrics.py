@@ -169,8 +169,7 @@ def adversarial_distance(model, images, *, theta=1.0, derivative="forward", batc
 
 
 def robustness(distance):
-    """Eq. 14: the smallest A(X, t) of `distance` (any shape), NaN left out; NaN where there is
-    none."""
+    """Eq. 14, R(F): the smallest A(X, t) of `distance` (any shape), NaN left out."""
     distance = np.asarray(distance, float)
     distance = distance[~np.isnan(distance)]
     return float(distance.min()) if distance.size else float("nan")

@@ -8,9 +8,8 @@ With x = α and y = −β (signs turned for θ < 0) a pair scores (x_p + x_q)·(
 positive.
 
 1. *Bound* (`prune`). No partner of p has more than X = max x and Y = max y, so no pair with p
-scores
-   above (x_p + X)·(y_p + Y). Features whose bound lies below the score of a pair already known are
-   dropped.
+   scores above (x_p + X)·(y_p + Y). Features whose bound lies below the score of a pair already
+   known are dropped.
 2. *Dominance* (`partners_of`). If two features are at least as good as q in both x and y, one of
    them is not p, and putting it in q's place does not lower the score. So the best partner of any p
    is found among the *partners*: the features that are dominated by at most one other.
@@ -96,8 +95,7 @@ def pair_share(alpha, beta, theta=1.0):
 
 
 def prune(x, y):
-    """1. Bound: the features that may be in the best pair, (R, M) booleans; no best pair is
-    lost."""
+    """1. Bound: (R, M) booleans, the features that may be in the best pair."""
     if not x.size:
         return np.isfinite(x)
     top_x = x.max(axis=1, keepdims=True)

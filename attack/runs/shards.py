@@ -28,15 +28,22 @@ MANIFEST = 1 << 16  # bytes, several times the longest
 class Run:
     """The shards of a run in `folder`, read as they are asked for.
 
-    `count` samples, `size` in a shard; `damaged` names the shards that were crafted again.
+    Args:
+        folder: where the shards lie.
+        count: samples in all.
+        size: samples in a shard.
+        key: which run it is; it is part of every shard's checksum.
+        features: M.
+
+    `damaged` names the shards that were crafted again.
     """
 
     def __init__(self, folder, count, size, key, features):
         self.folder = Path(folder)
         self.count = count
         self.size = size
-        self.key = key            # which run it is, in the checksums
-        self.features = features  # M
+        self.key = key
+        self.features = features
         self.damaged = []
 
     def __len__(self):

@@ -38,8 +38,15 @@ class Flatten(Layer):
 class Linear(Layer):
     """PyTorch's `Linear`: `weight` (out, in), `bias` (out,).
 
-    Started as PyTorch starts it, uniform in ±1/√in, from `rng` (a `numpy.random.Generator`; by
-    default seed 0).
+    Started as PyTorch starts it, uniform in ±1/√in.
+
+    Args:
+        in_features, out_features: whole numbers of at least 1.
+        bias: False for none.
+        rng: the `numpy.random.Generator` that draws the start; by default seed 0.
+
+    Raises:
+        ValueError: an argument out of range, in one line that names it.
     """
 
     def __init__(self, in_features, out_features, *, bias=True, rng=None):
