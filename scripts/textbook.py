@@ -80,6 +80,7 @@ def _attack(network, digit, target):
         return value.reshape(-1), table
 
     def logits(x):
+        """F, noting the class that is read."""
         read_as.append(int(output(x.tobytes())[0].argmax()))
         progress(len(read_as) - 1, MOST)
         return output(x.tobytes())[0]
