@@ -16,7 +16,7 @@ from scripts.pages.survey_answers import read_answers
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, add_model, cores, output_folder, whole
+from scripts.terminal.options import add_data, cores, output_folder, weights_option, whole
 from scripts.terminal.progress import duration
 from scripts.terminal.text import as_json, visible
 
@@ -39,7 +39,11 @@ def arguments(parser):
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
                         help="answers to the page of `jsma survey make`, for Fig. 16 and 17 "
                              "(default: none)")
-    add_model(parser)
+    weights_option(parser)
+    parser.add_argument("--derivative", choices=["forward", "backward"],
+                        help="of all samples (default: the paper's forward derivative for Fig. 1, "
+                             "7, 9 and the crafting time, the transposed chain, which chooses the "
+                             "same pixels faster, for the many others)")
     add_data(parser)
 
 
@@ -49,8 +53,8 @@ def run(args):
     read_answers(args.answers)  # mistakes in them are told now, not after the work
     network = load_network("lenet", args.weights)
     folder = output_folder(args.out)
-    setup = Setup(network, args.data, args.derivative, args.digits, args.scale, args.jobs, folder,
-                  tuple(args.answers))
+    setup = Setup(network, args.data, args.derivative or "backward", args.digits, args.scale,
+                  args.jobs, folder, tuple(args.answers), args.derivative or "forward")
     outcomes = {}
     pictures = {}
     try:
@@ -128,6 +132,7 @@ def _about(args, seconds):
         size = (f"small, {args.digits} digits of each set, nine samples each: the paper has up to "
                 "10,000; the intervals say what that leaves open")
     return {"network": visible(args.weights or "the shipped LeNet"),
-            "digits": visible(args.data or "the shipped MNIST"), "derivative": args.derivative,
+            "digits": visible(args.data or "the shipped MNIST"),
+            "derivative": args.derivative or "forward for Fig. 1, 7, 9 and the time, else backward",
             "size": size, "time": duration(seconds), "python": platform.python_version(),
             "numpy": np.__version__}

@@ -30,7 +30,8 @@ class Setup:
 
     `scale`: "small" (`digits` of each set) or "full" (the paper's sizes), whose samples lie in
     `folder`/runs and go on where they were stopped. `jobs` processes craft at once. `answers`:
-    files of the human study (`survey`).
+    files of the human study (`survey`). `derivative` is that of the many samples, `shown` that of
+    the few in Fig. 1 and 9 (default: the same).
     """
     network: object
     directory: object = None
@@ -40,6 +41,7 @@ class Setup:
     jobs: int = 1
     folder: object = None
     answers: tuple = ()
+    shown: str | None = None
 
     def __post_init__(self):
         self._open = ExitStack()

@@ -60,9 +60,9 @@ def weights_option(parser):
 def add_model(parser):
     """The options --weights and --derivative."""
     weights_option(parser)
-    parser.add_argument("--derivative", choices=["forward", "backward"], default="forward",
-                        help="the paper's forward derivative (default), or the faster transposed "
-                             "chain")
+    parser.add_argument("--derivative", choices=["forward", "backward"], default="backward",
+                        help="the transposed chain (default), which chooses the same pixels faster,"
+                             " or the paper's forward derivative")
 
 
 def output_file(path, option="--out"):

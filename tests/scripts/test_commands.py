@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 from sessions import started
 
+import attack
+import scripts.paper.experiment
 from data import load_mnist, read_idx, write_idx
 from nn import LeNet, load_weights
-from scripts.__main__ import COMMANDS, main
+from scripts.__main__ import BLAS_THREADS, COMMANDS, main, one_blas_thread
+from scripts.paper import single
+from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.figures import FIGURES
+from scripts.paper.outcome import Outcome
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -247,6 +252,68 @@ def test_results_are_the_numbers_of_the_page(report):
         assert experiment["claims"]
         for claim in experiment["claims"]:
             assert claim["verdict"] in ("agrees", "differs", "–")
+
+
+def test_a_command_runs_with_one_blas_thread():
+    """Set before NumPy is there; what the library says of itself, where it tells."""
+    code = ("import os, sys; from scripts.__main__ import main\n"
+            "status = main(['data', 'check'])\n"
+            "from scripts.measure.timing import machine\n"
+            "print(status, machine([])['threads'], os.environ['OPENBLAS_NUM_THREADS'])")
+    environment = {name: value for name, value in os.environ.items() if name not in BLAS_THREADS}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True,
+                          capture_output=True)
+    assert done.stdout.split()[-3:] in (["0", "1", "1"], ["0", "unknown", "1"]), done.stderr
+
+
+@pytest.mark.parametrize("name", BLAS_THREADS)
+def test_a_users_own_number_of_blas_threads_stays(name, monkeypatch):
+    for other in BLAS_THREADS:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "2")
+    one_blas_thread()
+    assert [os.environ.get(other) for other in BLAS_THREADS] == [
+        "2" if other == name else None for other in BLAS_THREADS]
+
+
+@pytest.mark.parametrize(("words", "shown", "many"), [
+    ([], "forward", "backward"), (["--derivative", "forward"], "forward", "forward"),
+    (["--derivative", "backward"], "backward", "backward")])
+def test_which_derivative_reproduce_takes(words, shown, many, tmp_path, monkeypatch):
+    """Fig. 1, 7 and 9 by the forward derivative, as the paper; populations by the backward one."""
+    asked = {}
+    outcome = Outcome({}, [])
+
+    def noted(name):
+        """An experiment that notes what it would craft with."""
+        def run(setup):
+            """What the setup says."""
+            asked[name] = setup.shown, setup.derivative
+            return outcome
+        return EXPERIMENTS[name]._replace(run=run)
+
+    monkeypatch.setitem(EXPERIMENTS, "fig11", noted("fig11"))
+    assert main(["reproduce", "--out", str(tmp_path), "--only", "fig11", *words]) == 0
+    assert asked == {"fig11": (shown, many)}
+
+
+@pytest.mark.parametrize(("shown", "derivatives"), [
+    ("forward", ["forward", "backward", "forward"]), (None, ["backward"] * 3)])
+def test_fig1_and_fig9_are_crafted_with_the_derivative_that_is_shown(shown, derivatives,
+                                                                     monkeypatch):
+    asked = []
+
+    def craft(*args, derivative, **options):
+        """`attack.craft`, at once."""
+        asked.append(derivative)
+        options.update(derivative="backward", max_distortion=3)
+        return attack.craft(*args, **options)
+
+    monkeypatch.setattr(scripts.paper.experiment, "craft", craft)
+    with Setup(LeNet.pretrained(), derivative="backward", shown=shown) as setup:
+        for run in (single.fig01, single.fig10, single.fig09):
+            run(setup)
+    assert asked == derivatives
 
 
 def test_only_one_experiment(tmp_path):
