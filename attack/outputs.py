@@ -28,10 +28,12 @@ def craft_output(model, images, wanted, within, *, theta=1.0, max_distortion=14.
     """Change one feature an iteration by θ until ‖F(X*) − Y*‖ ≤ `within`.
 
     Args:
-        model: see the head of this file. images: (n, …) in [0, 1]. wanted: (n, N), the outputs Y*.
-        within: the distance, one number. theta: θ, of any sign; values are clipped to [0, 1], and a
-        feature leaves Γ when it is 0 or 1
-            after its change.
+        model: with the two methods named at the head of this file.
+        images: (n, …) in [0, 1].
+        wanted: (n, N), the outputs Y*.
+        within: the distance, a number or one for each sample.
+        theta: θ, of any sign; values are clipped to [0, 1], and a feature leaves Γ when it is 0 or
+            1 after its change.
         max_distortion: Υ, percent of the features: ⌊M·Υ/100⌋ iterations; None = no limit.
 
     Returns:

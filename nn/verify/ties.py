@@ -13,7 +13,7 @@ import numpy as np
 from nn import textbook
 from nn.graph import IMAGE, inputs_from
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Softmax
-from nn.layers.base import Merge
+from nn.layers.base import Merge, tap_slice
 from nn.layers.pooling import MaxPool2d
 
 ULPS = 64  # values that differ by no more roundings count as equal
@@ -64,8 +64,7 @@ def pool_taps(layer, shape):
     row by row: [(slice along y, slice along x), …]."""
     _, height, width, channels = shape
     positions = layer.output_shape((channels, height, width))[1:]
-    return [tuple(slice(offset, offset + stride * (count - 1) + 1, stride)
-                  for offset, stride, count in zip(tap, layer.stride, positions))
+    return [tuple(map(tap_slice, tap, layer.stride, positions))
             for tap in np.ndindex(*layer.kernel)]
 
 
