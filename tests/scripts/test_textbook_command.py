@@ -1,6 +1,7 @@
 """`jsma textbook`: prints what the paper's formulas give, and notices other fast code."""
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import scripts.textbook
 from attack import craft
 from data import load_mnist
-from nn import LeNet
+from nn import LeNet, textbook
 from nn.verify.mistakes import MISTAKES
 from scripts.__main__ import main
 
@@ -17,6 +18,24 @@ from scripts.__main__ import main
 def digit():
     """Test digit 4, a 4, which two pairs of pixels turn into a 9; in float64."""
     return load_mnist("test")[0][4].astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def traces():
+    """{bytes of a sample: its trace}, for all tests: they ask for the same few."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def trace_once(traces, monkeypatch):
+    """The textbook, asked once for each sample."""
+    def trace(network, x):
+        """`nn.textbook.trace`."""
+        if x.tobytes() not in traces:
+            traces[x.tobytes()] = textbook.trace(network, x)
+        return traces[x.tobytes()]
+
+    monkeypatch.setattr(scripts.textbook, "textbook", SimpleNamespace(trace=trace))
 
 
 def pairs_printed(text):
