@@ -9,16 +9,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from attack import craft
+from attack import RULES, craft
 from attack.textbook import algorithm_2
 from data import load_mnist
 from nn import textbook
+from scripts.paper.experiment import UPSILON
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, weights_option, whole
 from scripts.terminal.progress import Progress
 
 TOLERANCE = 1e-9  # of the largest entry: both compute in float64
-MOST = 56         # iterations: Υ = 14.5 % of 784 pixels, two an iteration
 ROW = "{:8} {:>9} {:>10} {:>11} {:>10} {:>14}"
 
 
@@ -82,20 +82,22 @@ def _attack(network, digit, target):
     def logits(x):
         """F, noting the class that is read."""
         read_as.append(int(output(x.tobytes())[0].argmax()))
-        progress(len(read_as) - 1, MOST)
+        progress(len(read_as) - 1, most)
         return output(x.tobytes())[0]
 
     def forward_derivative(x):
         return output(x.tobytes())[1]
 
     print(f"Algorithm 2: two pixels an iteration, until the digit is read as {target}\n")
+    most = RULES["paper"].budget(digit.size, UPSILON)
     progress = Progress("Algorithm 2", "iterations at most")
-    adversarial, pairs = algorithm_2(logits, forward_derivative, digit.reshape(-1), target)
+    adversarial, pairs = algorithm_2(logits, forward_derivative, digit.reshape(-1), target,
+                                     upsilon=UPSILON)
     progress.close()
     for number, (p1, p2) in enumerate(pairs):
         print(f"  {number + 1:3}  row {p1 // 28:2}, column {p1 % 28:2}   and   "
               f"row {p2 // 28:2}, column {p2 % 28:2}")
-    crafted = craft(network, digit[None], target)
+    crafted = craft(network, digit[None], target, max_distortion=UPSILON)
     fast = crafted.pairs[0, :crafted.iterations[0]].tolist()
     same = fast == [list(map(int, pair)) for pair in pairs]
     print(f"\nread as {read_as[0]} at first, as {read_as[-1]} after {len(pairs)} iterations "

@@ -44,6 +44,7 @@ class Setup:
     shown: str | None = None
 
     def __post_init__(self):
+        self.shown = self.shown or self.derivative
         self._open = ExitStack()
         self._samples = {}
 
