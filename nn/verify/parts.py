@@ -22,6 +22,7 @@ from nn.verify.ties import undecided_entries
 DIFFERENCES = 1e-5  # the tolerance of central differences, in either precision at least
 COTANGENTS = 3      # random ones a layer, for its backward step
 SAMPLED = 60        # entries of a parameter whose gradient is asked for
+BLOCK = 2 ** 15     # entries of a table that are compared at a time: they stay in the cache
 
 
 class LayerAtSample(NamedTuple):
@@ -64,42 +65,54 @@ def check_forward(network, layers, expected, tolerance):
     for at, undecided in zip(layers, undecided_entries(network, layers)):
         row = LayerRow(at.name, network.shapes[at.name],
                        nonzero=100 * np.count_nonzero(at.claimed) / at.claimed.size,
-                       largest=float(np.abs(at.claimed).max(initial=0)), ties=undecided.ties,
-                       undecided=int(undecided.table.sum()), because=undecided.because)
+                       largest=_largest(at.claimed), ties=undecided.ties,
+                       undecided=np.count_nonzero(undecided.table), because=undecided.because)
         for referee, tables in expected.items():
             if at.name not in tables:
                 continue
             right = tables[at.name]
-            comparison, errors, agrees = _compared(at, undecided, referee, right, tolerance)
-            row.errors[referee] = comparison
-            if finding is None and not agrees:
+            row.errors[referee], errors = _compared(at, undecided, referee, right, tolerance)
+            if finding is None and errors is not None:
                 finding = _wrong_forward(network, at, referee, right, errors)
         rows.append(row)
     return rows, finding
 
 
 def _compared(at, undecided, referee, right, tolerance):
-    """(`Comparison`, errors (units, M) of the entries that are judged, whether all are small).
+    """(`Comparison`, errors (units, M) of the entries that are judged, or None where all are
+    small).
 
     Where a referee other than the complex step disagrees on undecided entries it follows another
     rule, and is asked about none of these.
     """
     size = _size(at, right)
     allowed = size * (max(tolerance, DIFFERENCES) if referee == "differences" else tolerance)
+    worst = _largest(at.claimed, right)
+    if worst <= allowed:
+        return Comparison(worst, worst / (size or 1), 0), None
     errors = np.abs(at.claimed - right)
     not_judged = 0
     if referee != "complex step" and not (errors[undecided.table] <= allowed).all():
         errors = np.where(undecided.table, 0, errors)
-        not_judged = int(undecided.table.sum())
-    worst = float(errors.max(initial=0))
-    return Comparison(worst, worst / (size or 1), not_judged), errors, worst <= allowed
+        not_judged = np.count_nonzero(undecided.table)
+        worst = _largest(errors)
+    comparison = Comparison(worst, worst / (size or 1), not_judged)
+    return comparison, None if worst <= allowed else errors
 
 
 def _size(at, right):
     """What errors are relative to: the largest entry. A softmax's p·(z' − Σ p z') cancels: it
     cannot be righter than z' is."""
     tables = (right, at.claimed, at.before) if isinstance(at.layer, Softmax) else (right,)
-    return max(float(np.abs(table).max(initial=0)) for table in tables)
+    return max(map(_largest, tables))
+
+
+def _largest(table, other=None):
+    """The largest entry of a table, or of its difference from another, without its sign."""
+    rows = max(1, BLOCK // max(1, table.shape[1]))
+    blocks = [slice(start, start + rows) for start in range(0, len(table), rows)]
+    parts = ((table[block] if other is None else table[block] - other[block]) for block in blocks)
+    return float(np.max([np.abs(part).max(initial=0) for part in parts], initial=0))
 
 
 def _wrong_forward(network, at, referee, right, errors):
@@ -214,29 +227,37 @@ def check_gradients(network, value, tolerance, rng):
 def _wrong_entry(layer, x, cotangent, key, claimed, tolerance, rng):
     """(the worst entry of a parameter's claimed gradient, what it should be); None if it is
     right."""
+    slope = _slope(layer, x, cotangent, key)
     chosen = rng.permutation(claimed.size)[:SAMPLED]
-    right = np.array([_slope(layer, x, cotangent, key,
-                             np.eye(1, claimed.size, n).reshape(claimed.shape)) for n in chosen])
+    entries = [np.unravel_index(n, claimed.shape) for n in chosen]
+    right = np.array([slope(entry, 1) for entry in entries])
     errors = np.abs(claimed.reshape(-1)[chosen] - right)
     size = max(np.abs(right).max(), np.finfo(float).tiny)
     direction = rng.normal(size=claimed.shape)
     terms = claimed * direction
-    error_along = abs(terms.sum() - _slope(layer, x, cotangent, key, direction))
+    error_along = abs(terms.sum() - slope(..., direction))
     too_far = error_along > tolerance * np.abs(terms).sum() + 1e-300
     if errors.max() <= tolerance * size and not too_far:
         return None
     worst = int(errors.argmax())
-    return np.unravel_index(chosen[worst], claimed.shape), right[worst]
+    return entries[worst], right[worst]
 
 
-def _slope(layer, x, cotangent, key, direction):
-    """The derivative of cotangent · H along a direction of one parameter, by the complex step."""
-    moved = copy(layer)
-    moved.parameters = {
-        name: array.astype(np.complex128) + (1j * STEP_SIZE * direction if name == key else 0)
-        for name, array in layer.parameters.items()}
-    output = moved.forward(x.astype(np.complex128))[0]
-    return float((output.imag / STEP_SIZE * cotangent).sum())
+def _slope(layer, x, cotangent, key):
+    """A function: an entry of a parameter (or ...), a direction there → the derivative of
+    cotangent · H along it, by the complex step."""
+    moved, x, array = copy(layer), x.astype(np.complex128), layer.parameters[key]
+    moved.parameters = {name: own.astype(np.complex128) for name, own in layer.parameters.items()}
+    parameter = moved.parameters[key]
+
+    def slope(entry, direction):
+        """Moves the parameter, asks for the value and moves it back."""
+        parameter[entry] = array[entry] + 1j * STEP_SIZE * direction
+        output = moved.forward(x)[0]
+        parameter[entry] = array[entry]
+        return float((output.imag / STEP_SIZE * cotangent).sum())
+
+    return slope
 
 
 def _gradient_cause(layer, x, gradient, key, claimed):
