@@ -188,6 +188,7 @@ class Network(Threaded):
         table = np.empty((batch, self.classes, *self.image), value.dtype)
 
         def fill(part):
+            """The table of one band."""
             p0, p1, band = part
             rows = outputs.table(self._through(self.logit_layers[flatten:], band, saved))
             table[:, :, :, p0:p1] = rows.reshape(batch, self.classes, *band.image)

@@ -87,6 +87,7 @@ class Conv2d(Layer):
         seen_through = SeenThrough(padded, taps, weight, self.stride, positions)
 
         def write(wx, out):
+            """Column wx of the new windows."""
             if not seen_through.sees_all:
                 out[:] = 0
             for pixel, seen, weights in seen_through.column(wx):
