@@ -66,7 +66,7 @@ def check_forward(network, layers, expected, tolerance):
         row = LayerRow(at.name, network.shapes[at.name],
                        nonzero=100 * np.count_nonzero(at.claimed) / at.claimed.size,
                        largest=_largest(at.claimed), ties=undecided.ties,
-                       undecided=np.count_nonzero(undecided.table), because=undecided.because)
+                       undecided=int(undecided.table.sum()), because=undecided.because)
         for referee, tables in expected.items():
             if at.name not in tables:
                 continue
@@ -94,7 +94,7 @@ def _compared(at, undecided, referee, right, tolerance):
     not_judged = 0
     if referee != "complex step" and not (errors[undecided.table] <= allowed).all():
         errors = np.where(undecided.table, 0, errors)
-        not_judged = np.count_nonzero(undecided.table)
+        not_judged = int(undecided.table.sum())
         worst = _largest(errors)
     comparison = Comparison(worst, worst / (size or 1), not_judged)
     return comparison, None if worst <= allowed else errors
@@ -246,15 +246,16 @@ def _wrong_entry(layer, x, cotangent, key, claimed, tolerance, rng):
 def _slope(layer, x, cotangent, key):
     """A function: an entry of a parameter (or ...), a direction there → the derivative of
     cotangent · H along it, by the complex step."""
-    moved, x, array = copy(layer), x.astype(np.complex128), layer.parameters[key]
+    moved, x = copy(layer), x.astype(np.complex128)
     moved.parameters = {name: own.astype(np.complex128) for name, own in layer.parameters.items()}
     parameter = moved.parameters[key]
+    start = parameter.copy()
 
     def slope(entry, direction):
         """Moves the parameter, asks for the value and moves it back."""
-        parameter[entry] = array[entry] + 1j * STEP_SIZE * direction
+        parameter[entry] = start[entry] + 1j * STEP_SIZE * direction
         output = moved.forward(x)[0]
-        parameter[entry] = array[entry]
+        parameter[entry] = start[entry]
         return float((output.imag / STEP_SIZE * cotangent).sum())
 
     return slope
