@@ -61,43 +61,45 @@ def check_forward(network, layers, expected, tolerance):
     Returns:
         A `LayerRow` a layer, and the first `Finding` or None.
     """
-    rows, finding = [], None
-    for at, undecided in zip(layers, undecided_entries(network, layers)):
-        row = LayerRow(at.name, network.shapes[at.name],
-                       nonzero=100 * np.count_nonzero(at.claimed) / at.claimed.size,
-                       largest=_largest(at.claimed), ties=undecided.ties,
-                       undecided=int(undecided.table.sum()), because=undecided.because)
-        for referee, tables in expected.items():
-            if at.name not in tables:
-                continue
-            right = tables[at.name]
-            row.errors[referee], errors = _compared(at, undecided, referee, right, tolerance)
-            if finding is None and errors is not None:
-                finding = _wrong_forward(network, at, referee, right, errors)
-        rows.append(row)
-    return rows, finding
+    pairs = list(zip(layers, undecided_entries(network, layers)))
+    results = network.in_threads(lambda pair: _row(network, *pair, expected, tolerance), pairs)
+    rows = [row for row, _ in results]
+    for (at, undecided), (row, referee) in zip(pairs, results):
+        if referee:
+            excused = undecided.table if row.errors[referee].not_judged else False
+            return rows, _wrong_forward(network, at, referee, expected[referee][at.name], excused)
+    return rows, None
+
+
+def _row(network, at, undecided, expected, tolerance):
+    """A `LayerRow`, and the first referee who disagrees, or None."""
+    row = LayerRow(at.name, network.shapes[at.name],
+                   nonzero=100 * np.count_nonzero(at.claimed) / at.claimed.size,
+                   largest=_largest(at.claimed), ties=undecided.ties,
+                   undecided=int(undecided.table.sum()), because=undecided.because)
+    wrong = None
+    for name, tables in expected.items():
+        if at.name in tables:
+            row.errors[name], agrees = _compared(at, undecided, name, tables[at.name], tolerance)
+            wrong = wrong or (None if agrees else name)
+    return row, wrong
 
 
 def _compared(at, undecided, referee, right, tolerance):
-    """(`Comparison`, errors (units, M) of the entries that are judged, or None where all are
-    small).
+    """(`Comparison`, whether all errors of the entries that are judged are small).
 
     Where a referee other than the complex step disagrees on undecided entries it follows another
     rule, and is asked about none of these.
     """
     size = _size(at, right)
     allowed = size * (max(tolerance, DIFFERENCES) if referee == "differences" else tolerance)
-    worst = _largest(at.claimed, right)
-    if worst <= allowed:
-        return Comparison(worst, worst / (size or 1), 0), None
-    errors = np.abs(at.claimed - right)
-    not_judged = 0
-    if referee != "complex step" and not (errors[undecided.table] <= allowed).all():
-        errors = np.where(undecided.table, 0, errors)
-        not_judged = int(undecided.table.sum())
-        worst = _largest(errors)
-    comparison = Comparison(worst, worst / (size or 1), not_judged)
-    return comparison, None if worst <= allowed else errors
+    worst, not_judged = _largest(at.claimed, right), 0
+    if not worst <= allowed and referee != "complex step":
+        errors = np.abs(at.claimed - right)
+        if not (errors[undecided.table] <= allowed).all():
+            worst = _largest(np.where(undecided.table, 0, errors))
+            not_judged = int(undecided.table.sum())
+    return Comparison(worst, worst / (size or 1), not_judged), worst <= allowed
 
 
 def _size(at, right):
@@ -109,13 +111,14 @@ def _size(at, right):
 
 def _largest(table, other=None):
     """The largest entry of a table, or of its difference from another, without its sign."""
-    rows = max(1, BLOCK // max(1, table.shape[1]))
-    blocks = [slice(start, start + rows) for start in range(0, len(table), rows)]
+    step = max(1, BLOCK // max(1, table.shape[1]))  # rows
+    blocks = [slice(start, start + step) for start in range(0, len(table), step)]
     parts = ((table[block] if other is None else table[block] - other[block]) for block in blocks)
     return float(np.max([np.abs(part).max(initial=0) for part in parts], initial=0))
 
 
-def _wrong_forward(network, at, referee, right, errors):
+def _wrong_forward(network, at, referee, right, excused):
+    errors = np.where(excused, 0, np.abs(at.claimed - right))
     unit, pixel = np.unravel_index(errors.argmax(), errors.shape)
     first = at.jacobian[0] if isinstance(at.jacobian, tuple) else at.jacobian
     image = network.image if len(network.input_shape) > 1 else None
