@@ -3,7 +3,8 @@ this machine, quiet and busy.
 
 In: nothing but the shipped network and digits. Out: a row for each thing that a person waits for,
 first on the machine as it is (quiet: nothing else should run), then with a loop of pure Python on
-each core (busy; they end with the row); then single steps, quiet only. Other libraries are timed in
+each core (busy; they end with the row); then single steps, quiet only. Shares are of the speed of
+float32 products on all cores, without loops, measured before each row. Other libraries are timed in
 turn with ours, torch with a thread on each core; those that are not installed are named. `--only
 NAME` repeats a row, `--quick` leaves out those of minutes. --scale instead how time and memory
 grow, --rules what other rules than the paper's make of the same digits; --json FILE writes the same
