@@ -113,10 +113,10 @@ def product_speed(size=1024, rounds=9):
 
 
 def machine(packages):
-    """What the timings depend on: cores, BLAS library and its speed, priority, the versions of
-    `packages`.
+    """What the timings depend on: cores and who wants them, the BLAS library and its speed, the
+    versions of `packages`.
     """
-    about = {"cores": cores(), **_blas(), SPEED: round(product_speed()), **_priority(),
+    about = {"cores": cores(), **_blas(), SPEED: round(product_speed()), **_beside_others(),
              "numpy": np.__version__, "python": platform.python_version()}
     for package in packages:
         try:
@@ -126,8 +126,12 @@ def machine(packages):
     return about
 
 
-def _priority():
-    return {"nice": os.nice(0)} if hasattr(os, "nice") else {}
+def _beside_others():
+    """Our priority, and how many programs wanted a core in the last minute, where that is told."""
+    about = {"nice": os.nice(0)} if hasattr(os, "nice") else {}
+    if hasattr(os, "getloadavg"):
+        about["load of the last minute"] = round(os.getloadavg()[0], 1)
+    return about
 
 
 def _once(action):
