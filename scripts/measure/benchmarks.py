@@ -1,7 +1,7 @@
 """What `jsma bench` times in its own process: derivatives, crafting, pair search, training, each
 beside the same work by other libraries.
 
-In: a `Trial`; the shipped network and digits. Out: a `Reading` for each line of the row.
+In: a `Trial`; the shipped network and digits. Out: a `Reading` for each number of the row.
 """
 import itertools
 import tempfile

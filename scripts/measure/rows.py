@@ -1,4 +1,4 @@
-"""The table of `jsma bench`: its rows, what each line of them shows, and the goals.
+"""The table of `jsma bench`: its rows, the numbers that each of them gives, and the goals.
 
 In: nothing. Out: `ROWS`, by the name that `--only` takes. The first rows are what people wait for;
 they are measured on a quiet and on a busy machine. The others are single steps.
@@ -12,7 +12,7 @@ from scripts.measure import benchmarks, waits
 LOADS = "quiet", "busy"
 
 
-class Line(NamedTuple):
+class Number(NamedTuple):
     """A number of a row: `what` it is, in which `unit`, and its goals.
 
     `sign`: "≤" or "≥", of the goals on a quiet and on a busy machine (None: no goal).
@@ -36,82 +36,83 @@ class Line(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is measured at once: `measure(trial)` gives a `Reading` for each of the `lines`.
+    """What is measured at once: `measure(trial)` gives a `Reading` for each of its `numbers`.
 
     Without peers it leaves out the last ones. `loads`: those under which it is measured by default;
     `minutes`: it takes minutes.
     """
     measure: Callable
-    lines: tuple
+    numbers: tuple
     loads: tuple = LOADS
     minutes: bool = False
 
 
-def _step(measure, *lines):
-    return Row(measure, lines, ("quiet",))
+def _step(measure, *numbers):
+    return Row(measure, numbers, ("quiet",))
 
 
 def _share(quiet=None, busy=None):
-    return Line("  of the float32 product speed of all cores", "%", "≥", quiet, busy)
+    return Number("  of the float32 product speed of all cores", "%", "≥", quiet, busy)
 
 
 def _jobs(derivative, digits):
     return _step(partial(benchmarks.two_processes, derivative=derivative, digits=digits),
-                 Line(f"crafting, {derivative}, {digits} digits × 9, --jobs 2", "ms"))
+                 Number(f"crafting, {derivative}, {digits} digits × 9, --jobs 2", "ms"))
 
 
 TABLE = "  the whole table, times ours"
 ROWS = {
     "reproduce": Row(waits.reproduce, (
-        Line(f"jsma reproduce --digits {waits.DIGITS}", "s", "≤", 60, 180),
-        Line("  its first figure on the terminal", "s", "≤", 5, 15)), minutes=True),
+        Number(f"jsma reproduce --digits {waits.DIGITS}", "s", "≤", 60, 180),
+        Number("  its first figure on the terminal", "s", "≤", 5, 15)), minutes=True),
     "tests": Row(waits.default_tests, (
-        Line("default tests", "s", "≤", 100, 300),), minutes=True),
+        Number("default tests", "s", "≤", 100, 300),), minutes=True),
     "explain": Row(waits.explain, (
-        Line("jsma explain", "s", "≤", 2, 5),)),
+        Number("jsma explain", "s", "≤", 2, 5),)),
     "forward": Row(benchmarks.forward, (
-        Line("forward derivative, batch 16, a sample", "ms"),
+        Number("forward derivative, batch 16, a sample", "ms"),
         _share(45, 20),
-        Line("  torch.func.jacfwd + vmap, times ours", "×", "≥", 30))),
+        Number("  torch.func.jacfwd + vmap, times ours", "×", "≥", 30))),
     "one": Row(benchmarks.one_sample, (
-        Line("forward derivative, one sample", "ms"),
-        Line("  times a sample of a batch of 16", "×", "≤", 1.5))),
+        Number("forward derivative, one sample", "ms"),
+        Number("  times a sample of a batch of 16", "×", "≤", 1.5))),
     "ways": Row(benchmarks.both_ways, (
-        Line(f"crafting, forward, {benchmarks.FEW} digits × 9, a sample", "ms"),
-        Line("  times crafting by the backward one", "×", "≤", 8))),
+        Number(f"crafting, forward, {benchmarks.FEW} digits × 9, a sample", "ms"),
+        Number("  times crafting by the backward one", "×", "≤", 8))),
     "crafting": Row(benchmarks.crafting, (
-        Line(f"crafting, backward, {benchmarks.DIGITS} digits × 9, a sample", "ms"),
-        Line("  ART SaliencyMapMethod, times ours", "×", "≥", 12, 6),
-        Line("  torchattacks JSMA, times ours", "×", "≥", 70, 35))),
+        Number(f"crafting, backward, {benchmarks.DIGITS} digits × 9, a sample", "ms"),
+        Number("  ART SaliencyMapMethod, times ours", "×", "≥", 12, 6),
+        Number("  torchattacks JSMA, times ours", "×", "≥", 70, 35))),
     "check": Row(benchmarks.check, (
-        Line("check_network, LeNet, one digit", "s", "≤", 1.5),)),
+        Number("check_network, LeNet, one digit", "s", "≤", 1.5),)),
     "training": Row(benchmarks.training, (
-        Line("training epoch, batch 128, 50,000 digits", "s"),
+        Number("training epoch, batch 128, 50,000 digits", "s"),
         _share(),
-        Line("  times torch's epoch", "×", "≤", 0.8))),
+        Number("  times torch's epoch", "×", "≤", 0.8))),
 
-    "logits": _step(benchmarks.logits, Line("logits, batch 16, a sample", "ms"), _share()),
+    "logits": _step(benchmarks.logits, Number("logits, batch 16, a sample", "ms"), _share()),
     "backward": _step(
-        benchmarks.backward, Line("backward derivative, batch 16, a sample", "ms", "≤", 0.45),
-        _share(), Line("  torch.func.jacrev + vmap, times ours", "×", "≥", 2)),
+        benchmarks.backward, Number("backward derivative, batch 16, a sample", "ms", "≤", 0.45),
+        _share(), Number("  torch.func.jacrev + vmap, times ours", "×", "≥", 2)),
     "step-backward": _step(
         partial(benchmarks.step, derivative="backward"),
-        Line(f"crafting step, backward, {benchmarks.ACTIVE} active, a sample", "ms", "≤", 0.12),
+        Number(f"crafting step, backward, {benchmarks.ACTIVE} active, a sample", "ms", "≤", 0.12),
         _share()),
     "step-forward": _step(
         partial(benchmarks.step, derivative="forward"),
-        Line(f"crafting step, forward, {benchmarks.ACTIVE} active, a sample", "ms"), _share()),
+        Number(f"crafting step, forward, {benchmarks.ACTIVE} active, a sample", "ms"), _share()),
     "jobs-backward": _jobs("backward", benchmarks.DIGITS),
     "jobs-forward": _jobs("forward", benchmarks.FEW),
     "pairs": _step(
         benchmarks.search_digits,
-        Line(f"exact pair search, {benchmarks.ACTIVE} digits, a row", "µs", "≤", 12),
-        Line(TABLE, "×", "≥", 300)),
+        Number(f"exact pair search, {benchmarks.ACTIVE} digits, a row", "µs", "≤", 12),
+        Number(TABLE, "×", "≥", 300)),
     "pairs-random": _step(
         benchmarks.search_random,
-        Line(f"exact pair search, {benchmarks.ACTIVE} × random, a row", "µs"), Line(TABLE, "×")),
+        Number(f"exact pair search, {benchmarks.ACTIVE} × random, a row", "µs"),
+        Number(TABLE, "×")),
     "pairs-large": _step(
-        benchmarks.search_large, Line("exact pair search, M = 150,528, a row", "ms", "≤", 10),
-        Line("  most memory", "MB", "≤", 50)),
-    "start": _step(waits.beginning, Line("start of jsma --help", "s", "≤", 0.3)),
+        benchmarks.search_large, Number("exact pair search, M = 150,528, a row", "ms", "≤", 10),
+        Number("  most memory", "MB", "≤", 50)),
+    "start": _step(waits.beginning, Number("start of jsma --help", "s", "≤", 0.3)),
 }

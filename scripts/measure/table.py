@@ -31,14 +31,14 @@ def measured(rows, load, repeat, peers):
     """
     print(f"{'what':{WHAT}}" + "".join(f"{name:>{VALUE}} {'goal':{GOAL}}" for name in LOADS))
     for name, row in rows.items():
-        asked = {each: peers and (each in (load, "quiet") or row.lines[-1].goal(each) is not None)
+        asked = {each: peers and (each in (load, "quiet") or row.numbers[-1].goal(each) is not None)
                  for each in ([load] if load else row.loads)}
         for entry in _row(row, asked, repeat):
             yield {"row": name, **entry}
 
 
 def _row(row, loads, repeat):
-    """The entries of a row; its first line is printed cell by cell, as they come.
+    """The entries of a row; the line of its first number is printed cell by cell, as they come.
 
     Args:
         row: a `Row`.
@@ -46,7 +46,7 @@ def _row(row, loads, repeat):
         repeat: how many rounds.
     """
     columns = {}
-    first = row.lines[0]
+    first = row.numbers[0]
     try:
         print(f"{first.what:{WHAT}}", end="", flush=True)
         for load in LOADS:
@@ -55,17 +55,17 @@ def _row(row, loads, repeat):
             print(_cell(first, columns.get(load, [None])[0]), end="", flush=True)
     finally:
         print(_notes(entries[0] for entries in columns.values()), flush=True)
-    for number, line in enumerate(row.lines[1:], 1):
-        shown = {load: entries[number] for load, entries in columns.items()
-                 if number < len(entries)}
+    for at, number in enumerate(row.numbers[1:], 1):
+        shown = {load: entries[at] for load, entries in columns.items() if at < len(entries)}
         if shown:
-            print(f"{line.what:{WHAT}}" + "".join(_cell(line, shown.get(load)) for load in LOADS)
+            print(f"{number.what:{WHAT}}"
+                  + "".join(_cell(number, shown.get(load)) for load in LOADS)
                   + _notes(shown.values()), flush=True)
     return [entry for entries in columns.values() for entry in entries]
 
 
 def _entries(row, load, repeat, peers):
-    """What one load gives, an entry for each line."""
+    """What one load gives, an entry for each number."""
     trial = Trial(repeat, peers, product_speed())
     try:
         with busy(cores()) if load == "busy" else nullcontext([]) as shares:
@@ -73,40 +73,40 @@ def _entries(row, load, repeat, peers):
         more = dict(zip(["loops"], shares))
     except ChildProcessError as error:
         more = {}
-        readings = [Reading([], f"failed: {error}", True)] * len(row.lines)
-    return [_entry(line, reading, load) | more for line, reading in zip(row.lines, readings)]
+        readings = [Reading([], f"failed: {error}", True)] * len(row.numbers)
+    return [_entry(number, reading, load) | more for number, reading in zip(row.numbers, readings)]
 
 
-def _entry(line, reading, load):
-    about = {"what": line.what, "unit": line.unit, "load": load}
+def _entry(number, reading, load):
+    about = {"what": number.what, "unit": number.unit, "load": load}
     if not reading.values:
         return {**about, "missing": reading.note, "failed": reading.failed}
     median = statistics.median(reading.values)
-    return {**about, "median": median, "timings": reading.values, "goal": line.goal(load),
-            "met": line.met(load, median), "note": reading.note}
+    return {**about, "median": median, "timings": reading.values, "goal": number.goal(load),
+            "met": number.met(load, median), "note": reading.note}
 
 
-def _cell(line, entry):
+def _cell(number, entry):
     """The value and its goal."""
     if entry is None or "missing" in entry:
         value = "–"
-        goal = line.goal(entry["load"]) if entry else None
+        goal = number.goal(entry["load"]) if entry else None
         met = None
     else:
-        value = f"{_number(entry['median'])} {line.unit}"
+        value = f"{_three_digits(entry['median'])} {number.unit}"
         goal = entry["goal"]
         met = entry["met"]
-    wanted = "" if goal is None else f"{line.sign} {goal:g} {line.unit}"
+    wanted = "" if goal is None else f"{number.sign} {goal:g} {number.unit}"
     mark = {None: "", True: " ✓", False: " ✗"}[met]
     return f"{value:>{VALUE}} {wanted + mark:{GOAL}}"
 
 
-def _number(value):
+def _three_digits(value):
     """A number with three digits that count."""
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def _notes(entries):
-    """What is to be said of a line, once."""
+    """What is to be said of a number, once."""
     notes = {entry.get("missing") or entry.get("note") for entry in entries} - {""}
     return " ".join(sorted(notes))

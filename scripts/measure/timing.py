@@ -37,7 +37,7 @@ class Trial(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The `values` of a line of the table, one a round; `note`: with what, or why there are none.
+    """The `values` of a number of the table, one a round; `note`: with what, or why there are none.
 
     `failed`: since something went wrong, not for want of a library.
     """
