@@ -19,6 +19,16 @@ def _write(path, content):
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
+@pytest.fixture(scope="session")
+def shipped_accuracy():
+    """In percent, of the shipped LeNet on the 10,000 test digits."""
+    from data import load_mnist  # NumPy comes after the number of threads
+    from nn import LeNet
+    from nn.training import accuracy
+
+    return accuracy(LeNet.pretrained(), *load_mnist("test"))
+
+
 @pytest.fixture
 def small_set():
     """A function that writes 13 training and 4 test images, and their labels, into a folder.

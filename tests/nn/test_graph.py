@@ -192,7 +192,8 @@ def test_concat_takes_one_height_and_width():
         Network({"a": Conv2d(1, 1, 2), "b": Concat()}, (4, 4), {"b": ("a", "input")})
 
 
-@pytest.mark.parametrize("referee", FOREIGN)
+@pytest.mark.parametrize("referee", [  # jax compiles each graph anew
+    pytest.param(name, marks=[pytest.mark.slow] * ("jax" in name)) for name in FOREIGN])
 @pytest.mark.parametrize("name", HAND_PICKED)
 def test_other_programs_agree_layer_by_layer(name, referee):
     """Every hand-picked graph against torch, jax and autograd, wired by each in its own way."""
