@@ -1,6 +1,6 @@
-"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine
-may be shared, and freed memory is kept, as by the command; and a small image set in MNIST's form,
-its bytes put together by hand.
+"""Settings of all tests: one BLAS thread, and one of torch, since they multiply many small matrices
+and the machine may be shared, and freed memory is kept, as by the command; what many tests ask of
+the shipped network; and a small image set in MNIST's form, its bytes put together by hand.
 """
 import gzip
 import os
@@ -11,6 +11,7 @@ import pytest
 from scripts.__main__ import keep_memory
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's
 keep_memory()
 
 

@@ -157,6 +157,7 @@ def test_a_large_derivative_is_made_in_parts(monkeypatch):
     np.testing.assert_allclose(model.forward_derivative(x), whole, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_the_shipped_lenet_in_torch_is_attacked_alike():
     torch = torch_or_skip()
     network, (images, labels) = LeNet.pretrained(), load_mnist("test")
