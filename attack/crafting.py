@@ -16,6 +16,7 @@ from attack.saliency import check_targets
 from attack.variants import Choice, Scene
 
 __all__ = ["REASONS", "Crafted", "Step", "craft", "replay", "truncate"]
+USUAL = 4  # percent of the features that a sample changes, as in the paper
 
 
 def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_distortion=14.5,
@@ -44,7 +45,8 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
         batch_size: samples in work at once; a finished one is replaced at once.
         confidence: for goal="confidence", between 0 and 1.
         trace: also keep each iteration's α and β, as a list of `Step` for each sample.
-        progress: called with (samples done, n).
+        progress: called with (done, n) after each iteration: samples done, and of those in work the
+            share of their way that they have likely gone.
 
     Returns:
         `Crafted`. In float64 it does not depend on batch_size or order (unless two scores agree to
@@ -101,6 +103,7 @@ class _Batch:
         """Work on all samples, `batch_size` at once; progress is told how many are done."""
         count = len(self.images)
         waiting = 0  # the first sample that has not been in work yet
+        done = 0.0
         active = np.zeros(0, int)
         while waiting < count or len(active):
             room = int(self.options.batch_size) - len(active)
@@ -108,8 +111,17 @@ class _Batch:
             waiting += len(fresh)
             active = self.iterate(np.concatenate([active, fresh]))
             if progress is not None:
-                progress(waiting - len(active), count)
+                done = max(done, self._done(waiting - len(active), active))
+                progress(done, count)
         return self.outcome()
+
+    def _done(self, finished, active):
+        """How many samples are done, those in work by their share: of k iterations and the mean m
+        still to come, k/(k + m). Before many are done, m is `USUAL` percent of the features."""
+        guess = self.options.batch_size
+        mean = (self.iterations.sum() + guess * self.features * USUAL / 200) / (finished + guess)
+        gone = self.iterations[active]
+        return finished + float((gone / np.maximum(gone + mean, 1)).sum())
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is never chosen
     def iterate(self, active):

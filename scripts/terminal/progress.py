@@ -37,7 +37,7 @@ class Progress:
         rate = (done - self.before) / max(now - self.started, 1e-9)
         left = duration((total - done) / rate) if rate else "unknown"
         share = 100 * done / total if total else 100
-        text = (f"{self.label}: {done:,} of {total:,} {self.unit} ({share:.0f} %), "
+        text = (f"{self.label}: {int(done):,} of {total:,} {self.unit} ({share:.0f} %), "
                 f"{rate:,.1f} a second, {left} left")
         self._write(f"{text}{', ' if note else ''}{note}")
 

@@ -260,6 +260,20 @@ def test_float32_stays_float32_and_progress_counts_up(network, digits):
     assert seen[-1] == (5, 5) and [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+@pytest.mark.parametrize("options", [{}, {"max_distortion": None}, {"goal": "misclassification"}])
+def test_progress_counts_iterations_before_a_sample_is_done(options):
+    """It moves from the first iteration on, never back, and ends whole."""
+    network, (images, targets) = Small(4), some_samples(40, 6)
+    if "goal" in options:
+        targets = None
+    seen = []
+    crafted = craft(network, images, targets, batch_size=8,
+                    progress=lambda *call: seen.append(call), **options)
+    done, counts = np.array(seen).T
+    assert done[0] > 0 and (np.diff(done) >= 0).all() and done[-1] == counts[-1]
+    assert len(set(counts)) == 1 and counts[0] % len(crafted.success) == 0
+
+
 def test_no_samples_give_empty_arrays(network):
     crafted = craft(network, np.zeros((0, 28, 28)), [])
     assert crafted.adversarial.shape == (0, 28, 28) and crafted.pairs.shape == (0, 56, 2)
