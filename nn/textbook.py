@@ -12,7 +12,7 @@ against this one. Read on in `network`.
 from functools import partial, singledispatch
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array, eye_array, hstack, lil_array
+import scipy
 
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.layers.base import like
@@ -55,9 +55,9 @@ def written_out(layer, parameters, H, shape):
 
 
 def _affine(W, b, shape):  # f(z) = z
-    return W, b, lambda z: z, lambda z: eye_array(z.size), shape
+    return W, b, lambda z: z, lambda z: scipy.sparse.eye_array(z.size), shape
 def _identity(H):
-    return eye_array(H.size, dtype=H.real.dtype)
+    return scipy.sparse.eye_array(H.size, dtype=H.real.dtype)
 
 @written_out.register
 def _linear(layer: Linear, parameters, H, shape):
@@ -76,13 +76,13 @@ def _convolution(layer: Conv2d, parameters, H, shape):
         W[:, y, x, :, sy * y:sy * y + ky, sx * x:sx * x + kx] = kernel
     W = W[..., py:py + height, px:px + width].reshape(out * rows * columns, -1)  # no padding
     b = np.repeat(parameters["bias"], rows * columns) if "bias" in parameters else 0
-    return _affine(csr_array(W), b, (out, rows, columns))
+    return _affine(scipy.sparse.csr_array(W), b, (out, rows, columns))
 
 def _pooling(layer, H, shape, share):  # a row of W: `share(H in this window)`, 0 outside
     (channels, height, width), (ky, kx), (sy, sx) = shape, layer.kernel, layer.stride
     rows, columns = (height - ky) // sy + 1, (width - kx) // sx + 1
     number = np.arange(H.size).reshape(shape)
-    W = lil_array((channels * rows * columns, H.size))
+    W = scipy.sparse.lil_array((channels * rows * columns, H.size))
     for row, (c, y, x) in enumerate(np.ndindex(channels, rows, columns)):
         units = number[c, sy * y:sy * y + ky, sx * x:sx * x + kx].reshape(-1)
         W[row, units] = share(H[units].real)
@@ -105,7 +105,8 @@ def _normalization(layer: BatchNorm2d, parameters, H, shape):
     factor = parameters["weight"] / (parameters["running_var"] + layer.eps) ** 0.5
     shift = parameters["bias"] - factor * parameters["running_mean"]
     positions = shape[1] * shape[2]
-    return _affine(diags_array(np.repeat(factor, positions)), np.repeat(shift, positions), shape)
+    W = scipy.sparse.diags_array(np.repeat(factor, positions))
+    return _affine(W, np.repeat(shift, positions), shape)
 
 @written_out.register
 def _flatten(layer: Flatten, parameters, H, shape):
@@ -113,7 +114,8 @@ def _flatten(layer: Flatten, parameters, H, shape):
 
 @written_out.register
 def _add(layer: Add, parameters, H, shape):
-    return _affine(hstack([_identity(H[:np.prod(shape[0])])] * len(shape)), 0, shape[0])
+    W = scipy.sparse.hstack([_identity(H[:np.prod(shape[0])])] * len(shape))
+    return _affine(W, 0, shape[0])
 
 @written_out.register
 def _concat(layer: Concat, parameters, H, shape):
@@ -131,7 +133,8 @@ def _softmax(layer: Softmax, parameters, H, shape):
 
 def _activation(kind, f, slope):  # W = I, b = 0, f works on each unit alone: f' is diagonal
     written_out.register(kind, lambda layer, parameters, H, shape: (
-        _identity(H), 0, partial(f, layer), lambda z: diags_array(slope(layer, z)), shape))
+        _identity(H), 0, partial(f, layer),
+        lambda z: scipy.sparse.diags_array(slope(layer, z)), shape))
 
 def _phi(z):  # 1 / (1 + e^−z), also where e^−z would be too large
     e = np.exp(np.where(z.real > 0, -z, z))

@@ -5,7 +5,7 @@ digits with nine targets; at the small scale two small networks are trained, wit
 few samples there are.
 """
 import numpy as np
-from scipy import stats
+import scipy
 
 from attack import distortion_interval, success_interval, success_rate
 from nn import LeNet
@@ -77,9 +77,9 @@ def auc(positive, negative, groups):
     """
     if not len(positive):
         return float("nan"), (float("nan"),) * 2
-    in_all = stats.rankdata(np.concatenate([positive, negative]))[:len(positive)]
+    in_all = scipy.stats.rankdata(np.concatenate([positive, negative]))[:len(positive)]
     # (n,): for each positive the share of negatives below it
-    share_below = (in_all - stats.rankdata(positive)) / len(negative)
+    share_below = (in_all - scipy.stats.rankdata(positive)) / len(negative)
     return float(share_below.mean()), distortion_interval(share_below, groups)
 
 

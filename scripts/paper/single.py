@@ -7,7 +7,7 @@ alike. In: a `Setup`. Out: an `Outcome` each.
 import time
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from attack import craft, replay, saliency_map
 from attack.goals import every_other
@@ -138,7 +138,8 @@ def _probabilities_along(setup, source, target):
     crafted = craft(setup.network, image[None], target, derivative=setup.derivative,
                     max_distortion=None, trace=True)
     before = [step.logits for step in crafted.trace[0]]
-    return softmax(np.stack([*before, setup.network.logits(crafted.adversarial)[0]]), axis=1)
+    last = setup.network.logits(crafted.adversarial)[0]
+    return scipy.special.softmax(np.stack([*before, last]), axis=1)
 
 
 def identical(setup):

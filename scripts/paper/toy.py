@@ -6,7 +6,7 @@ time (the paper gives no batch size). At the small scale the shipped weights are
 full` trains them anew (FOLDER/and.npz).
 """
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from nn import AndNetwork, save_weights
 from scripts.paper.fitting import fitted
@@ -71,4 +71,6 @@ def _where(network, value):
     """The x2 with F(1, x2) = value, or None."""
     def above(x2):
         return float(network.probabilities(np.array([[1.0, x2]]))[0, 0]) - value
-    return brentq(above, 0, 1) if above(0) < 0 < above(1) else None
+    if not above(0) < 0 < above(1):
+        return None
+    return scipy.optimize.brentq(above, 0, 1)
