@@ -19,7 +19,7 @@ RATE = 0.0663
 
 def fig03(setup):
     """Fig. 3 to 5: the surface F(x1, x2), ∂F/∂x2, and the paper's pair (1, 0.37) → (1, 0.43)."""
-    network = trained() if setup.full else AndNetwork.pretrained()
+    network = setup.away(trained) if setup.full else AndNetwork.pretrained()
     if setup.full:
         save_weights(setup.folder / "and.npz", network)
     points = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -64,7 +64,7 @@ def trained(seed=0, epochs=EPOCHS):
     labels = np.repeat(corners.all(axis=1).astype(int), 1000)
     network = AndNetwork(seed)
     network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
-    return fitted(network, x, labels, "AND network", epochs=epochs, lr=RATE, batch=1, seed=seed)
+    return fitted(network, x, labels, epochs=epochs, lr=RATE, batch=1, seed=seed)
 
 
 def _where(network, value):
