@@ -147,6 +147,7 @@ def _in_pieces(network, images, targets, **options):
             if not parts:
                 raise KeyboardInterrupt(
                     f"nothing is kept yet, that begins with {PIECE} samples") from None
+            progress.close()
             print("jsma: stopping; what is finished is written", file=sys.stderr, flush=True)
             break
     progress.close()

@@ -11,6 +11,7 @@ from nn.verify.frameworks import FOREIGN
 from nn.verify.network import OWN
 from scripts.terminal.networks import NETWORKS, load_network, network_option
 from scripts.terminal.options import add_data, indices, weights_option
+from scripts.terminal.progress import started
 from scripts.terminal.text import as_json
 
 
@@ -46,7 +47,8 @@ def run(args):
     for digit in args.digits:
         others = [other for other in args.digits if other != digit]
         chosen = images[[digit, *others][:4]].astype(np.dtype(args.dtype))
-        reports.append(check_network(network, chosen, against=against, nudge=args.nudge))
+        with started(f"verify: test {what} {digit}, layer by layer"):
+            reports.append(check_network(network, chosen, against=against, nudge=args.nudge))
         if not args.json:
             print(f"test {what} {digit}: {reports[-1]}")
     if args.json:

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 
 class Line:
@@ -105,6 +106,21 @@ class Progress:
     def close(self):
         """Leave the line empty."""
         self.line.clear()
+
+
+@contextmanager
+def started(text):
+    """In this block a terminal shows `text`: something is done, though there is nothing to count.
+
+    Yields the `Line`.
+    """
+    line = Line()
+    try:
+        if line.live:
+            line.write(f"{text} …")
+        yield line
+    finally:
+        line.clear()
 
 
 def duration(seconds):
