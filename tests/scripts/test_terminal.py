@@ -1,4 +1,5 @@
 """What a terminal shows: a line that is there at once, never wraps and leaves nothing behind."""
+import contextlib
 import fcntl
 import io
 import os
@@ -234,10 +235,8 @@ def on_a_terminal(words, columns):
     while process.poll() is None:
         rows = terminal.look()
         first = first or rows
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            pass
     terminal.look()
     terminal.close()
     return terminal.screen, first, process.returncode
