@@ -6,6 +6,8 @@ adversarial samples, the pairs that were changed and why each sample stopped. `_
 the loop of Algorithm 2; for one sample it stands plainly in `algorithm_1` and `algorithm_2` of
 attack.textbook. Read on in `crafted`.
 """
+import threading
+
 import numpy as np
 
 from attack.arguments import Options, check_domain, check_images, check_options, classes_of
@@ -98,30 +100,55 @@ class _Batch:
         self.reason = np.full(count, "", dtype=f"U{max(map(len, REASONS))}")
         self.pairs = [[] for _ in range(count)]
         self.trace = [[] for _ in range(count)] if options.trace else None
+        self.lock = threading.Lock()
+        self.stopped = False
 
     def run(self, progress):
-        """Work on all samples, `batch_size` at once; progress is told how many are done."""
+        """Work on all samples, `batch_size` at once, in as many threads as the model can serve;
+        progress is told how many are done."""
         count = len(self.images)
-        waiting = 0  # the first sample that has not been in work yet
-        done = 0.0
-        active = np.zeros(0, int)
-        while waiting < count or len(active):
-            room = int(self.options.batch_size) - len(active)
-            fresh = np.arange(waiting, min(count, waiting + room))
-            waiting += len(fresh)
-            active = self.iterate(np.concatenate([active, fresh]))
-            if progress is not None:
-                done = max(done, self._done(waiting - len(active), active))
-                progress(done, count)
+        number = min(getattr(self.model, "num_threads", 1), count)
+        self.progress = progress
+        self.done = np.zeros(max(number, 1))
+        if number > 1:
+            parts = [(k, np.arange(k, count, number)) for k in range(number)]
+            try:
+                self.model.in_threads(lambda part: self.work(*part), parts)
+            except BaseException:
+                self.stopped = True
+                raise
+        else:
+            self.work(0, np.arange(count))
         return self.outcome()
 
-    def _done(self, finished, active):
-        """How many samples are done, those in work by their share: of k iterations and the mean m
-        still to come, k/(k + m). Before many are done, m is `USUAL` percent of the features."""
+    def work(self, part, samples):
+        """Work on the `samples` of one part; a finished one is replaced by the next."""
+        size = max(1, int(self.options.batch_size) // len(self.done))
+        waiting = 0  # how many have been in work
+        active = samples[:0]
+        try:
+            while (waiting < len(samples) or len(active)) and not self.stopped:
+                fresh = samples[waiting:waiting + size - len(active)]
+                waiting += len(fresh)
+                active = self.iterate(np.concatenate([active, fresh]))
+                self.tell(part, samples, waiting - len(active), active)
+        except BaseException:
+            self.stopped = True  # the other parts as well
+            raise
+
+    def tell(self, part, samples, finished, active):
+        """Call progress with how many samples are done, those in work by their share: of k
+        iterations and the mean m still to come, k/(k + m). Before many are done, m is `USUAL`
+        percent of the features."""
+        if self.progress is None:
+            return
         guess = self.options.batch_size
-        mean = (self.iterations.sum() + guess * self.features * USUAL / 200) / (finished + guess)
+        changed = self.iterations[samples].sum() + guess * self.features * USUAL / 200
         gone = self.iterations[active]
-        return finished + float((gone / np.maximum(gone + mean, 1)).sum())
+        share = gone / np.maximum(gone + changed / (finished + guess), 1)
+        with self.lock:
+            self.done[part] = max(self.done[part], finished + float(share.sum()))
+            self.progress(float(self.done.sum()), len(self.images))
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is never chosen
     def iterate(self, active):

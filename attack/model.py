@@ -25,6 +25,9 @@ class Model(Protocol):
         """x (B, …) → (B, N, M), J[b, j, i] = ∂F_j/∂x_i of the logits, features in row-major
         order."""
 
+    # A model that may be used in several threads at once says so with `num_threads` (how many),
+    # `in_threads(function, parts)` and `alone()`, as `nn.Network` does; others are used in one.
+
 
 def look(model, x, derivative="forward"):
     """The logits of x (B, …), and a function that gives weighted sums of their derivatives there.

@@ -1,9 +1,9 @@
 """Networks whose forward derivative is propagated by hand (Eq. 3 to 6 of Papernot et al. 2016).
 
 Begin with `textbook`: Eq. 4 to 6 as the paper writes them. Then the fast version of the same:
-`network` with its `inputs`, `outputs` and `graph`; `layers`, each with its Eq. 5; `models`,
-`training` and `weights`. `verify` asks whether a derivative is right, `convert` takes networks from
-elsewhere. Each file says where to read on.
+`network` with its `inputs`, `threads`, `outputs` and `graph`; `layers`, each with its Eq. 5;
+`models`, `training` and `weights`. `verify` asks whether a derivative is right, `convert` takes
+networks from elsewhere. Each file says where to read on.
 """
 from nn.convert.sklearn import from_sklearn
 from nn.convert.torch import from_torch, to_torch
@@ -17,6 +17,7 @@ from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.models import AndNetwork, LeNet, ResNet
 from nn.network import Network
+from nn.threads import get_num_threads, set_num_threads
 from nn.verify.function import check_jacobian
 from nn.verify.network import Report, check_network
 from nn.weights import WeightsError, load_weights, save_weights
@@ -26,5 +27,6 @@ __all__ = [
     "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU",
     "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
     "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
-    "from_sklearn", "from_torch", "load_weights", "save_weights", "to_torch",
+    "from_sklearn", "from_torch", "get_num_threads", "load_weights", "save_weights",
+    "set_num_threads", "to_torch",
 ]

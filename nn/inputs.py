@@ -2,9 +2,11 @@
 
 In: shapes and arrays from outside. Out: (channels, height, width), samples as the layers take them,
 channels last and some at a time; one line that says what is wrong with anything else. Read on in
-`outputs`.
+`threads`.
 """
 import numpy as np
+
+from nn.threads import in_threads
 
 TYPES = (np.float32, np.float64, np.complex64, np.complex128)  # computed in their own precision
 
@@ -59,12 +61,20 @@ def check_parameters(parameters, own):
             raise ValueError(f"{name} must hold finite floating-point numbers; got {dtype}")
 
 
-def in_batches(function, x, size, shape):
-    """function(slice) for batches of at most `size` samples, in one array (len(x), *shape)."""
-    if 0 < len(x) <= size:
+def in_batches(function, x, size, shape, threads=1):
+    """function(slice) for batches of at most `size` samples, in one array (len(x), *shape).
+
+    The batches are of like size, and `threads` of them are computed at once.
+    """
+    number = -(-len(x) // size)
+    number = min(-(-number // threads) * threads, len(x))
+    if number == 1:
         return function(slice(None))
     out = np.empty((len(x), *shape), x.dtype)
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
+    edges = np.arange(number + 1) * len(x) // max(number, 1)
+
+    def fill(rows):
         out[rows] = function(rows)
+
+    in_threads(fill, map(slice, edges, edges[1:]), threads)
     return out

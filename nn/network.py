@@ -18,6 +18,7 @@ from nn.layers.base import Layer
 from nn.layers.jacobian import Jacobian
 from nn.layers.linear import Flatten
 from nn.outputs import outputs_of
+from nn.threads import Threaded
 
 DERIVATIVE_BATCH = 16  # samples
 VALUE_BATCH = 256  # samples
@@ -30,7 +31,7 @@ class Pass(NamedTuple):
     saved: dict[str, Any]
 
 
-class Network:
+class Network(Threaded):
     """Layers that take inputs of `input_shape`: (M,), (height, width) or (channels, height, width).
 
     A final `Softmax` or `Sigmoid` is the output's activation: the values that enter it are the
@@ -112,7 +113,7 @@ class Network:
         """The values that enter the output's activation: x → (B, N)."""
         x = self.as_input(x)
         return in_batches(lambda rows: _flat(self._logits(x[rows])), x, VALUE_BATCH,
-                          (self.classes,))
+                          (self.classes,), self.num_threads)
 
     def probabilities(self, x):
         """F(X): x → (B, N), the output's activation of the logits (softmax, unless the network ends
@@ -165,7 +166,7 @@ class Network:
         kind = outputs_of(of)
         x = self.as_input(x)
         return in_batches(lambda rows: self._forward_derivative(x[rows], kind), x,
-                          DERIVATIVE_BATCH, (self.classes, self.features))
+                          DERIVATIVE_BATCH, (self.classes, self.features), self.num_threads)
 
     def trace(self, x):
         """Yields (name, H_k, ∂H_k/∂x) layer by layer, the output last: H_k (B, C, Y, X), ∂H_k/∂x a
@@ -185,9 +186,14 @@ class Network:
         start = Jacobian.identity(self.image, value.dtype)
         jacobian = self._through(self.logit_layers[:flatten], start, saved)
         table = np.empty((batch, self.classes, *self.image), value.dtype)
-        for p0, p1, band in jacobian.bands() if flatten else [(0, self.image[1], jacobian)]:
+
+        def fill(part):
+            """The table of one band."""
+            p0, p1, band = part
             rows = outputs.table(self._through(self.logit_layers[flatten:], band, saved))
             table[:, :, :, p0:p1] = rows.reshape(batch, self.classes, *band.image)
+
+        self.in_threads(fill, jacobian.bands() if flatten else [(0, self.image[1], jacobian)])
         return table.reshape(batch, self.classes, self.features)
 
     def _through(self, names, jacobian, saved):
@@ -227,7 +233,7 @@ class Network:
                              f"({len(x)}, K, {self.classes}); got {v.shape}")
         v = np.broadcast_to(v, (len(x), *v.shape[-2:]))
         return in_batches(lambda rows: self._vjp(self._pass(x[rows]), kind, v[rows]), x,
-                          DERIVATIVE_BATCH, (v.shape[1], self.features))
+                          DERIVATIVE_BATCH, (v.shape[1], self.features), self.num_threads)
 
     def vjp(self, x):
         """The logits and the transposed chain from there: x → ((B, N), pull), where pull takes

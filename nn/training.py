@@ -9,6 +9,8 @@ import scipy
 
 from nn.layers.normalization import BatchNorm2d
 
+PART = 32  # samples
+
 
 def cross_entropy(logits, labels):
     """The mean of −log softmax(logits)[label]: logits (B, N), labels (B,) → (loss, ∂loss/∂logits).
@@ -79,13 +81,26 @@ def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, pro
     total = 0.0
     for start in range(0, len(images), batch_size):
         chosen = order[start:start + batch_size]
-        logits, saved = network.forward(images[chosen])
-        value, grad = loss(logits, labels[chosen])
-        optimizer.step(network.gradients(grad, saved))
+        value, gradients = loss_and_gradients(network, images[chosen], labels[chosen], loss)
+        optimizer.step(gradients)
         total += value * len(chosen)
         if progress is not None:
             progress(start + len(chosen), len(images), total / (start + len(chosen)))
     return total / max(len(images), 1)
+
+
+def loss_and_gradients(network, images, labels, loss=cross_entropy):
+    """The loss of one batch and {"layer.weight": ∂loss/∂parameter, …}; arguments as above.
+
+    The batch is computed in parts of `PART` samples, several at a time. The parts are the same on
+    every machine, and so is the order in which their gradients are summed.
+    """
+    parts = [slice(start, start + PART) for start in range(0, len(images), PART)]
+    passes = network.in_threads(lambda rows: network.forward(images[rows]), parts)
+    value, grad = loss(np.concatenate([logits for logits, _ in passes]), labels)
+    gradients = network.in_threads(
+        lambda part: network.gradients(grad[part[0]], part[1][1]), zip(parts, passes))
+    return value, {name: sum(part[name] for part in gradients) for name in gradients[0]}
 
 
 def calibrate(network, images):

@@ -14,7 +14,7 @@ import rooms
 PACKAGES = {"data": {"numpy"}, "nn": {"numpy", "scipy"}, "attack": {"numpy", "scipy"},
             "scripts": {"numpy", "scipy", "matplotlib"}}
 # extras: only inside a function, all works without them
-OPTIONAL = {"torch", "jax", "autograd", "art", "torchattacks"}
+OPTIONAL = {"torch", "jax", "autograd", "art", "torchattacks", "threadpoolctl"}
 
 
 def packages(path, everywhere=True):

@@ -8,7 +8,7 @@ shard is crafted again. Only the shards in work are in memory. Read on in `runs.
 import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -136,7 +136,8 @@ def _check_index(index, count):
 
 def _craft_shard(model, images, targets, options):
     """The arrays of a shard; its reasons as places in `REASONS`."""
-    crafted = craft(model, images, targets, **options)
+    with getattr(model, "alone", nullcontext)():  # the same bytes, however many cores there are
+        crafted = craft(model, images, targets, **options)
     used = int(crafted.iterations.max(initial=0))
     arrays = {name: getattr(crafted, name) for name in COLUMNS}
     arrays["reason"] = np.array([REASONS.index(reason) for reason in crafted.reason], np.uint8)

@@ -7,8 +7,8 @@ windows grow by (kernel − 1) · stride so far. `fast` gathers the numbers of t
 import numpy as np
 
 from nn.layers.base import Layer, count, like, pair, tap_slice, uniform
-from nn.layers.fast import patches, seen_through, strips
-from nn.layers.jacobian import taps_inside
+from nn.layers.fast import SeenThrough, patches, strips
+from nn.layers.jacobian import ByColumn, taps_inside
 
 
 class Conv2d(Layer):
@@ -82,12 +82,19 @@ class Conv2d(Layer):
         weight = self._weight(windows)  # (ky, kx, c, o)
         # the Y and X of the new values: 1 as long as all units see the same
         positions = [1 if padded.same_everywhere(axis) else units[axis] for axis in (0, 1)]
-        out = np.zeros((len(taps[0]), len(taps[1]), windows.shape[2], *positions,
-                        windows.shape[5], weight.shape[3]), windows.dtype)
-        for pixel, seen, weights in seen_through(padded, taps, weight, self.stride, positions):
-            np.matmul(seen, weights, out=out[pixel].reshape(len(seen), -1))
+        shape = (len(taps[0]), len(taps[1]), windows.shape[2], *positions, windows.shape[5],
+                 weight.shape[3])
+        seen_through = SeenThrough(padded, taps, weight, self.stride, positions)
+
+        def write(wx, out):
+            """Column wx of the new windows."""
+            if not seen_through.sees_all:
+                out[:] = 0
+            for pixel, seen, weights in seen_through.column(wx):
+                np.matmul(seen, weights, out=out[pixel].reshape(len(seen), -1))
+
         stride = tuple(old * own for old, own in zip(padded.stride, self.stride))
-        return padded.with_values(out, stride=stride, units=units)
+        return ByColumn(write, shape, windows.dtype, stride, padded.start, units, padded.image)
 
     def backward(self, grad_y, saved):
         """∂/∂x[s·y + dy, s·x + dx] += Wᵀ[dy, dx] · ∂/∂z[y, x] over all taps (dy, dx)."""

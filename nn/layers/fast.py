@@ -5,8 +5,6 @@ side, so that many small products become one. `nn.textbook` has the same sums pl
 matrix. In: values (b, y, x, c), windows of a `Jacobian`, kernels. Out: matrices that are multiplied
 at once. Read on in `layers.pooling`.
 """
-import math
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -31,7 +29,7 @@ def patches(x, kernel, stride):
     return windows.reshape(positions, taps)
 
 
-def seen_through(jacobian, taps, weight, stride, positions):
+class SeenThrough:
     """What the units of a convolution see of each pixel of their windows, tap beside tap.
 
     With S the stride so far, rows wy = phase, phase + S, … of the new windows are made of the rows
@@ -44,34 +42,49 @@ def seen_through(jacobian, taps, weight, stride, positions):
         weight: (ky, kx, c, o).
         stride: of the convolution.
         positions: (Y, X) of the new units, 1 along an axis where all of them see the same.
-
-    Yields:
-        ((wy, wx, i), seen, weights): seen (Y·X·b, taps·c) times weights (taps·c, o) is Eq. 5 for
-        pixel (wy, wx) of channel i of the image. The next `seen` is written over this one.
     """
-    windows, (down, across) = jacobian.values, jacobian.stride
-    shift = 0 if jacobian.same_everywhere(0) else 1
-    falling = np.ascontiguousarray(weight[::-1])  # taps dy fall where rows k = u − dy rise
-    memory = _memory(windows, down, shift, positions[1], max(map(len, taps[1])))
-    for wx, taps_x in enumerate(taps[1]):
+
+    def __init__(self, jacobian, taps, weight, stride, positions):
+        self.jacobian = jacobian
+        self.taps = taps
+        self.stride = stride
+        self.positions = positions
+        self.falling = np.ascontiguousarray(weight[::-1])  # dy falls where rows k = u − dy rise
+
+    @property
+    def sees_all(self):
+        """False where a pixel between the strides is seen by no unit."""
+        return all(len(taps) for taps in (*self.taps[0], *self.taps[1]))
+
+    def column(self, wx):
+        """Eq. 5 for column wx of the new windows.
+
+        Yields:
+            ((wy, i), seen, weights): seen (Y·X·b, taps·c) times weights (taps·c, o) is Eq. 5 for
+            pixel (wy, wx) of channel i of the image. The next `seen` is written over this one.
+        """
+        windows, (down, across) = self.jacobian.values, self.jacobian.stride
+        taps_x = self.taps[1][wx]
         if not taps_x:  # a pixel between the strides: no unit sees it
-            continue
-        columns = [(wx - across * dx, jacobian.units_under(dx, 1, stride[1], positions[1]))
+            return
+        shift = 0 if self.jacobian.same_everywhere(0) else 1
+        columns = [(wx - across * dx, self.jacobian.units_under(dx, 1, self.stride[1],
+                                                                self.positions[1]))
                    for dx in taps_x]
-        kernel = falling[:, taps_x.start:taps_x.stop]
+        kernel = self.falling[:, taps_x.start:taps_x.stop]
         for channel, phase in np.ndindex(windows.shape[2], min(down, len(windows))):
-            table, width = gathered_rows(windows[phase::down, :, channel], columns, shift, memory)
-            for wy in range(phase, len(taps[0]), down):
-                taps_y, u = taps[0][wy], wy // down
-                last = u + stride[0] * (positions[0] - 1)
-                seen = table[shift * u:shift * last + 1:stride[0], :,
+            table, width = gathered_rows(windows[phase::down, :, channel], columns, shift)
+            for wy in range(phase, len(self.taps[0]), down):
+                taps_y, u = self.taps[0][wy], wy // down
+                last = u + self.stride[0] * (self.positions[0] - 1)
+                seen = table[shift * u:shift * last + 1:self.stride[0], :,
                              (u - taps_y[-1]) * width:(u - taps_y[0] + 1) * width]
                 weights = kernel[len(kernel) - taps_y.stop:len(kernel) - taps_y.start]
-                yield ((wy, wx, channel), seen.reshape(-1, seen.shape[2]),
-                       weights.reshape(-1, weight.shape[3]))
+                yield ((wy, channel), seen.reshape(-1, seen.shape[2]),
+                       weights.reshape(-1, weights.shape[3]))
 
 
-def gathered_rows(windows, columns, shift, memory):
+def gathered_rows(windows, columns, shift):
     """Rows of the old windows, gathered once for all rows u of the new ones.
 
     Through tap dy unit y sees row k = u − dy of the window of input unit s·y + dy. Row and unit add
@@ -83,7 +96,6 @@ def gathered_rows(windows, columns, shift, memory):
         columns: [(wx, units), …], for each tap dx the column of the windows that is seen and the
             slice of the units x that stand under the tap.
         shift: 1, or 0 where all units along y see the same.
-        memory: a flat array that is written over and holds the table: it stays in the cache.
 
     Returns:
         ((t, x·b, k·dx·c), dx·c).
@@ -91,20 +103,12 @@ def gathered_rows(windows, columns, shift, memory):
     count, units = len(windows), windows.shape[2]
     x, batch, channels = windows[0, 0, 0, columns[0][1]].shape
     shape = (units + shift * (count - 1), x, batch, count, len(columns), channels)
-    table = memory[:math.prod(shape)].reshape(shape)
+    table = np.empty(shape, windows.dtype)
     for k, row in enumerate(windows):
         for n, (wx, tap_units) in enumerate(columns):
             table[shift * k:shift * k + units, :, :, k, n] = row[wx, :, tap_units]
     width = len(columns) * channels
     return table.reshape(shape[0], x * batch, count * width), width
-
-
-def _memory(windows, down, shift, x, taps):
-    """Room for the largest of the tables that `gathered_rows` makes of these windows."""
-    height, _, _, units, _, batch, channels = windows.shape
-    count = -(-height // down)
-    return np.empty((units + shift * (count - 1)) * x * batch * count * taps * channels,
-                    windows.dtype)
 
 
 def strips(grad_y, weight, stride):
@@ -158,15 +162,15 @@ def gathered_block(jacobian, rows, columns):
         columns: (q0, q1, v0, v1), the same for the columns.
 
     Returns:
-        (p·q·i·b, v·u·c): a row for each pixel, image channel and sample, a column for each unit.
+        (p·q·i·b, u·v·c): a row for each pixel, image channel and sample, a column for each unit.
     """
     p0, p1, u0, u1 = rows
     q0, q1, v0, v1 = columns
     values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
     same_rows, same_columns = (jacobian.same_everywhere(axis) for axis in (0, 1))
     parts = []
-    for v in range(v0, v1):
-        for u in range(u0, u1):
+    for u in range(u0, u1):
+        for v in range(v0, v1):
             y = p0 - oy - sy * u
             x = q0 - ox - sx * v
             parts.append(values[y:y + p1 - p0, x:x + q1 - q0, :,

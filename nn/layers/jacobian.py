@@ -15,6 +15,8 @@ import numpy as np
 
 from nn.layers.base import tap_slice
 
+FEW = 4  # samples
+
 
 class Jacobian:
     """The derivatives of one layer's units with respect to the pixels of the image.
@@ -36,6 +38,8 @@ class Jacobian:
 
     def __init__(self, values, stride, start, units, image):
         self.values = values
+        self.shape = values.shape
+        self.dtype = values.dtype
         self.stride = stride
         self.start = start
         self.units = units
@@ -60,24 +64,34 @@ class Jacobian:
         """Each unit's derivatives times `slope` (b, y, x, c)."""
         return self.with_values(self.values * np.moveaxis(slope, 0, 2))  # (y, x, b, c)
 
+    def columns(self):
+        """The windows column by column: yields (wx, values[:, wx]), to be read before the next."""
+        for wx in range(self.shape[1]):
+            yield wx, self.values[:, wx]
+
     def flatten(self):
         """All units as channels of one position, in the order c, y, x (PyTorch's `Flatten`)."""
         return Flattened(self)
 
     def same_everywhere(self, axis):
         """True if all units along `axis` (0 rows, 1 columns) share one entry of `values`."""
-        return self.values.shape[3 + axis] == 1
+        return self.shape[3 + axis] == 1
+
+    @property
+    def few(self):
+        """True for so few samples that a product of one pixel's derivatives is a small one."""
+        return self.shape[5] <= FEW
 
     def covers_image(self):
         """True if the window of the one position is exactly the image."""
-        return self.start == (0, 0) and self.values.shape[:2] == self.image[1:]
+        return self.start == (0, 0) and self.shape[:2] == self.image[1:]
 
     def units_that_see(self, pixel, axis):
         """(u0, u1): units u0..u1-1 see `pixel` (a number or an array) along `axis`.
 
         Unit u sees it if 0 ≤ pixel − start − stride·u < window.
         """
-        window, stride = self.values.shape[axis], self.stride[axis]
+        window, stride = self.shape[axis], self.stride[axis]
         distance = pixel - self.start[axis]
         first = np.maximum(-((window - 1 - distance) // stride), 0)
         last = np.minimum(distance // stride, self.units[axis] - 1)
@@ -98,21 +112,42 @@ class Jacobian:
         edges = [0, *cuts.tolist(), len(pixels)]
         return [(p0, p1, int(first[p0]), int(end[p0])) for p0, p1 in zip(edges, edges[1:])]
 
+    def windows_inside(self, axis):
+        """The same for each row (column) of units alone, [(p0, p1, u, u + 1), …]: they overlap."""
+        size = self.image[1 + axis]
+        first = self.start[axis] + self.stride[axis] * np.arange(self.units[axis])
+        ends = np.clip([first, first + self.shape[axis]], 0, size)
+        return [(int(p0), int(p1), u, u + 1) for u, (p0, p1) in enumerate(ends.T) if p0 < p1]
+
     def bands(self):
         """The derivatives for one band of the image's rows after the other: (p0, p1, Jacobian).
 
         A band is an image of its own with the same windows, which then stick out of it. What comes
-        after a `Flatten` can go through the fully connected layers band by band, in memory that
-        stays in the processor's cache.
+        after a `Flatten` can go through the fully connected layers band by band: in memory that
+        stays in the processor's cache, and several at a time.
         """
         channels, height, width = self.image
-        least, p0 = -(-height // 8), 0
+        number = 2 if self.few else 8
+        least, p0 = -(-height // number), 0
         for _, p1, _, _ in self.coverage(0):
             if p1 - p0 >= least or p1 == height:
                 start = (self.start[0] - p0, self.start[1])
                 image = (channels, p1 - p0, width)
-                yield p0, p1, Jacobian(self.values, self.stride, start, self.units, image)
+                band = Jacobian(self.values, self.stride, start, self.units, image)
+                band.made = self.made
+                yield p0, p1, band
                 p0 = p1
+
+    @cached_property
+    def made(self):
+        """What `once` made."""
+        return {}
+
+    def once(self, key, make):
+        """`make()`, once for all bands of one Jacobian: a layer's weights in another order."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
     def dense(self, batch):
         """The full table for `batch` samples: (batch, C, Y, X, M), pixels row-major (i, y, x)."""
@@ -152,13 +187,64 @@ class Identity(Jacobian):
         self.units = self.image[1:]
         self.stride = (1, 1)
         self.start = (0, 0)
+        self.shape = (1, 1, self.image[0], 1, 1, 1, self.image[0])
         self.dtype = np.dtype(dtype)
 
     @cached_property
     def values(self):
         """(1, 1, i, 1, 1, 1, c): 1 if i = c."""
-        channels = self.image[0]
-        return np.eye(channels, dtype=self.dtype).reshape(1, 1, channels, 1, 1, 1, channels)
+        return np.eye(self.image[0], dtype=self.dtype).reshape(self.shape)
+
+
+class ByColumn(Jacobian):
+    """Windows that are made one column after the other, for the layer that reads them.
+
+    All windows behind a convolution are large: 40 MB for 16 samples of LeNet. A pooling layer reads
+    each of their columns once, while it is in the cache, and leaves a third of that; the whole of
+    `values` is made only if a layer asks for it.
+
+    Args:
+        write: a function (wx, out) that writes column wx to out (wy, i, y, x, b, c).
+        shape, dtype: those of `values`.
+        stride, start, units, image: as for a `Jacobian`.
+    """
+
+    def __init__(self, write, shape, dtype, stride, start, units, image):
+        self.write = write
+        self.shape = shape
+        self.dtype = dtype
+        self.stride = stride
+        self.start = start
+        self.units = units
+        self.image = image
+
+    @cached_property
+    def values(self):
+        """The windows of all columns."""
+        values = np.empty(self.shape, self.dtype)
+        for wx in range(self.shape[1]):
+            self.write(wx, values[:, wx])
+        return values
+
+    def columns(self):
+        """The windows column by column, each written over the one before."""
+        column = np.empty((self.shape[0], *self.shape[2:]), self.dtype)
+        for wx in range(self.shape[1]):
+            self.write(wx, column)
+            yield wx, column
+
+    def scaled(self, slope):
+        """Each unit's derivatives times `slope` (b, y, x, c), column by column."""
+        slope = np.moveaxis(slope, 0, 2)  # (y, x, b, c)
+        if slope.shape != self.shape[3:] or slope.dtype != self.dtype:
+            return super().scaled(np.moveaxis(slope, 2, 0))
+
+        def write(wx, out):
+            self.write(wx, out)
+            out *= slope
+
+        return ByColumn(write, self.shape, self.dtype, self.stride, self.start, self.units,
+                        self.image)
 
 
 class Flattened(Jacobian):
@@ -171,6 +257,10 @@ class Flattened(Jacobian):
         self.before = before
         self.image = before.image
         self.units = (1, 1)
+        channels, height, width = self.image
+        units = before.units[0] * before.units[1] * before.shape[6]
+        self.shape = (height, width, channels, 1, 1, before.shape[5], units)
+        self.dtype = before.dtype
         self.stride = (1, 1)
         self.start = (0, 0)
 

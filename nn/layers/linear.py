@@ -78,6 +78,7 @@ class Linear(Layer):
 
         Only the units u in whose window pixel i lies contribute (`units_that_see`). Pixels that the
         same units see form a block (for LeNet 4×4 pixels and 1 to 16 units), one matrix product.
+        For few samples these are small; there each row of units adds its part to a larger block.
         """
         before = jacobian.spatial
         channels, height, width = before.image
@@ -85,22 +86,19 @@ class Linear(Layer):
         out = len(weight)
         if before.is_identity:
             return _one_position(_pixels(weight, before.image), before.image)
-        weight = weight.reshape(out, -1, *before.units)  # (out, c, u, v)
-        batch = before.values.shape[5]
-        table = np.empty((height, width, channels, 1, 1, batch, out), before.values.dtype)
+        weight = before.once(self, lambda: _by_unit(weight, before.units))  # (u, v, c, out)
+        batch = before.shape[5]
+        table = np.zeros((height, width, channels, 1, 1, batch, out), before.dtype)
         coverage = before.coverage(1)
-        for rows in before.coverage(0):
+        for rows in before.windows_inside(0) if before.few else before.coverage(0):
             p0, p1, u0, u1 = rows
-            of_rows = weight[:, :, u0:u1].transpose(3, 2, 1, 0)
-            of_rows = np.ascontiguousarray(of_rows)  # (v, u, c, out)
             for columns in coverage:
                 q0, q1, v0, v1 = columns
-                pixels = table[p0:p1, q0:q1]
                 if u0 == u1 or v0 == v1:  # no unit sees them
-                    pixels[:] = 0
-                else:
-                    block = gathered_block(before, rows, columns)  # (pixels·b, v·u·c)
-                    pixels[:] = (block @ of_rows[v0:v1].reshape(-1, out)).reshape(pixels.shape)
+                    continue
+                block = gathered_block(before, rows, columns)  # (pixels·b, u·v·c)
+                derivatives = block @ weight[u0:u1, v0:v1].reshape(-1, out)
+                table[p0:p1, q0:q1] += derivatives.reshape(p1 - p0, q1 - q0, *table.shape[2:])
         return _one_position(table, before.image)
 
     def backward(self, grad_y, saved):
@@ -118,6 +116,12 @@ class Linear(Layer):
     def __repr__(self):
         out, features = self.parameters["weight"].shape
         return f"Linear({features}, {out})"
+
+
+def _by_unit(weight, units):
+    """The weights (out, c·u·v) of a layer behind a `Flatten` as (u, v, c, out)."""
+    rows = np.ascontiguousarray(weight.T).reshape(-1, *units, len(weight))  # (c, u, v, out)
+    return np.ascontiguousarray(np.moveaxis(rows, 0, 2))
 
 
 def _pixels(weight, image):

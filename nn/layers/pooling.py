@@ -8,7 +8,8 @@ forward derivative and the backward step alike; complex input is compared by its
 import numpy as np
 
 from nn.layers.base import Layer, pair, tap_slice
-from nn.layers.jacobian import taps_inside
+
+BLOCK = 1 << 18  # bytes that are pooled at a time: they stay in the cache
 
 
 class _Pool2d(Layer):
@@ -37,37 +38,34 @@ class _Pool2d(Layer):
     def _pooled(self, jacobian, positions, weights):
         """Eq. 5: ∂H[y, x]/∂x_i = Σ_{dy, dx} weight[dy, dx] · ∂h[s·y + dy, s·x + dx]/∂x_i.
 
-        Pixel (wy, wx) of the new window is pixel (wy − S·dy, wx − S·dx) of the window of the unit
-        under tap (dy, dx); the taps for which that is inside contribute (`taps_inside`).
+        Pixel (wy, wx) in the window of the unit under tap (dy, dx) is pixel (wy + S·dy, wx + S·dx)
+        of the new window, and is added there.
 
         Args:
             jacobian: ∂h/∂x.
             positions: (Y, X) of the output.
             weights: for each tap, row by row, (y, x, b, c) or a number.
         """
-        values, (down, across) = jacobian.values, jacobian.stride
-        taps_y = taps_inside(self.kernel[0], values.shape[0], down)
-        taps_x = taps_inside(self.kernel[1], values.shape[1], across)
+        down, across = jacobian.stride
         units = [1 if jacobian.same_everywhere(axis) else positions[axis] for axis in (0, 1)]
-        shape = np.broadcast_shapes(np.shape(weights[0]), (*units, *values.shape[5:]))
-        if values.shape[5] < shape[2]:  # long rows in memory are multiplied faster than short ones
-            values = np.repeat(values, shape[2], axis=5)
-        out = np.empty((len(taps_y), len(taps_x), values.shape[2], *shape), values.dtype)
-        part = np.empty_like(out[0, 0])
-        rows = [jacobian.units_under(dy, 0, self.stride[0], positions[0])
-                for dy in range(self.kernel[0])]
-        columns = [jacobian.units_under(dx, 1, self.stride[1], positions[1])
-                   for dx in range(self.kernel[1])]
-        for wy, wx in np.ndindex(out.shape[:2]):
-            taps = [(dy, dx) for dy in taps_y[wy] for dx in taps_x[wx]]
-            if not taps:  # a pixel between the strides: no unit sees it
-                out[wy, wx] = 0
-            for n, (dy, dx) in enumerate(taps):
-                seen = values[wy - down * dy, wx - across * dx, :, rows[dy], columns[dx]]
-                weight = weights[dy * self.kernel[1] + dx]
-                np.multiply(seen, weight, out=part if n else out[wy, wx])
-                if n:
-                    out[wy, wx] += part
+        shape = np.broadcast_shapes(np.shape(weights[0]), (*units, *jacobian.shape[5:]))
+        window = [n + s * (k - 1) for n, s, k in zip(jacobian.shape, jacobian.stride, self.kernel)]
+        out = np.zeros((*window, jacobian.shape[2], *shape), jacobian.dtype)
+        step = max(1, BLOCK // max(1, out[0, 0].nbytes))  # rows at a time
+        part = np.empty((step, *out.shape[2:]), out.dtype)
+        taps = [(down * dy, across * dx,
+                 jacobian.units_under(dy, 0, self.stride[0], positions[0]),
+                 jacobian.units_under(dx, 1, self.stride[1], positions[1]))
+                for dy, dx in np.ndindex(self.kernel)]
+        for wx, column in jacobian.columns():
+            if column.shape[4] < shape[2]:  # long rows are multiplied faster than short ones
+                column = np.repeat(column, shape[2], axis=4)
+            for wy in range(0, len(column), step):
+                rows = column[wy:wy + step]
+                for (y, x, unit_rows, unit_columns), weight in zip(taps, weights):
+                    product = part[:len(rows)]
+                    np.multiply(rows[:, :, unit_rows, unit_columns], weight, out=product)
+                    out[wy + y:wy + y + len(rows), wx + x] += product
         stride = tuple(old * own for old, own in zip(jacobian.stride, self.stride))
         return jacobian.with_values(out, stride=stride, units=positions)
 
@@ -98,7 +96,7 @@ class MaxPool2d(_Pool2d):
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with weight 1 on the winner of each window, 0 on the others."""
         winner = np.moveaxis(saved[1], 0, 2)  # (y, x, b, c)
-        dtype = jacobian.values.real.dtype
+        dtype = jacobian.dtype.type(0).real.dtype
         won = [(winner == tap).astype(dtype) for tap in range(np.prod(self.kernel))]
         return self._pooled(jacobian, winner.shape[:2], won)
 
@@ -129,7 +127,7 @@ class AvgPool2d(_Pool2d):
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with weight 1/area on every unit of the window."""
-        shares = [self._share(jacobian.values)] * np.prod(self.kernel)
+        shares = [self._share(jacobian.dtype.type(0))] * np.prod(self.kernel)
         return self._pooled(jacobian, saved[1], shares)
 
     def backward(self, grad_y, saved):

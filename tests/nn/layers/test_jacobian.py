@@ -26,6 +26,7 @@ from nn import (
     Softmax,
     Tanh,
 )
+from nn.layers.jacobian import ByColumn
 
 IMAGE = (2, 5, 4)
 
@@ -48,6 +49,15 @@ def plain_table(jacobian, batch):
         if 0 <= row < jacobian.image[1] and 0 <= column < jacobian.image[2]:
             table[:, :, y, x, i, row, column] = values[wy, wx, i, y, x]
     return table.reshape(*table.shape[:4], -1)
+
+
+def by_column(jacobian):
+    """The same windows, made column by column."""
+    def write(wx, out):
+        out[:] = jacobian.values[:, wx]
+
+    return ByColumn(write, jacobian.shape, jacobian.dtype, jacobian.stride, jacobian.start,
+                    jacobian.units, jacobian.image)
 
 
 # the protocol
@@ -162,6 +172,62 @@ def test_a_layer_reads_shared_and_broadcast_values_and_leaves_them(name, axes):
         np.testing.assert_array_equal(values, before)
     close(tables[0], tables[2], 1e-14)
     close(tables[1], tables[2], 1e-14)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_reads_windows_that_are_made_by_column(name):
+    """As whole tables, whether a layer asks for the columns or for all, once or twice."""
+    rng = np.random.default_rng(7)
+    jacobian, layer = random_jacobian(rng), LAYERS[name]()
+    x = rng.normal(size=(3, 3, 2, 4))
+    own, value = by_column(jacobian), x
+    if name == "Linear":
+        own, value = own.flatten(), x.reshape(3, 1, 1, 24)
+    if name in ("Add", "Concat"):
+        own, value = (own, jacobian), (x, x)
+    plain = jacobian.flatten() if name == "Linear" else jacobian
+    plain = (jacobian, jacobian) if name in ("Add", "Concat") else plain
+    _, saved = layer.forward(value)
+    expected = layer.forward_derivative(plain, saved).dense(3)
+    for _ in range(2):
+        close(layer.forward_derivative(own, saved).dense(3), expected, 1e-14)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2, 4), (1, 3, 2, 4), (3, 1, 1, 4)])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128, np.float32])
+def test_windows_by_column_scaled(shape, dtype):
+    rng = np.random.default_rng(8)
+    jacobian = random_jacobian(rng)
+    slope = rng.normal(size=shape).astype(dtype)
+    lazy = by_column(jacobian).scaled(slope)
+    plain = jacobian.scaled(slope)
+    for wx, column in lazy.columns():
+        np.testing.assert_array_equal(column, plain.values[:, wx])
+    assert lazy.shape == plain.shape and lazy.dtype == plain.dtype
+    np.testing.assert_array_equal(lazy.values, plain.values)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("units", [(3, 2), (1, 2), (3, 1)])
+def test_a_linear_layer_behind_few_and_many_samples(batch, units):
+    """Each row of units on its own, or all units of a block of pixels at once: one product with the
+    whole table."""
+    rng = np.random.default_rng(batch)
+    jacobian = random_jacobian(rng, units, batch)
+    layer = Linear(4 * units[0] * units[1], 5, rng=rng)
+    layer.parameters["weight"] = layer.parameters["weight"].astype(float)
+    x = rng.normal(size=(batch, 1, 1, 4 * units[0] * units[1]))
+    _, saved = layer.forward(x)
+    table = plain_table(jacobian, batch).reshape(batch, -1, 40)  # (b, c·y·x, M)
+    expected = layer.parameters["weight"] @ table
+    close(layer.forward_derivative(jacobian.flatten(), saved).dense(batch)[:, :, 0, 0], expected,
+          1e-13)
+    places = [(p0, p1) for p0, p1, _ in jacobian.bands()]
+    assert places[0][0] == 0 and places[-1][1] == IMAGE[1]
+    for p0, p1, band in jacobian.bands():
+        rows = layer.forward_derivative(band.flatten(), saved).dense(batch)[:, :, 0, 0]
+        block = expected.reshape(batch, 5, *IMAGE)[:, :, :, p0:p1]
+        close(rows, block.reshape(batch, 5, -1), 1e-13)
 
 
 @pytest.mark.parametrize("layers", [
