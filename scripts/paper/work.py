@@ -7,7 +7,7 @@ other. How far the whole is, the threads tell a `Whole`.
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 
 from attack import processes
 from nn import Network
@@ -79,7 +79,7 @@ def result(future):
 
 def _alone(function, *args, **options):
     """In a worker: the other cores have workers of their own."""
-    with getattr(Network, "alone", nullcontext)():
+    with Network.alone():
         return function(*args, **options)
 
 
