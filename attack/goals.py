@@ -8,7 +8,7 @@ success counts. Read on in `arguments`.
 from dataclasses import fields
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 GOALS = ("confidence", "misclassification", "targeted", "source/target")
 UNTARGETED = GOALS[:2]
@@ -26,7 +26,7 @@ def reached(goal, logits, sources, targets, confidence):
         confidence: a probability.
     """
     if goal == "confidence":
-        return softmax(logits, axis=1)[np.arange(len(logits)), sources] < confidence
+        return scipy.special.softmax(logits, axis=1)[np.arange(len(logits)), sources] < confidence
     predicted = logits.argmax(axis=1)
     return predicted != sources if goal == "misclassification" else predicted == targets
 

@@ -6,7 +6,7 @@ and tables. The nine samples that are crafted from one digit are not independent
 treat a digit with its targets as one draw (`groups`). Read on in `models.answers`.
 """
 import numpy as np
-from scipy import stats
+import scipy
 
 from attack.model import look
 from attack.pairs import pair_share
@@ -72,7 +72,7 @@ def success_interval(success, groups):
     else:
         effect = largest
     draws = success.size / effect
-    z2 = stats.norm.ppf(0.975) ** 2
+    z2 = scipy.stats.norm.ppf(0.975) ** 2
     centre = (share + z2 / (2 * draws)) / (1 + z2 / draws)
     half = np.sqrt(z2 * (share * (1 - share) / draws + z2 / (4 * draws**2))) / (1 + z2 / draws)
     return 100 * max(float(centre - half), 0.0), 100 * min(float(centre + half), 1.0)
@@ -97,7 +97,7 @@ def distortion_interval(distortion, groups, success=None, seed=0):
     sums, sizes = _by_group(distortion, groups)
     if len(sums) < 2:
         return float("nan"), float("nan")
-    bootstrap = stats.bootstrap(
+    bootstrap = scipy.stats.bootstrap(
         (sums, sizes), lambda a, b, axis: a.sum(axis=axis) / b.sum(axis=axis), paired=True,
         n_resamples=2000, method="percentile", rng=np.random.default_rng(seed), batch=100)
     interval = bootstrap.confidence_interval

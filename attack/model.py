@@ -9,7 +9,7 @@ which `look` applies). Read on in `saliency`.
 from typing import Protocol
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 DERIVATIVES = ("forward", "backward")
 OUTPUTS = ("logits", "centred", "probabilities")
@@ -81,6 +81,6 @@ def output_weights(logits, targets, of="logits", others=None):
     if of == "centred":
         weights -= weights.mean(axis=2, keepdims=True)
     elif of == "probabilities":  # ∂softmax/∂logits = diag(p) − p pᵀ
-        p = softmax(logits, axis=1)[:, None]
+        p = scipy.special.softmax(logits, axis=1)[:, None]
         weights = p * (weights - (p * weights).sum(axis=2, keepdims=True))
     return weights

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from attack.model import output_weights
 from attack.pairs import best_pair
@@ -179,7 +179,7 @@ class Weighted(Paper):
 
     def alpha_beta(self, scene):
         """α, and β with the probabilities as weights."""
-        probabilities = softmax(scene.logits, axis=1)
+        probabilities = scipy.special.softmax(scene.logits, axis=1)
         weights = output_weights(scene.logits, scene.targets, scene.of, probabilities)
         return Sums(*_by_feature(scene.gradients(weights)))
 

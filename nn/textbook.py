@@ -12,7 +12,7 @@ against this one. Read on in `network`.
 from functools import partial, singledispatch
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array, eye_array, hstack, issparse
+import scipy
 
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from nn.layers.base import like
@@ -48,8 +48,8 @@ def step(layer, parameters, H, dH, shape):
     return H, dH, shape
 
 def _times(W, dH):  # W @ dH; where both are mostly 0, their zeros are left out of the sum
-    few = issparse(W) and W.nnz > 8 * len(dH) and np.count_nonzero(dH) < dH.size / 16
-    return (W @ csr_array(dH)).toarray() if few else W @ dH
+    few = scipy.sparse.issparse(W) and W.nnz > 8 * len(dH) and np.count_nonzero(dH) < dH.size / 16
+    return (W @ scipy.sparse.csr_array(dH)).toarray() if few else W @ dH
 
 
 @singledispatch
@@ -59,9 +59,9 @@ def written_out(layer, parameters, H, shape):
 
 
 def _affine(W, b, shape):  # f(z) = z
-    return W, b, lambda z: z, lambda z: eye_array(z.size), shape
+    return W, b, lambda z: z, lambda z: scipy.sparse.eye_array(z.size), shape
 def _identity(H):
-    return eye_array(H.size, dtype=H.real.dtype)
+    return scipy.sparse.eye_array(H.size, dtype=H.real.dtype)
 
 @written_out.register
 def _linear(layer: Linear, parameters, H, shape):
@@ -78,7 +78,8 @@ def _windows(shape, kernel, stride):  # which units stand under the kernel: (y, 
 
 def _matrix(weights, units, size):  # row p has weights[p] (K,) at the columns units[p], else 0
     starts = np.arange(0, weights.size + 1, weights.shape[1])
-    return csr_array((weights.reshape(-1), units.reshape(-1), starts), (len(weights), size))
+    entries = weights.reshape(-1), units.reshape(-1), starts
+    return scipy.sparse.csr_array(entries, (len(weights), size))
 
 @written_out.register
 def _convolution(layer: Conv2d, parameters, H, shape):
@@ -122,7 +123,8 @@ def _normalization(layer: BatchNorm2d, parameters, H, shape):
     factor = parameters["weight"] / (parameters["running_var"] + layer.eps) ** 0.5
     shift = parameters["bias"] - factor * parameters["running_mean"]
     positions = shape[1] * shape[2]
-    return _affine(diags_array(np.repeat(factor, positions)), np.repeat(shift, positions), shape)
+    W = scipy.sparse.diags_array(np.repeat(factor, positions))
+    return _affine(W, np.repeat(shift, positions), shape)
 
 @written_out.register
 def _flatten(layer: Flatten, parameters, H, shape):
@@ -130,7 +132,8 @@ def _flatten(layer: Flatten, parameters, H, shape):
 
 @written_out.register
 def _add(layer: Add, parameters, H, shape):
-    return _affine(hstack([_identity(H[:np.prod(shape[0])])] * len(shape)), 0, shape[0])
+    W = scipy.sparse.hstack([_identity(H[:np.prod(shape[0])])] * len(shape))
+    return _affine(W, 0, shape[0])
 
 @written_out.register
 def _concat(layer: Concat, parameters, H, shape):
@@ -148,7 +151,8 @@ def _softmax(layer: Softmax, parameters, H, shape):
 
 def _activation(kind, f, slope):  # W = I, b = 0, f works on each unit alone: f' is diagonal
     written_out.register(kind, lambda layer, parameters, H, shape: (
-        _identity(H), 0, partial(f, layer), lambda z: diags_array(slope(layer, z)), shape))
+        _identity(H), 0, partial(f, layer),
+        lambda z: scipy.sparse.diags_array(slope(layer, z)), shape))
 
 def _phi(z):  # 1 / (1 + e^−z), also where e^−z would be too large
     e = np.exp(np.where(z.real > 0, -z, z))

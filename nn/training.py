@@ -5,7 +5,7 @@ of an epoch. The order of the samples is drawn from (seed, epoch), so that train
 after an epoch goes on exactly as it would have. Read on in `weights`.
 """
 import numpy as np
-from scipy.special import expit, log_softmax
+import scipy
 
 from nn.layers.normalization import BatchNorm2d
 
@@ -21,7 +21,7 @@ def cross_entropy(logits, labels):
         both = np.concatenate([np.zeros_like(logits), logits], axis=1)  # (B, 2)
         loss, grad = cross_entropy(both, labels)
         return loss, grad[:, 1:]
-    log_p = log_softmax(logits, axis=1)
+    log_p = scipy.special.log_softmax(logits, axis=1)
     rows = np.arange(len(logits))
     grad = np.exp(log_p)
     grad[rows, labels] -= 1
@@ -31,7 +31,7 @@ def cross_entropy(logits, labels):
 def pixel_cross_entropy(logits, wanted):
     """Binary cross-entropy of sigmoid(logits) against `wanted` in [0, 1], both (B, N), summed over
     the outputs, mean over the batch → (loss, ∂loss/∂logits)."""
-    grad = expit(logits) - wanted
+    grad = scipy.special.expit(logits) - wanted
     losses = np.logaddexp(0, logits) - wanted * logits
     return float(losses.sum() / len(logits)), grad / len(logits)
 

@@ -14,6 +14,7 @@ import sys
 import threading
 from contextlib import contextmanager
 
+from scripts.terminal.progress import started
 from scripts.terminal.text import one_line
 
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -130,7 +131,8 @@ def _command(argv):
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND",
                                      parser_class=_Parser)
     name = next((word for word in argv if not word.startswith("-")), None)
-    module = importlib.import_module(f"scripts.{name}") if name in COMMANDS else None
+    with started(f"jsma {name}"):
+        module = importlib.import_module(f"scripts.{name}") if name in COMMANDS else None
     for command, text in COMMANDS.items():
         described = module.__doc__ if command == name else text
         sub = commands.add_parser(command, help=text, description=described,

@@ -7,15 +7,15 @@ pairs), the adversarial images and their true labels as IDX files (8 bits a pixe
 import csv
 import io
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from attack import RULES, Crafted, craft, distortions, mean_distortion, success_rate
+from attack import RULES, craft, distortions, mean_distortion, success_rate
 from attack.goals import GOALS, UNTARGETED, every_other, reached
 from data import load_mnist, write_idx
 from data.files import replacing
+from scripts.paper.samples import joined
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, add_model, distortion, indices, output_folder, whole
 from scripts.terminal.progress import Progress
@@ -147,21 +147,11 @@ def _in_pieces(network, images, targets, **options):
             if not parts:
                 raise KeyboardInterrupt(
                     f"nothing is kept yet, that begins with {PIECE} samples") from None
+            progress.close()
             print("jsma: stopping; what is finished is written", file=sys.stderr, flush=True)
             break
     progress.close()
-    return _joined(parts)
-
-
-def _joined(parts):
-    """Several `Crafted` as one."""
-    width = max(part.pairs.shape[1] for part in parts)
-    for part in parts:
-        part.pairs = np.pad(part.pairs, [(0, 0), (0, width - part.pairs.shape[1]), (0, 0)],
-                            constant_values=-1)
-    columns = [field.name for field in fields(Crafted) if field.name != "trace"]
-    return Crafted(**{name: np.concatenate([getattr(part, name) for part in parts])
-                      for name in columns})
+    return joined(parts)
 
 
 def _moved(moved, success):

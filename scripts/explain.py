@@ -17,6 +17,7 @@ from nn import AndNetwork
 from scripts.pages.explain_page import Story, and_page, page
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, distortion, output_file, weights_option, whole
+from scripts.terminal.progress import started
 
 SHORT = 0.1  # θ below which a trace without a limit does not fit into memory
 
@@ -45,15 +46,20 @@ def arguments(parser):
 def run(args):
     """Craft, write the page, say where it is."""
     output_file(args.out)
-    html = and_page(AndNetwork.pretrained()) if args.toy else page(story(args))
+    with started("explain: crafting") as line:
+        def progress(done, count):
+            """How much of its way the digit has likely gone."""
+            line.write(f"explain: crafting, {100 * done / count:.0f} %")
+
+        html = and_page(AndNetwork.pretrained()) if args.toy else page(story(args, progress))
     content = html.encode()
     with replacing(args.out) as file:
         file.write(content)
     print(f"{args.out}: {len(content) / 1e6:.2f} MB, one file; open it in a browser")
 
 
-def story(args):
-    """What the page tells, as a `Story`.
+def story(args, progress=None):
+    """What the page tells, as a `Story`; `progress` as in `craft`.
 
     The network, the image and every iteration of its crafting are in float64; the page keeps images
     and weights in float32, so that is what they hold.
@@ -68,7 +74,7 @@ def story(args):
     name, image = _digit(args.digit, args.data) if args.image is None else _file(args.image)
     image = image.astype(np.float32).astype(np.float64)
     crafted = craft(network, image[None], args.target, theta=args.theta,
-                    max_distortion=args.max_distortion, trace=True)
+                    max_distortion=args.max_distortion, trace=True, progress=progress)
     return Story(name, network, image, crafted, args.target, args.theta, args.max_distortion)
 
 

@@ -7,6 +7,7 @@ again after whatever stopped it, it goes on from there.
 """
 import platform
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,9 @@ def arguments(parser):
     """Describe the words of `jsma reproduce`."""
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER",
                         help="default: out")
-    parser.add_argument("--digits", type=whole(1), default=10, metavar="N",
+    parser.add_argument("--digits", type=whole(1), default=50, metavar="N",
                         help="digits of each set, nine samples each, at the small scale (default: "
-                             "10)")
+                             "50)")
     parser.add_argument("--scale", choices=["small", "full"], default="small",
                         help="full: the paper's sizes, hours of work that can be stopped and goes "
                              "on (default: small)")
@@ -55,38 +56,31 @@ def run(args):
     folder = output_folder(args.out)
     setup = Setup(network, args.data, args.derivative or "backward", args.digits, args.scale,
                   args.jobs, folder, tuple(args.answers), args.derivative or "forward")
+    wanted = {name: one for name, one in EXPERIMENTS.items() if name in (args.only or EXPERIMENTS)}
     outcomes = {}
     pictures = {}
     try:
-        with setup:
-            for name in dict.fromkeys(args.only or EXPERIMENTS):
-                _experiment(name, setup, folder, outcomes, pictures)
+        with setup, closing(setup.outcomes(wanted)) as arriving:
+            for name, outcome in arriving:
+                outcomes[name] = outcome
+                pictures[name] = _write_figure(folder, name, outcome)
+                _print(setup.line, name, outcome, time.monotonic() - start)
+        setup.line.clear()
     except KeyboardInterrupt:
+        setup.line.clear()
         raise KeyboardInterrupt(_how_to_go_on(setup, folder, outcomes)) from None
+    outcomes = {name: outcomes[name] for name in wanted}
     about = _about(args, time.monotonic() - start)
     _write_results(folder, outcomes, about)
     _write_report(folder, outcomes, about, pictures)
     print(f"{folder / 'report.html'}: {duration(time.monotonic() - start)}")
 
 
-def _experiment(name, setup, folder, outcomes, pictures):
-    """Run one experiment, write its figure, print its claims.
-
-    Args:
-        name: one of `EXPERIMENTS`.
-        setup: the `Setup`.
-        folder: where the figure goes.
-        outcomes, pictures: {name: Outcome} and {name: PNG bytes}, to which its own are added.
-    """
-    start = time.monotonic()
-    outcome = EXPERIMENTS[name].run(setup)
-    outcomes[name] = outcome
-    picture = _write_figure(folder, name, outcome)
-    if picture is not None:
-        pictures[name] = picture
-    print(f"{EXPERIMENTS[name].title} ({duration(time.monotonic() - start)})", flush=True)
-    for row in outcome.rows:
-        print(f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}", flush=True)
+def _print(line, name, outcome, seconds):
+    """The experiment's claims, above the line that says how far the whole is."""
+    claims = (f"  {row.claim}: {row.ours} (paper: {row.paper}) {row.verdict}"
+              for row in outcome.rows)
+    line.print("\n".join([f"{EXPERIMENTS[name].title} (at {duration(seconds)})", *claims]))
 
 
 def _how_to_go_on(setup, folder, outcomes):

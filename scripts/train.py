@@ -21,7 +21,7 @@ from nn.weights import load_arrays, npz_bytes, save_arrays
 from scripts.paper.fitting import RECIPES
 from scripts.terminal.networks import NETWORKS, network_option
 from scripts.terminal.options import add_data, whole
-from scripts.terminal.progress import Progress, duration
+from scripts.terminal.progress import Progress, duration, started
 from scripts.terminal.text import as_json
 
 CALIBRATION = 500   # images for the statistics of batch normalisation
@@ -52,7 +52,8 @@ def run(args):
     if args.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz; got {args.out}")
     settings = _settings(args)
-    sets = _load(NETWORKS[args.network].images, args.data, args.holdout)
+    with started("train: reading the images"):
+        sets = _load(NETWORKS[args.network].images, args.data, args.holdout)
     network = _new(args, sets["train"][0][:CALIBRATION])
     optimizer = SGD(network, settings["lr"], settings["momentum"])
     record = {"command": _command(settings), "settings": settings, "epochs": []}

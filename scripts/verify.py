@@ -11,7 +11,7 @@ from nn.verify.frameworks import FOREIGN
 from nn.verify.network import OWN
 from scripts.terminal.networks import NETWORKS, load_network, network_option
 from scripts.terminal.options import add_data, indices, weights_option
-from scripts.terminal.progress import Progress
+from scripts.terminal.progress import started
 from scripts.terminal.text import as_json
 
 
@@ -44,18 +44,13 @@ def run(args):
     else:
         against = [name.strip() for name in args.against.split(",")]
     reports = []
-    progress = Progress(f"asking {', '.join(against)}", f"{what}s")
-    try:
-        for digit in args.digits:
-            progress(len(reports), len(args.digits))
-            others = [other for other in args.digits if other != digit]
-            chosen = images[[digit, *others][:4]].astype(np.dtype(args.dtype))
+    for digit in args.digits:
+        others = [other for other in args.digits if other != digit]
+        chosen = images[[digit, *others][:4]].astype(np.dtype(args.dtype))
+        with started(f"verify: test {what} {digit}, layer by layer"):
             reports.append(check_network(network, chosen, against=against, nudge=args.nudge))
-            if not args.json:
-                progress.close()
-                print(f"test {what} {digit}: {reports[-1]}")
-    finally:
-        progress.close()
+        if not args.json:
+            print(f"test {what} {digit}: {reports[-1]}")
     if args.json:
         print(as_json([{"digit": digit, **report.to_dict()}
                        for digit, report in zip(args.digits, reports)]), end="")

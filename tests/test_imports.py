@@ -5,6 +5,7 @@ What stands where is read by `rooms.py`, which also prints it (`python tests/roo
 """
 import ast
 import re
+import subprocess
 import sys
 
 import pytest
@@ -95,3 +96,16 @@ def test_each_room_names_its_files(room):
         if path.parts[0] == room and path.name != "__init__.py":
             text = ast.get_docstring(rooms.tree(path.parent / "__init__.py"))
             assert f"`{path.stem}`" in text, path
+
+
+def test_imports_load_only_what_every_start_needs():
+    """SciPy's parts and matplotlib start slowly: each is loaded by what uses it, when it does."""
+    code = ("import pkgutil, sys, attack, data, nn, scripts\n"
+            "names = [name for _, name, _ in pkgutil.iter_modules(scripts.__path__)]\n"
+            "for name in names: __import__(f'scripts.{name}')\n"
+            "slow = ['scipy.special', 'scipy.stats', 'scipy.sparse', 'scipy.optimize']\n"
+            "print(len(names), [name for name in [*slow, 'matplotlib'] if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], cwd=rooms.ROOT, capture_output=True,
+                          text=True)
+    number, loaded = done.stdout.split(maxsplit=1)
+    assert int(number) > 8 and loaded == "[]\n", done.stderr

@@ -4,7 +4,7 @@ In: models. Out: `logits`, `forward_derivative` and, if all members have it, `ba
 as in `model`, by the chain rule from those of the members. Read on in `models.oracle`.
 """
 import numpy as np
-from scipy.special import log_softmax, logsumexp
+import scipy
 
 
 class Ensemble:
@@ -29,7 +29,7 @@ class Ensemble:
         logits = self._logits_of_members(x)  # (B, K, N)
         if self.average == "logits":
             return logits.mean(axis=1)
-        total = logsumexp(log_softmax(logits, axis=2), axis=1)
+        total = scipy.special.logsumexp(scipy.special.log_softmax(logits, axis=2), axis=1)
         return total - np.log(len(self.models)).astype(logits.dtype)
 
     def forward_derivative(self, x):
@@ -60,7 +60,8 @@ class Ensemble:
             shape = (*logits.shape[:2], *identity.shape)
             weights = np.broadcast_to(identity / len(self.models), shape).astype(logits.dtype)
         else:
-            log_p = log_softmax(logits, axis=2)
-            share = np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True))  # p_k / Σ_k p_k
+            log_p = scipy.special.log_softmax(logits, axis=2)
+            share = np.exp(log_p - scipy.special.logsumexp(log_p, axis=1, keepdims=True))
+            # (B, K, N): p_k / Σ_k p_k
             weights = share[..., None] * (identity - np.exp(log_p)[:, :, None])
         return np.moveaxis(weights, 1, 0)

@@ -7,7 +7,7 @@ estimate). Where the differences from the left and from the right do not meet, f
 entries are counted and not judged by differences. Read on in `verify.frameworks`.
 """
 import numpy as np
-from scipy import differentiate
+import scipy
 
 from nn.verify.catalogue import FORWARD
 from nn.verify.diagnosis import moved, scaled
@@ -102,7 +102,7 @@ def _differences(values, x):
         outputs = np.stack([values(point) for point in points.reshape(len(x), -1).T], axis=-1)
         return outputs.reshape(len(outputs), *points.shape[1:])
 
-    result = differentiate.jacobian(many, x, maxiter=4)
+    result = scipy.differentiate.jacobian(many, x, maxiter=4)
     return result.df, np.nan_to_num(result.error, nan=0.0)
 
 

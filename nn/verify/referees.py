@@ -7,7 +7,7 @@ row, column order. The plain form of Eq. 4-6 is `nn.textbook`; other programs: `
 in `verify.parts`.
 """
 import numpy as np
-from scipy import differentiate
+import scipy
 
 from nn import textbook
 
@@ -41,7 +41,7 @@ def central_differences(network, x):
         return np.moveaxis(network.logits(samples).reshape(*points.shape[1:], -1), -1, 0)
 
     x = np.asarray(x, float).reshape(-1)
-    result = differentiate.jacobian(logits, x, initial_step=1e-5, order=2, maxiter=1)
+    result = scipy.differentiate.jacobian(logits, x, initial_step=1e-5, order=2, maxiter=1)
     return dict.fromkeys(network.logit_layers[-1:], result.df)
 
 

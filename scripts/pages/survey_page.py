@@ -44,7 +44,7 @@ class Onward:
         return self.network.backward_derivative(x, cotangents[:, :, :-1])
 
 
-def onward(network, images, targets, epsilon, derivative="forward"):
+def onward(network, images, targets, epsilon, derivative="forward", progress=None):
     """Images with as many pairs changed, θ = +1, as keep the changed pixels within ε.
 
     A pixel that is 1 already may be chosen, too, but does not count: nobody sees it.
@@ -54,14 +54,14 @@ def onward(network, images, targets, epsilon, derivative="forward"):
         images: (n, 28, 28) in [0, 1].
         targets: (n,), the class each is driven to, and past.
         epsilon: ε, percent of the pixels.
-        derivative: "forward" or "backward", as in `craft`.
+        derivative, progress: as in `craft`.
 
     Returns:
         the changed images, (n, 28, 28).
     """
     budget = min(1.5 * epsilon, 100)
     pairs = craft(Onward(network), images, targets, max_distortion=budget,
-                  derivative=derivative).pairs  # (n, iterations, 2)
+                  derivative=derivative, progress=progress).pairs  # (n, iterations, 2)
     flat = images.reshape(len(images), -1)
     values = np.take_along_axis(flat, pairs.reshape(len(images), -1), axis=1)
     changed = (values < 1).reshape(pairs.shape).sum(axis=2).cumsum(axis=1)  # (n, iterations)
@@ -83,7 +83,7 @@ def draw(network, images, labels, epsilons, thetas, count, seed=0, derivative="f
         count: how many samples.
         seed: of digits, targets and order.
         derivative: "forward" or "backward", as in `craft`.
-        progress: called with (samples done, count).
+        progress: called with (done, count), as in `craft`.
 
     Returns:
         a list of (pixels (28, 28) uint8, the columns from `index` to `distortion` as text).
@@ -102,7 +102,8 @@ def draw(network, images, labels, epsilons, thetas, count, seed=0, derivative="f
     for number, way in enumerate(ways):
         rows = np.flatnonzero(turn == number)
         before = images[index[rows]]
-        after = _altered(network, before, targets[rows], way, derivative)
+        after = _altered(network, before, targets[rows], way, derivative,
+                         _further(progress, done, count))
         before, after = (np.round(255 * shown).astype(np.uint8) for shown in (before, after))
         percent = 100 * (before != after).reshape(len(rows), -1).mean(axis=1)
         part, theta, _ = way
@@ -114,6 +115,11 @@ def draw(network, images, labels, epsilons, thetas, count, seed=0, derivative="f
         if progress is not None:
             progress(done, count)
     return samples
+
+
+def _further(progress, before, count):
+    """The `progress` of `craft` for samples that come after `before` others of `count`."""
+    return progress and (lambda done, _: progress(before + done, count))
 
 
 def _ways(epsilons, thetas):
@@ -131,14 +137,14 @@ def _check_count(count, ways, images):
                          f"(there are {ways}), no digit twice; got {count}")
 
 
-def _altered(network, images, targets, way, derivative):
+def _altered(network, images, targets, way, derivative, progress):
     """The images (n, 28, 28) after what the way does to them."""
     part, theta, percent = way
     if part == "distortion":
-        return onward(network, images, targets, percent, derivative)
+        return onward(network, images, targets, percent, derivative, progress)
     if part == "intensity":
         return craft(network, images, targets, theta=theta, max_distortion=percent,
-                     derivative=derivative).adversarial
+                     derivative=derivative, progress=progress).adversarial
     return images
 
 

@@ -12,7 +12,7 @@ from scripts.paper.outcome import Claim, Outcome, plain, verdict
 
 def fig12(setup):
     """Fig. 12: success rate for each source and target class (test digits)."""
-    samples = setup.samples("test", setup.sized(10_000))
+    samples = setup.test_samples()
     matrix = 100 * class_matrix(samples.success, samples.sources, samples.targets)
     claims = [
         harder("sources 0, 2, 8 are harder to leave than 1, 7, 9", samples, samples.sources,
@@ -24,7 +24,7 @@ def fig12(setup):
 
 def fig13(setup):
     """Fig. 13: mean distortion of the successes for each source and target class (test digits)."""
-    samples = setup.samples("test", setup.sized(10_000))
+    samples = setup.test_samples()
     matrix = distortion_table(samples)
     success = class_matrix(samples.success, samples.sources, samples.targets)
     by_target = means(matrix, 0)

@@ -5,7 +5,7 @@ digits with nine targets; at the small scale two small networks are trained, wit
 few samples there are.
 """
 import numpy as np
-from scipy import stats
+import scipy
 
 from attack import distortion_interval, success_interval, success_rate
 from nn import LeNet
@@ -15,10 +15,12 @@ from scripts.paper.intervals import below, with_interval
 from scripts.paper.outcome import Claim, Outcome, verdict
 from scripts.paper.population import summary
 
+FEW = 10  # test digits that attack each network at the small scale
+
 
 def detection(setup):
     """VI: are the squared differences of neighbours always higher for adversarial samples?"""
-    samples = setup.samples("test", setup.sized(10_000))
+    samples = setup.test_samples()
     benign = roughness(samples.images)
     altered = np.empty(len(samples))
     for rows, images in samples.adversarial():
@@ -77,9 +79,9 @@ def auc(positive, negative, groups):
     """
     if not len(positive):
         return float("nan"), (float("nan"),) * 2
-    in_all = stats.rankdata(np.concatenate([positive, negative]))[:len(positive)]
+    in_all = scipy.stats.rankdata(np.concatenate([positive, negative]))[:len(positive)]
     # (n,): for each positive the share of negatives below it
-    share_below = (in_all - stats.rankdata(positive)) / len(negative)
+    share_below = (in_all - scipy.stats.rankdata(positive)) / len(negative)
     return float(share_below.mean()), distortion_interval(share_below, groups)
 
 
@@ -89,9 +91,9 @@ def adversarial_training(setup):
     added = _first(samples, 18_000)
     digits = setup.sized(50_000, 2000)
     images, labels = setup.load("train", digits)
-    without = setup.network if setup.full else _trained(setup, images, labels, "without")
+    without = setup.network if setup.full else _trained(setup, images, labels)
     defended = _trained(setup, np.concatenate([images, added]),
-                        np.concatenate([labels, samples.sources[:len(added)]]), "with")
+                        np.concatenate([labels, samples.sources[:len(added)]]))
     before = _attacked(setup, without, "without")
     after = _attacked(setup, defended, "with")
     claims = [_change("success rate τ", "−7.2 %", "tau", before, after, -1),
@@ -115,21 +117,20 @@ def _first(samples, most):
     return np.concatenate(parts)[:most]
 
 
-def _trained(setup, images, labels, name):
+def _trained(setup, images, labels):
     """A new LeNet, by the recipe of the shipped one; at the small scale two epochs."""
     recipe = RECIPES["momentum"]
     epochs = setup.sized(recipe["epochs"], 2)
-    return fitted(LeNet(1), images, labels, f"training {name} adversarial samples", seed=1,
-                  **{**recipe, "epochs": epochs})
+    return setup.away(fitted, LeNet(1), images, labels, seed=1, **{**recipe, "epochs": epochs})
 
 
 def _attacked(setup, network, name):
     """τ and ε of new samples against `network`, and its accuracy on the test digits."""
-    samples = setup.samples("test", setup.sized(1000, 3), network=network,
+    samples = setup.samples("test", setup.sized(1000, FEW), network=network,
                             called=f"{name} adversarial training")
     test = setup.load("test", setup.sized(10_000, 1000))
     return {**summary(samples.success, samples.distortion, samples.index),
-            "accuracy": accuracy(network, *test)}
+            "accuracy": setup.away(accuracy, network, *test)}
 
 
 def _change(what, paper, key, before, after, sign):

@@ -6,22 +6,26 @@ sizes can be stopped and go on. The experiments themselves: `toy`, `single`, `po
 `hardness`, `defences`, `threat`; the list: `experiments`.
 """
 import sys
+import threading
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from attack import craft, craft_run, processes
+from attack import craft, craft_run
 from attack.goals import every_other
 from data import load_mnist
-from scripts.paper.samples import Samples
-from scripts.terminal.progress import Progress
+from scripts.paper.samples import Samples, joined
+from scripts.paper.work import Whole, Workers, result
+from scripts.terminal.progress import Line
 
 UPSILON = 14.5
+UPSILONS = (0.3, 1.3, 2.6, 5.1, 7.7, 10.2, 12.8, 25.5, 38.3)
 SHARD = {"small": 45, "full": 900}  # samples in a shard
+PIECE = 15  # samples that a worker crafts at once where all are needed together
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Setup:
     network: object
     directory: object = None
     derivative: str = "forward"
-    digits: int = 10
+    digits: int = 50
     scale: str = "small"
     jobs: int = 1
     folder: object = None
@@ -45,23 +49,46 @@ class Setup:
 
     def __post_init__(self):
         self.shown = self.shown or self.derivative
+        self.workers = Workers(self.jobs)
+        self.line = Line()
+        self.whole = Whole(self.line, {}, {}, self.jobs)
         self._open = ExitStack()
-        self._samples = {}
+        self._lock = threading.Lock()
+        self._once = {}  # what is made once, whoever asks: a Future by its name
 
     def __enter__(self):
         """Processes and temporary folders live until the block ends."""
-        self._executor = None
-        if self.jobs > 1:
-            self._executor = self._open.enter_context(processes(self.jobs))
         if self.full:
             self._runs = Path(self.folder) / "runs"
         else:
             temporary = TemporaryDirectory(prefix=".runs-", dir=self.folder)
             self._runs = Path(self._open.enter_context(temporary))
+        self._open.enter_context(self.workers)
         return self
 
     def __exit__(self, *error):
         return self._open.__exit__(*error)
+
+    def outcomes(self, experiments):
+        """Yields (name, `Outcome`) of experiments {name: `Experiment`} as they come.
+
+        Those that need a quiet machine come last, when nothing else runs.
+        """
+        self.whole = whole = Whole(
+            self.line, {name: one.title for name, one in experiments.items()},
+            {name: one.seconds(self) for name, one in experiments.items()}, self.jobs)
+        whole.show()
+
+        def run(name):
+            """The experiment `name`, for a thread or for now."""
+            one = experiments[name]
+            return lambda: whole.run(name, lambda: one.run(self), one.stages)
+
+        together = {name: run(name) for name, one in experiments.items() if not one.alone}
+        yield from self.workers.all(together, whole.show)
+        for name in [name for name in experiments if name not in together]:
+            whole.show(now=True)
+            yield name, run(name)()
 
     @property
     def full(self):
@@ -78,35 +105,59 @@ class Setup:
         Returns:
             images (count, 28, 28), labels (count,).
         """
+        images, labels, order = self._made_once(split, lambda: self._split(split))
+        chosen = slice(count) if order is None else order[:count]
+        return images[chosen], labels[chosen]
+
+    def _split(self, split):
+        """Images and labels of a split, and the order in which the small scale takes them."""
         images, labels = load_mnist(split, self.directory)
         if not len(images):
             raise ValueError(f"{self.directory}: there are no {split} digits")
         if self.full:
-            return images[:count], labels[:count]
+            return images, labels, None
         turn = np.empty(len(labels), int)  # how many digits of the same class come before
         for label in np.unique(labels):
             turn[labels == label] = np.arange((labels == label).sum())
-        chosen = np.lexsort([labels, turn])[:count]
-        return images[chosen], labels[chosen]
+        return images, labels, np.lexsort([labels, turn])
 
-    def craft(self, images, targets, label, model=None, **options):
-        """`attack.craft` with a progress line, for a few samples.
+    def craft(self, images, targets, model=None, **options):
+        """`attack.craft` for a few samples, by the workers.
 
         Args:
             images: (n, 28, 28).
             targets: (n,) classes, or None for a goal without a target.
-            label: what the progress line says.
             model: what is attacked (default: this setup's network).
             options: those of `attack.craft`; the derivative is this setup's by default.
 
         Returns:
             An `attack.Crafted`.
         """
-        progress = Progress(label)
+        model = model or self.network
         options = {"derivative": self.derivative, **options}
-        crafted = craft(model or self.network, images, targets, progress=progress, **options)
-        progress.close()
-        return crafted
+        if self.jobs == 1:
+            self.whole.begin()
+            return craft(model, images, targets, progress=self.whole.tell, **options)
+        pieces = [slice(start, start + PIECE) for start in range(0, len(images), PIECE)]
+        return joined(self.each(craft, [
+            (model, images[piece], None if targets is None else targets[piece])
+            for piece in pieces], **options))
+
+    def each(self, function, calls, **options):
+        """[function(*call, **options) for call in calls], by the workers."""
+        self.whole.begin()
+        parts = (self.workers.later(function, *call, **options) for call in calls)
+        if self.jobs > 1:
+            parts = list(parts)
+        results = []
+        for part in parts:
+            results.append(result(part))
+            self.whole.tell(len(results), len(calls))
+        return results
+
+    def away(self, function, *args, **options):
+        """function(*args, **options), by a worker."""
+        return self.each(function, [args], **options)[0]
 
     def samples(self, split, count, theta=1.0, max_distortion=UPSILON, network=None, called=""):
         """The first `count` digits of a split, each crafted to the nine other classes.
@@ -125,22 +176,62 @@ class Setup:
         name = f"{split}, {count:,} digits, θ = {theta:g}, Υ = {max_distortion:g} %"
         if network not in (None, self.network):
             name += f", {called}"
-        if name not in self._samples:
-            images, labels = self.load(split, count)
-            index, targets = every_other(labels, self.network.classes)
-            progress = Progress(name)
-            run = craft_run(network or self.network, images, targets, self._runs / name,
-                            index=index, shard_size=SHARD[self.scale], executor=self._executor,
-                            progress=progress, say=lambda line: print(line, file=sys.stderr),
-                            theta=theta, max_distortion=max_distortion, derivative=self.derivative)
-            progress.close()
-            self._samples[name] = Samples(images, index, labels[index], targets, run, theta)
-        return self._samples[name]
+        options = {"theta": theta, "max_distortion": max_distortion, "derivative": self.derivative}
+        return self._made_once(name, lambda: self._crafted(
+            name, network or self.network, split, count, options))
 
-    @cached_property
+    def _crafted(self, name, network, split, count, options):
+        """The `Samples` of a run in the folder `name`."""
+        images, labels = self.load(split, count)
+        index, targets = every_other(labels, self.network.classes)
+        self.whole.begin()
+
+        def progress(done, total):
+            """For this thread's experiment."""
+            self.workers.go_on()
+            self.whole.tell(done, total)
+
+        run = craft_run(network, images, targets, self._runs / name, index=index,
+                        shard_size=SHARD[self.scale], executor=self.workers.executor,
+                        progress=progress, say=self._say, **options)
+        return Samples(images, index, labels[index], targets, run, options["theta"],
+                       self.workers.go_on)
+
+    def test_samples(self):
+        """The test digits of Fig. 11 (θ = +1, Υ = 14.5 %).
+
+        At the small scale they are those of the sweep over Υ, which is crafted at the largest one,
+        truncated: a sample takes the same way whatever its budget is.
+        """
+        if self.full:
+            return self.samples("test", self.sized(10_000))
+        swept = self.samples("test", self.sized(1000), max_distortion=max(UPSILONS))
+        return self._made_once("truncated", lambda: swept.part(upsilon=UPSILON))
+
+    def _say(self, text):
+        self.line.clear()
+        print(text, file=sys.stderr)
+
+    def _made_once(self, name, make):
+        """make(), by the first who asks for `name`; the others wait for it."""
+        with self._lock:
+            first = name not in self._once
+            future = self._once.setdefault(name, Future())
+        if first:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                future.set_exception(error)
+        return future.result()
+
+    @property
     def one_of_each(self):
         """The first correctly read test digit of each class: images (10, 28, 28)."""
-        images, labels = (part[:1000] for part in load_mnist("test", self.directory))
+        return self._made_once("one of each", self._first_of_each)
+
+    def _first_of_each(self):
+        images, labels, _ = self._made_once("test", lambda: self._split("test"))
+        images, labels = images[:1000], labels[:1000]
         right = self.network.predict(images) == labels
         missing = set(range(10)) - set(labels[right].tolist())
         if missing:

@@ -11,21 +11,39 @@ from scripts.paper.human_study import human_study
 
 
 class Experiment(NamedTuple):
-    """`run(setup)` gives the `Outcome`; `title` heads it; `text` says what the picture shows."""
+    """`run(setup)` gives the `Outcome`; `title` heads it; `text` says what the picture shows.
+
+    `seconds(setup)`: what it takes on one core, about, for the time that is left; `stages`: how
+    many pieces of work it asks for, one after the other; `alone`: it measures time, so nothing else
+    may run.
+    """
     run: Callable
     title: str
     text: str = ""
+    seconds: Callable = lambda setup: 0.3
+    stages: int = 1
+    alone: bool = False
+
+
+def _a_digit(seconds, paper, small=None):
+    """`Experiment.seconds` for so many a digit, where the paper has `paper` digits."""
+    return lambda setup: seconds * setup.sized(paper, small)
+
+
+def _always(seconds):
+    """`Experiment.seconds` for the same at each size."""
+    return lambda setup: seconds
 
 
 EXPERIMENTS = {
     "fig1": Experiment(
         single.fig01, "Fig. 1: every digit turned into every other",
         "Rows: ten test digits (framed black). Columns: the target class. The titles say what the "
-        "network reads."),
+        "network reads.", _always(14)),
     "fig3": Experiment(
         toy.fig03, "Fig. 3 to 5: the AND network",
         "Left: the output F over the two inputs. Right: its forward derivative ∂F/∂x2. The black "
-        "line runs from F = 0.11 to F = 0.95 at x1 = 1."),
+        "line runs from F = 0.11 to F = 0.95 at x1 = 1.", _always(1)),
     "fig7": Experiment(
         single.fig07, "Fig. 7: a saliency map",
         "A test 0 and its saliency map (Eq. 8) for the target 1: height and colour are the score "
@@ -35,18 +53,21 @@ EXPERIMENTS = {
         "Ten images crafted from an empty one, by target class."),
     "fig10": Experiment(
         single.fig10, "Fig. 10: every digit turned into every other by removing ink",
-        "As Fig. 1, but pixels are switched off (θ = −1)."),
+        "As Fig. 1, but pixels are switched off (θ = −1).", _always(5)),
     "fig11": Experiment(
-        population.fig11, "Fig. 11: success rate and distortion on the three sets"),
+        population.fig11, "Fig. 11: success rate and distortion on the three sets",
+        seconds=_a_digit(0.22, 10_000), stages=2),
     "decreasing": Experiment(
-        population.decreasing, "V-A: crafting by removing ink, θ = −1"),
+        population.decreasing, "V-A: crafting by removing ink, θ = −1",
+        seconds=_a_digit(0.25, 1000)),
     "upsilon": Experiment(
         population.upsilons, "V-A: the largest allowed distortion Υ",
         "Success rate (left axis) and mean distortion of the successes (right axis) over Υ; the "
-        "dotted line is Υ = 14.5 %."),
+        "dotted line is Υ = 14.5 %.", _a_digit(0.16, 1000)),
     "theta": Experiment(
         population.thetas, "V-A: the change of a pixel θ",
-        "Success rate (left axis) and mean distortion of all samples (right axis) over θ."),
+        "Success rate (left axis) and mean distortion of all samples (right axis) over θ.",
+        _a_digit(1.2, 1000, population.FEW), stages=4),
     "fig12": Experiment(
         classes.fig12, "Fig. 12: success rate by source and target class",
         "Share of samples that reach their target, in percent, by source class (rows) and target "
@@ -57,14 +78,15 @@ EXPERIMENTS = {
         "class."),
     "path": Experiment(
         single.path, "V-B1: class probabilities along the way",
-        "A test 2 turned into a 4: the probability of each class after each iteration."),
+        "A test 2 turned into a 4: the probability of each class after each iteration.",
+        _always(1.5)),
     "fig14": Experiment(
         hardness.fig14, "Fig. 14: hardness by source and target class",
         "Hardness H(s, t) (Eq. 12, in percent) by source and target class, from nine values of Υ."),
     "fig15": Experiment(
         hardness.fig15, "Fig. 15 and Eq. 14: adversarial distance",
         "Mean adversarial distance by source and target class: 1 less the share of pairs of pixels "
-        "that Eq. 10 accepts."),
+        "that Eq. 10 accepts.", _a_digit(0.02, 1000)),
     "fig16": Experiment(
         lambda setup: human_study(setup.answers)["fig16"],
         "Fig. 16: what people see, over the distortion",
@@ -74,19 +96,22 @@ EXPERIMENTS = {
         lambda setup: human_study(setup.answers)["fig17"],
         "Fig. 17: what people see, over θ", "As Fig. 16, over the change θ of a pixel."),
     "fig2": Experiment(
-        threat.threat_model, "Fig. 2: goals and capabilities"),
+        threat.threat_model, "Fig. 2: goals and capabilities",
+        seconds=_a_digit(2, 100, threat.FEW), stages=15),
     "detection": Experiment(
         defences.detection, "VI: detection by neighbouring pixels",
         "ROC curve of the sum of squared differences of neighbouring pixels: share of adversarial "
         "samples found over share of benign digits taken for adversarial."),
     "training": Experiment(
-        defences.adversarial_training, "VI: training with adversarial samples"),
+        defences.adversarial_training, "VI: training with adversarial samples",
+        seconds=_a_digit(0.9, 1000, defences.FEW), stages=6),
     "beyond": Experiment(
         threat.beyond, "VI: an output vector as target",
         "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it "
-        "makes of these, and what it was to make."),
+        "makes of these, and what it was to make.", _always(2), stages=2),
     "identical": Experiment(
-        single.identical, "Forward and backward derivative"),
+        single.identical, "Forward and backward derivative",
+        seconds=_a_digit(0.2, 500, single.AGAIN)),
     "time": Experiment(
-        single.seconds, "V: crafting time"),
+        single.seconds, "V: crafting time", seconds=_always(5), alone=True),
 }

@@ -8,10 +8,11 @@ import numpy as np
 from attack import adversarial_distance, class_matrix, hardness, robustness
 from attack.goals import every_other
 from scripts.paper.classes import distortion_table
+from scripts.paper.experiment import UPSILONS
 from scripts.paper.intervals import mean_with_interval, with_interval
 from scripts.paper.outcome import Claim, Outcome, plain, similar
-from scripts.paper.population import UPSILONS
-from scripts.terminal.progress import Progress
+
+PIECE = 16  # images that a worker looks at at once
 
 
 def fig14(setup):
@@ -27,10 +28,10 @@ def fig15(setup):
     """Fig. 15 and Eq. 14: adversarial distance by source and target class, minimum and mean."""
     images, labels = setup.load("test", setup.sized(1000))
     index, targets = every_other(labels, setup.network.classes)
-    progress = Progress("Fig. 15", "digits")
-    distance = adversarial_distance(setup.network, images, derivative=setup.derivative,
-                                    progress=progress)[index, targets]
-    progress.close()
+    pieces = [(setup.network, images[start:start + PIECE])
+              for start in range(0, len(images), PIECE)]
+    distances = setup.each(adversarial_distance, pieces, derivative=setup.derivative)
+    distance = np.concatenate(distances)[index, targets]
     matrix = class_matrix(distance, labels[index], targets)
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     mean, interval = mean_with_interval(distance, index)
@@ -64,4 +65,4 @@ def hardness_table(samples):
 
 
 def _fig13(setup):
-    return distortion_table(setup.samples("test", setup.sized(10_000)))
+    return distortion_table(setup.test_samples())

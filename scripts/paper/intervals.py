@@ -4,7 +4,7 @@ In: values of samples and the digit each comes from, or two tables by source and
 a value and its interval (low, high); NaN where there is too little to tell.
 """
 import numpy as np
-from scipy import stats
+import scipy
 
 from attack import distortion_interval
 
@@ -48,7 +48,7 @@ def rank_correlation(a, b):
     both = ~np.isnan(a) & ~np.isnan(b)
     if both.sum() < 4 or not np.ptp(a[both]) or not np.ptp(b[both]):
         return float("nan"), (float("nan"),) * 2
-    rho = float(stats.spearmanr(a[both], b[both]).statistic)
+    rho = float(scipy.stats.spearmanr(a[both], b[both]).statistic)
     half = 1.96 * 1.03 / np.sqrt(both.sum() - 3)
     centre = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     return rho, (float(np.tanh(centre - half)), float(np.tanh(centre + half)))

@@ -4,10 +4,15 @@ In: images and a run of `attack.craft_run` that started from them. Out: columns 
 images and pairs of features shard by shard, so that memory holds a part of the paper's 270,000
 samples only.
 """
+from copy import copy
+from dataclasses import fields
+
 import numpy as np
 
-from attack import replay, truncate
+from attack import RULES, Crafted, replay, truncate
 from attack.crafting import REASONS
+
+COLUMNS = ("index", "sources", "targets", "success", "iterations", "distortion", "reason")
 
 
 class Samples:
@@ -17,7 +22,7 @@ class Samples:
     `success`, `iterations`, `distortion` (percent) and `reason`, all (n,).
     """
 
-    def __init__(self, images, index, sources, targets, run, theta):
+    def __init__(self, images, index, sources, targets, run, theta, ask=lambda: None):
         """Read the columns of a run.
 
         Args:
@@ -26,6 +31,7 @@ class Samples:
             sources, targets: (n,), classes.
             run: the `attack.Run` of these samples.
             theta: θ of the run.
+            ask: called before each shard; it may raise.
         """
         self.images = images
         self.index = index
@@ -36,6 +42,8 @@ class Samples:
         self.success, self.iterations, self.distortion, reason = run.columns(
             "success", "iterations", "distortion", "reason")
         self.reason = np.array(REASONS)[reason]
+        self.budget = None  # iterations, where the run went further
+        self._ask = ask
         self._truncated = {}
 
     def __len__(self):
@@ -45,7 +53,12 @@ class Samples:
         """Yields (rows, the images they started from, their pairs) shard by shard."""
         for shard in range(len(self.run)):
             rows = self.run.rows(shard)
-            yield rows, self.images[self.index[rows]], self.run.load(shard)["pairs"]
+            index = self.index[rows]
+            if not len(index):
+                return
+            self._ask()
+            pairs = self.run.load(shard)["pairs"][:len(index), :self.budget]
+            yield slice(rows.start, rows.start + len(index)), self.images[index], pairs
 
     def truncated(self, upsilon):
         """(success, distortion) of all samples as a run at the smaller Υ would have left them."""
@@ -56,7 +69,36 @@ class Samples:
             self._truncated[upsilon] = tuple(np.concatenate(part) for part in zip(*parts))
         return self._truncated[upsilon]
 
+    def part(self, digits=None, upsilon=None):
+        """The `Samples` of the first `digits` only, or those that a run at the smaller Υ would have
+        left."""
+        part = copy(self)
+        part._truncated = {}
+        if digits is not None:
+            rows = self.index < digits
+            for name in COLUMNS:
+                setattr(part, name, getattr(self, name)[rows])
+            part.images = self.images[:digits]
+        if upsilon is not None:
+            part.success, part.distortion = part.truncated(upsilon)
+            part.budget = RULES["paper"].budget(self.run.features, upsilon)
+            spent = ~part.success & (part.iterations >= part.budget)
+            part.reason = np.where(spent, "max_iterations", part.reason)
+            part.iterations = np.minimum(part.iterations, part.budget)
+        return part
+
     def adversarial(self):
         """Yields (rows, the adversarial images) shard by shard."""
         for rows, images, pairs in self.shards():
             yield rows, replay(images, pairs, self.theta)
+
+
+def joined(parts):
+    """Several `Crafted`, one after the other, as one; without a trace."""
+    width = max(part.pairs.shape[1] for part in parts)
+    for part in parts:
+        part.pairs = np.pad(part.pairs, [(0, 0), (0, width - part.pairs.shape[1]), (0, 0)],
+                            constant_values=-1)
+    columns = [field.name for field in fields(Crafted) if field.name != "trace"]
+    return Crafted(**{name: np.concatenate([getattr(part, name) for part in parts])
+                      for name in columns})

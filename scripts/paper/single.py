@@ -7,13 +7,15 @@ alike. In: a `Setup`. Out: an `Outcome` each.
 import time
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from attack import craft, replay, saliency_map
 from attack.goals import every_other
 from scripts.paper.experiment import UPSILON
 from scripts.paper.intervals import mean_with_interval, with_interval
 from scripts.paper.outcome import Claim, Outcome, plain, verdict
+
+AGAIN = 9  # samples that are crafted again by the other derivative at the small scale
 
 
 def fig01(setup):
@@ -37,8 +39,8 @@ def _every_pair(setup, theta, derivative):
     """The `Outcome` of Fig. 1 for one θ, and the distortion of its successes in percent."""
     originals = setup.one_of_each
     index, targets = every_other(np.arange(10), 10)
-    crafted = setup.craft(originals[index], targets, f"θ = {theta:+g}, Υ = ∞", theta=theta,
-                          max_distortion=None, derivative=derivative)
+    crafted = setup.craft(originals[index], targets, theta=theta, max_distortion=None,
+                          derivative=derivative)
     # (10, 10, 28, 28), the originals on the diagonal
     images = originals[:, None].repeat(10, axis=1)
     images[index, targets] = crafted.adversarial
@@ -69,8 +71,7 @@ def fig07(setup):
 def fig09(setup):
     """Fig. 9: from an empty image to each class, θ = +1, Υ = ∞."""
     empty = np.zeros((10, 28, 28), np.float32)
-    crafted = setup.craft(empty, np.arange(10), "Fig. 9", max_distortion=None,
-                          derivative=setup.shown)
+    crafted = setup.craft(empty, np.arange(10), max_distortion=None, derivative=setup.shown)
     start = np.flatnonzero(crafted.reason == "already_target").tolist()
     successes = int(crafted.success.sum())
     note = ""
@@ -85,7 +86,7 @@ def fig09(setup):
 
 def path(setup):
     """V-B1: the class probabilities along the way; how much distortion leaving the source takes."""
-    samples = setup.samples("test", setup.sized(10_000))
+    samples = setup.test_samples()
     shares, groups = _shares_of_leaving(setup, samples)
     mean, interval = mean_with_interval(100 * shares, groups)
     claim = Claim("most of the distortion goes into leaving the source class", "more than half",
@@ -106,8 +107,8 @@ def _shares_of_leaving(setup, samples):
     for rows, images, pairs in samples.shards():
         turned = samples.success[rows] & (samples.iterations[rows] > 0)
         chosen = np.flatnonzero(turned)[:setup.sized(1000, 90)]
-        shares.append(share_of_leaving(setup.network, images[chosen], pairs[chosen],
-                                       samples.sources[rows][chosen]))
+        shares.append(setup.away(share_of_leaving, setup.network, images[chosen], pairs[chosen],
+                                 samples.sources[rows][chosen]))
         groups.append(samples.index[rows][chosen])
         if sum(map(len, shares)) >= setup.sized(9000, 90):
             break
@@ -138,13 +139,14 @@ def _probabilities_along(setup, source, target):
     crafted = craft(setup.network, image[None], target, derivative=setup.derivative,
                     max_distortion=None, trace=True)
     before = [step.logits for step in crafted.trace[0]]
-    return softmax(np.stack([*before, setup.network.logits(crafted.adversarial)[0]]), axis=1)
+    last = setup.network.logits(crafted.adversarial)[0]
+    return scipy.special.softmax(np.stack([*before, last]), axis=1)
 
 
 def identical(setup):
     """Samples of Fig. 11 crafted again with the other derivative: how many come out the same?"""
-    samples = setup.samples("test", setup.sized(10_000))
-    chosen = np.random.default_rng(0).choice(len(samples), setup.sized(500, 9), replace=False)
+    samples = setup.test_samples()
+    chosen = np.random.default_rng(0).choice(len(samples), setup.sized(500, AGAIN), replace=False)
     adversarial = {}  # number of the sample: its image
     for rows, images, pairs in samples.shards():
         numbers = chosen[(chosen >= rows.start) & (chosen < rows.stop)]
@@ -152,8 +154,7 @@ def identical(setup):
         adversarial.update(zip(numbers.tolist(), replayed))
     other = "backward" if setup.derivative == "forward" else "forward"
     again = setup.craft(samples.images[samples.index[chosen]], samples.targets[chosen],
-                        f"again with the {other} derivative", derivative=other,
-                        max_distortion=UPSILON)
+                        derivative=other, max_distortion=UPSILON)
     same = sum(np.array_equal(adversarial[number], image)
                for number, image in zip(chosen.tolist(), again.adversarial))
     claim = Claim(f"the {other} derivative gives the same adversarial samples", "the same",
@@ -169,6 +170,7 @@ def seconds(setup):
         start = time.perf_counter()
         craft(setup.network, setup.one_of_each[:1], target, derivative="forward")
         timings.append(time.perf_counter() - start)
+        setup.whole.tell(target, 9)
     median = float(np.median(timings))
     claim = Claim("crafting time of a sample", "below 1 s",
                   f"{median:.2f} s (slowest of nine {max(timings):.2f} s)", verdict(median < 1),

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attack import Oracle, craft_output, mean_distortion, success_interval, success_rate
+from attack import Oracle, craft, craft_output, mean_distortion, success_interval, success_rate
 from attack.goals import GOALS, every_other, reached
+from data import load_mnist
 from nn import Flatten, Linear, Network, Sigmoid, Softmax, Tanh
 from nn.training import accuracy, pixel_cross_entropy
 from scripts.paper.experiment import UPSILON
@@ -20,6 +21,7 @@ from scripts.paper.outcome import Claim, Outcome, verdict
 
 CAPABILITIES = ("weights", "training data", "oracle", "samples")
 CONFIDENCE = 0.5
+FEW = 5  # digits for each goal and capability at the small scale
 RATE = {"lr": 0.1, "momentum": 0.9, "batch": 50}  # of the surrogates
 
 
@@ -32,7 +34,7 @@ class Adversary(NamedTuple):
 
 def threat_model(setup):
     """Fig. 2: success and distortion by goal and capability, judged by the victim."""
-    images, labels = setup.load("test", setup.sized(100, 2))
+    images, labels = setup.load("test", setup.sized(100, FEW))
     adversaries = _adversaries(setup)
     results = {}  # (goal, capability): numbers
     for capability, adversary in adversaries.items():
@@ -80,12 +82,10 @@ def _table(results):
 def _adversaries(setup):
     """{capability: Adversary}, with the surrogates trained."""
     victim = setup.network
-    images, labels = setup.load("train", 50_000)
-    surrogate = fitted(_perceptron(), images, labels, "surrogate from the training data",
-                       epochs=setup.sized(10, 1), **RATE)
+    surrogate = setup.away(_surrogate, setup.directory, setup.sized(10, 1))
     seen, _ = setup.load("validation", setup.sized(1000, 300))
-    copy = fitted(_perceptron(), seen, victim.predict(seen), "surrogate from samples",
-                  epochs=setup.sized(60, 30), **RATE)
+    copy = setup.away(fitted, _perceptron(), seen, victim.predict(seen),
+                      epochs=setup.sized(60, 30), **RATE)
     test = setup.load("test", 1000)
 
     def note(model, more=""):
@@ -109,11 +109,9 @@ def _attack(setup, adversary, capability, goal, images, labels):
         images, labels: (n, 28, 28) and (n,), the digits to start from.
     """
     images, index, targets = _started(setup, capability, goal, images, labels)
-    queries_before = getattr(adversary.model, "queries", 0)
-    crafted = setup.craft(images[index], targets, f"{goal}, {capability}", adversary.model,
-                          goal=goal, max_distortion=UPSILON, derivative=adversary.derivative,
-                          confidence=CONFIDENCE)
-    queries = getattr(adversary.model, "queries", 0) - queries_before
+    crafted, queries = setup.away(
+        _crafted_and_counted, adversary.model, images[index], targets, goal=goal,
+        max_distortion=UPSILON, derivative=adversary.derivative, confidence=CONFIDENCE)
     sources = setup.network.predict(images[index])
     logits = setup.network.logits(crafted.adversarial)
     success = reached(goal, logits, sources, crafted.target, CONFIDENCE)
@@ -121,6 +119,13 @@ def _attack(setup, adversary, capability, goal, images, labels):
             "interval": success_interval(success, index),
             "distortion": mean_distortion(crafted.distortion, success),
             "on_its_own_model": success_rate(crafted.success), "queries": queries / len(index)}
+
+
+def _crafted_and_counted(model, images, targets, **options):
+    """What `craft` returns, and how many queries the model has answered for it."""
+    before = getattr(model, "queries", 0)
+    crafted = craft(model, images, targets, **options)
+    return crafted, getattr(model, "queries", 0) - before
 
 
 def _started(setup, capability, goal, images, labels):
@@ -145,7 +150,7 @@ def beyond(setup):
     outputs_before = coder.probabilities(digits)  # (5, 784)
     wanted = coder.probabilities(setup.one_of_each[5:])
     apart = np.linalg.norm(outputs_before - wanted, axis=1)
-    result = craft_output(coder, digits, wanted, apart / 2, max_distortion=UPSILON)
+    result = setup.away(craft_output, coder, digits, wanted, apart / 2, max_distortion=UPSILON)
     outputs = coder.probabilities(result.adversarial)
     numbers = {"started": result.started.tolist(), "distance": result.distance.tolist(),
                "success": result.success.tolist(), "distortion": result.distortion.tolist(),
@@ -165,8 +170,15 @@ def _autoencoder(setup):
     coder = Network({"flatten": Flatten(), "code": Linear(784, 32, rng=np.random.default_rng(0)),
                      "tanh": Tanh(), "out": Linear(32, 784, rng=np.random.default_rng(1)),
                      "sigmoid": Sigmoid()}, (28, 28))
-    return fitted(coder, images, images.reshape(len(images), -1), "autoencoder",
-                  epochs=setup.sized(20, 12), **{**RATE, "lr": 0.005}, loss=pixel_cross_entropy)
+    return setup.away(fitted, coder, images, images.reshape(len(images), -1),
+                      epochs=setup.sized(20, 12), **{**RATE, "lr": 0.005},
+                      loss=pixel_cross_entropy)
+
+
+def _surrogate(directory, epochs):
+    """A network that was trained on the training data."""
+    images, labels = load_mnist("train", directory)
+    return fitted(_perceptron(), images[:50_000], labels[:50_000], epochs=epochs, **RATE)
 
 
 def _perceptron():

@@ -6,7 +6,7 @@ time (the paper gives no batch size). At the small scale the shipped weights are
 full` trains them anew (FOLDER/and.npz).
 """
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from nn import AndNetwork, save_weights
 from scripts.paper.fitting import fitted
@@ -19,7 +19,7 @@ RATE = 0.0663
 
 def fig03(setup):
     """Fig. 3 to 5: the surface F(x1, x2), ∂F/∂x2, and the paper's pair (1, 0.37) → (1, 0.43)."""
-    network = trained() if setup.full else AndNetwork.pretrained()
+    network = setup.away(trained) if setup.full else AndNetwork.pretrained()
     if setup.full:
         save_weights(setup.folder / "and.npz", network)
     points = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -64,11 +64,13 @@ def trained(seed=0, epochs=EPOCHS):
     labels = np.repeat(corners.all(axis=1).astype(int), 1000)
     network = AndNetwork(seed)
     network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
-    return fitted(network, x, labels, "AND network", epochs=epochs, lr=RATE, batch=1, seed=seed)
+    return fitted(network, x, labels, epochs=epochs, lr=RATE, batch=1, seed=seed)
 
 
 def _where(network, value):
     """The x2 with F(1, x2) = value, or None."""
     def above(x2):
         return float(network.probabilities(np.array([[1.0, x2]]))[0, 0]) - value
-    return brentq(above, 0, 1) if above(0) < 0 < above(1) else None
+    if not above(0) < 0 < above(1):
+        return None
+    return scipy.optimize.brentq(above, 0, 1)

@@ -55,16 +55,15 @@ def test_detection_tests_the_claim_literally(setup):
 
 
 def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, monkeypatch):
-    training_sets = {}
+    training_sets = []
 
-    def trained(setup, images, labels, name):
-        training_sets[name] = images, labels
+    def trained(setup, images, labels):
+        training_sets.append((images, labels))
         return setup.network
 
     monkeypatch.setattr(defences, "_trained", trained)
     outcome = defences.adversarial_training(setup)
-    plain, _ = training_sets["without"]
-    more, all_labels = training_sets["with"]
+    (plain, _), (more, all_labels) = training_sets
     assert len(plain) == 2000 and len(more) == 2027
     assert len(more) == outcome.numbers["digits"] + outcome.numbers["added"]
     np.testing.assert_array_equal(more[:2000], plain)
