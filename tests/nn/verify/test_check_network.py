@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from data import load_mnist
-from nn import Conv2d, Flatten, Layer, LeNet, Linear, MaxPool2d, Network, ReLU, check_network
+from nn import Conv2d, Flatten, Layer, LeNet, Linear, MaxPool2d, Network, ReLU, Tanh, check_network
+from nn.threads import set_num_threads
 from nn.verify import referees
 from nn.verify.mistakes import MISTAKES
 from nn.verify.report import Comparison, LayerRow, Report
@@ -234,3 +235,61 @@ def test_the_words_of_a_report():
     assert lines[-3:] == [
         "set aside: 7 of these in fc2, which logits only may take by another rule",
         "missing: jax: not there", "a note"]
+
+
+class OneEntry(Linear):
+    """Right but for one entry of its forward derivative."""
+
+    entry, number = 0, 0.0
+
+    def forward_derivative(self, jacobian, saved):
+        right = super().forward_derivative(jacobian, saved)
+        values = right.values.copy()
+        values.reshape(-1, len(self.parameters["weight"]))[:, self.entry][self.entry] = self.number
+        return right.with_values(values)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -7.0])
+@pytest.mark.parametrize("entry", [0, 60, -1])
+@pytest.mark.parametrize("referee", ["complex step", "dense"])
+def test_one_wrong_entry_of_a_large_table_is_enough(entry, number, referee, digits):
+    """Whatever it is and wherever it stands: tables are compared block by block."""
+    network = Network({"flatten": Flatten(), "fc": Linear(784, 120)}, (28, 28))
+    assert check_network(network, digits, against=[referee]).verdict == "right"
+    network.layers["fc"].__class__ = OneEntry
+    network.layers["fc"].entry, network.layers["fc"].number = entry, number
+    report = check_network(network, digits, against=[referee])
+    assert (report.verdict, report.layer, report.part) == ("wrong", "fc", "forward derivative")
+    row, column = divmod(entry % 784, 28)
+    assert report.finding.entry == f"output {entry % 120}, pixel (row {row}, column {column})"
+    assert report.finding.claimed == pytest.approx(number, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["max pool: divided by the area", "tanh, backward: f' missing"])
+def test_the_report_does_not_depend_on_the_number_of_threads(name, digits):
+    network = MISTAKES[name].make(Network({
+        "conv": Conv2d(1, 8, 5), "pool": MaxPool2d(3), "tanh": Tanh(), "flatten": Flatten(),
+        "fc": Linear(512, 3)}, (28, 28)))
+    reports = []
+    for number in (1, 3):
+        set_num_threads(number)
+        try:
+            assert network.num_threads == number
+            reports.append(check_network(network, digits[:1]))
+        finally:
+            set_num_threads(None)
+    assert reports[0].to_dict() == reports[1].to_dict() and reports[0].verdict == "wrong"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_error_of_single_precision_in_a_gradient_is_seen(dtype, digits):
+    """Parameters in float32, checked in float64: rounded to float32, a gradient is wrong."""
+    class Rounded(Linear):
+        def gradients(self, grad_y, saved):
+            return {key: array.astype(dtype).astype(float)
+                    for key, array in super().gradients(grad_y, saved).items()}
+
+    network = Network({"flatten": Flatten(), "fc": Linear(784, 12)}, (28, 28))
+    network.layers["fc"].__class__ = Rounded
+    report = check_network(network, digits)
+    assert report.part == (None if dtype == np.float64 else "gradient")
