@@ -31,7 +31,7 @@ def arguments(parser):
     parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
     parser.add_argument("--load", choices=LOADS,
                         help="only on the machine as it is, or only with a busy loop on each core "
-                             "(default: both, single steps quiet)")
+                             "(default: both; single steps quiet only)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--only", choices=ROWS, action="append",
                       help="only this row (may be repeated)")

@@ -339,7 +339,7 @@ def test_names_from_outside_are_escaped(tmp_path):
 
 @pytest.mark.slow
 def test_bench_prints_medians(capsys, tmp_path):
-    assert main(["bench", "--quick", "--no-peers", "--repeat", "1", "--json",
+    assert main(["bench", "--quick", "--load", "quiet", "--no-peers", "--repeat", "1", "--json",
                  str(tmp_path / "bench.json")]) == 0
     printed = capsys.readouterr().out
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]

@@ -4,13 +4,14 @@ import json
 import sys
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import scripts.bench
 from scripts.__main__ import BLAS_THREADS, main
-from scripts.measure import beside, peers, table, timing, waits
+from scripts.measure import benchmarks, beside, peers, table, timing, waits
 from scripts.measure.beside import Work
 from scripts.measure.rows import LOADS, ROWS, Number, Row
 from scripts.measure.timing import Reading, Trial
@@ -110,6 +111,76 @@ def test_torch_has_all_cores():
         assert peers._torch().get_num_threads() == cores()
     finally:
         torch.set_num_threads(before)
+
+
+# rows
+
+@pytest.fixture
+def small(monkeypatch):
+    """Few samples; peers, crafting and checks that do nothing.
+
+    The names and sizes with which peers were asked.
+    """
+    asked = []
+
+    def craft(network, images, targets, **options):
+        """All samples stay in work."""
+        return SimpleNamespace(iterations=np.full(len(images), benchmarks.ITERATIONS))
+
+    def peer(name):
+        def make(network, images, *rest):
+            asked.append((name, len(images)))
+            return lambda: None
+        return make
+
+    for name in ("jacfwd", "jacrev", "epoch", "art", "torchattacks"):
+        monkeypatch.setattr(peers, name, peer(name))
+    monkeypatch.setattr(benchmarks, "craft", craft)
+    monkeypatch.setattr(benchmarks, "check_network", lambda network, x: network.logits(x))
+    for name, value in {"DIGITS": 12, "FEW": 1, "ACTIVE": 4, "TRAINING": 128}.items():
+        monkeypatch.setattr(benchmarks, name, value)
+    return asked
+
+
+@pytest.mark.parametrize(("name", "others"), [
+    ("forward", 1), ("one", 0), ("ways", 0), ("crafting", 2), ("check", 0), ("training", 1),
+    ("logits", 0), ("backward", 1), ("step-backward", 0), ("step-forward", 0), ("pairs", 1),
+    ("pairs-random", 1), ("pairs-large", 0)])
+def test_a_row_gives_its_numbers(name, others, small):
+    """Without other libraries the last ones are left out."""
+    row = ROWS[name]
+    readings = row.measure(Trial(1, True, 1.0))
+    assert len(readings) == len(row.numbers)
+    assert all(len(reading.values) == 1 and reading.values[0] > 0 for reading in readings)
+    small.clear()
+    assert len(row.measure(Trial(1, False, 1.0))) == len(row.numbers) - others
+    assert not small
+
+
+def test_the_other_libraries_get_the_same_samples(small):
+    benchmarks.crafting(Trial(1, True, 1.0))
+    assert small == [("art", 90), ("art", 90), ("art", 108), ("torchattacks", 9)]
+    small.clear()
+    benchmarks.forward(Trial(1, True, 1.0))
+    benchmarks.training(Trial(1, True, 1.0))
+    assert small == [("jacfwd", 1), ("jacfwd", 16), ("jacfwd", 64), ("epoch", 128)]
+
+
+def test_ratios_of_a_row_by_hand(monkeypatch):
+    """Clocks that stand still: seconds are given; one sample, crafting and training."""
+    def given(*seconds):
+        return lambda actions, repeat: [[value] for value in seconds]
+
+    monkeypatch.setattr(benchmarks, "alternating", given(0.003, 0.016))
+    assert [reading.values for reading in benchmarks.one_sample(Trial(1, True, 1.0))] == [
+        [3], [pytest.approx(3)]]  # ms; 1 ms each of sixteen
+    monkeypatch.setattr(benchmarks, "alternating", given(1.8, 0.3))
+    assert [reading.values[0] for reading in benchmarks.both_ways(Trial(1, True, 1.0))] == (
+        pytest.approx([10, 6]))   # 180 samples
+    monkeypatch.setattr(beside, "alternating", given(2, 4))
+    monkeypatch.setattr(peers, "epoch", lambda *_: None)
+    time, _, ratio = benchmarks.training(Trial(1, True, 1.0))
+    assert time.values[0] == pytest.approx(2 * 50_000 / 5120) and ratio.values == [0.5]
 
 
 # commands

@@ -11,7 +11,7 @@ from sessions import members, started
 from scripts.measure import busy
 
 ROOT = Path(__file__).parent.parent.parent.parent
-SOON = 30  # seconds, far more than it takes
+SOON = 120  # seconds, far more than it takes
 BLOCK = """
 import time
 from scripts.measure.busy import busy
