@@ -1,6 +1,6 @@
 """Each rule beside a plain loop over one sample and all pairs, written from what the rule's library
 or paper does; and beside the library itself where it is installed."""
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def softmax(z):
     return e / e.sum()
 
 
-@lru_cache(maxsize=None)
+@cache
 def answers(sample):
     """Logits (N,) and ∂logits/∂x (N, M) of `Small()` at one sample, given by its bytes: all rules
     begin at the same images."""
