@@ -93,7 +93,7 @@ def plain(rule, image, target, theta, upsilon, of):
 @pytest.mark.parametrize("theta", [1.0, 0.3, -1.0])
 @pytest.mark.parametrize("rule", PEERS)
 def test_does_what_its_description_says(rule, theta, of):
-    network, (images, targets) = Small(), some_samples(10)
+    network, (images, targets) = Small(), some_samples(6)
     crafted = craft(network, images, targets, theta=theta, max_distortion=40, rule=rule, of=of)
     assert crafted.iterations.max() > 1 or theta < 0
     for n, (image, target) in enumerate(zip(images, targets)):

@@ -32,21 +32,31 @@ from nn import (
 
 @pytest.fixture(scope="module", params=[LeNet.pretrained, ResNet.pretrained])
 def traced(request):
-    """A network, and [(a digit, its trace by the textbook)] of the first 1 and the first 8."""
-    network, (images, labels) = request.param(), load_mnist("test")
-    digits = [images[labels == label][0].astype(np.float64) for label in (1, 8)]
-    return network, [(digit, trace(network, digit)) for digit in digits]
+    """A network, the first 1 and its trace by the textbook."""
+    network, digit = request.param(), first(1)
+    return network, digit, trace(network, digit)
+
+
+def first(label):
+    """The first test digit of a class."""
+    images, labels = load_mnist("test")
+    return images[labels == label][0].astype(np.float64)
 
 
 def test_every_layer_on_real_digits(traced):
     """Ties of max pooling included: both break them by the same rule."""
-    network, digits = traced
-    for digit, expected in digits:
-        check_trace(network, digit, expected=expected)
+    network, digit, expected = traced
+    check_trace(network, digit, expected=expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [LeNet.pretrained, ResNet.pretrained])
+def test_every_layer_on_an_8(make):
+    check_trace(make(), first(8))
 
 
 def test_the_whole_forward_derivative_on_a_real_digit(traced):
-    network, ((digit, expected), _) = traced
+    network, digit, expected = traced
     _, logits, jacobian = expected[len(network.logit_layers) - 1]
     close(network.logits(digit[None])[0], logits.reshape(-1))
     close(network.forward_derivative(digit[None])[0], jacobian)

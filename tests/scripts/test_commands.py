@@ -28,9 +28,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def small_mnist(tmp_path_factory):
-    """The first digits of MNIST as a set of its own: 500 + 100 for training, 200 for the test."""
+    """The first digits of MNIST as a set of its own: 300 + 100 for training, 100 for the test."""
     folder = tmp_path_factory.mktemp("mnist")
-    for split, part, count in (("train", "train", 600), ("test", "t10k", 200)):
+    for split, part, count in (("train", "train", 400), ("test", "t10k", 100)):
         images, labels = load_mnist(split)
         write_idx(folder / f"{part}-images-idx3-ubyte",
                   np.round(255 * images[:count]).astype(np.uint8))

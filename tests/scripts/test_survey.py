@@ -63,6 +63,7 @@ def test_the_page_is_made_of_the_seed(tmp_path, capsys):
     assert len(set(re.findall("survey (s[0-9a-f]{12}),", capsys.readouterr().out))) == 2
 
 
+@pytest.mark.slow
 def test_the_page_holds_what_it_claims(made):
     """Every picture against the attack itself, every column against the digit it was made of."""
     network, (images, labels) = LeNet.pretrained(), load_mnist("test")
