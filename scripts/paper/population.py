@@ -95,7 +95,7 @@ def thetas(setup):
 
 def _changed_by(setup, theta):
     """Test digits crafted with θ; at the small scale the first ones of those that there are."""
-    count = setup.sized(1000, FEW)
+    count = setup.sized(1000, min(FEW, setup.digits))
     if setup.full or abs(theta) != 1:
         return setup.samples("test", count, theta=theta)
     every = setup.test_samples() if theta > 0 else setup.samples("test", setup.sized(1000), theta)

@@ -34,7 +34,7 @@ class Adversary(NamedTuple):
 
 def threat_model(setup):
     """Fig. 2: success and distortion by goal and capability, judged by the victim."""
-    images, labels = setup.load("test", setup.sized(100, FEW))
+    images, labels = setup.load("test", setup.sized(100, min(FEW, setup.digits)))
     adversaries = _adversaries(setup)
     results = {}  # (goal, capability): numbers
     for capability, adversary in adversaries.items():
