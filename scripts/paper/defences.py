@@ -103,8 +103,9 @@ def adversarial_training(setup):
               with_interval(numbers["tau"], numbers["tau_interval"]),
               with_interval(numbers["epsilon"], numbers["epsilon_interval"]))
              for name, numbers in (("without", before), ("with", after))]
-    return Outcome({"without": before, "with": after, "added": len(added), "digits": digits},
-                   claims, table=(heads, table))
+    numbers = {"samples": before["samples"], "without": before, "with": after,
+               "added": len(added), "digits": digits}
+    return Outcome(numbers, claims, table=(heads, table))
 
 
 def _first(samples, most):

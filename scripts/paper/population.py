@@ -27,7 +27,8 @@ def fig11(setup):
               for claim, paper, key in (("success rate τ", 97.10, "tau"),
                                         ("mean distortion of all samples", 4.44, "epsilon_all"),
                                         ("mean distortion ε of the successes", 4.02, "epsilon"))]
-    return Outcome(numbers, claims, table=_table_of_sets(numbers))
+    return Outcome({"samples": total["samples"], **numbers}, claims,
+                   table=_table_of_sets(numbers))
 
 
 def _summary_of_all(sets):
@@ -75,7 +76,8 @@ def upsilons(setup):
                   verdict(below(interval, (GAIN, GAIN))),
                   f"from Υ = 14.5 % to {max(UPSILONS)} %; significant would be {GAIN:g} point or "
                   "more")
-    numbers = {"upsilon": {str(upsilon): values for upsilon, values in by_upsilon.items()},
+    numbers = {"samples": len(samples),
+               "upsilon": {str(upsilon): values for upsilon, values in by_upsilon.items()},
                "gain": gain, "gain_interval": list(interval)}
     return Outcome(numbers, [claim], {"upsilon": np.array(list(by_upsilon)),
                                       "tau": _column(by_upsilon, "tau"),
@@ -88,7 +90,9 @@ def thetas(setup):
     by_theta = {theta: summary(samples.success, samples.distortion, samples.index)
                 for theta, samples in crafted.items()}
     claims = [_changes_more(theta, crafted, by_theta) for theta in THETAS if theta != 1.0]
-    return Outcome({"theta": {str(theta): values for theta, values in by_theta.items()}}, claims,
+    numbers = {"samples": len(crafted[1.0]),
+               "theta": {str(theta): values for theta, values in by_theta.items()}}
+    return Outcome(numbers, claims,
                    {"theta": np.array(list(by_theta)), "tau": _column(by_theta, "tau"),
                     "epsilon": _column(by_theta, "epsilon_all")})
 

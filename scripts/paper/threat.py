@@ -21,7 +21,7 @@ from scripts.paper.outcome import Claim, Outcome, verdict
 
 CAPABILITIES = ("weights", "training data", "oracle", "samples")
 CONFIDENCE = 0.5
-FEW = 5  # digits for each goal and capability at the small scale
+FEW = 10  # digits for each goal and capability at the small scale
 RATE = {"lr": 0.1, "momentum": 0.9, "batch": 50}  # of the surrogates
 
 
@@ -45,6 +45,7 @@ def threat_model(setup):
             results[goal, capability] = _attack(setup, adversary, capability, goal, images[:count],
                                                 labels[:count])
     numbers = {f"{goal} | {capability}": result for (goal, capability), result in results.items()}
+    numbers["samples"] = results["source/target", "weights"]["samples"]
     numbers["surrogates"] = {capability: adversary.note
                              for capability, adversary in adversaries.items()
                              if adversary.note}
