@@ -97,14 +97,14 @@ EXPERIMENTS = {
         "Fig. 17: what people see, over θ", "As Fig. 16, over the change θ of a pixel."),
     "fig2": Experiment(
         threat.threat_model, "Fig. 2: goals and capabilities",
-        seconds=_a_digit(0.9, 100, threat.FEW), stages=15),
+        seconds=_a_digit(1.4, 100, threat.FEW), stages=3),
     "detection": Experiment(
         defences.detection, "VI: detection by neighbouring pixels",
         "ROC curve of the sum of squared differences of neighbouring pixels: share of adversarial "
         "samples found over share of benign digits taken for adversarial."),
     "training": Experiment(
         defences.adversarial_training, "VI: training with adversarial samples",
-        seconds=_a_digit(0.5, 1000, defences.FEW), stages=6),
+        seconds=_a_digit(0.5, 1000, defences.FEW), stages=5),
     "beyond": Experiment(
         threat.beyond, "VI: an output vector as target",
         "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it "

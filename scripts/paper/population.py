@@ -12,7 +12,7 @@ from scripts.paper.outcome import Claim, Outcome, measured, verdict
 
 SETS = ("train", "validation", "test")
 THETAS = (0.25, 0.5, 0.7, 1.0, -0.5, -1.0)
-FEW = 10  # digits for each θ at the small scale: it is the same samples that are compared
+FEW = 6  # digits for each θ at the small scale: it is the same samples that are compared
 GAIN = 1.0  # percentage points of τ: what counts as a significant gain
 
 

@@ -15,7 +15,7 @@ from scripts.paper.experiment import UPSILON
 from scripts.paper.intervals import mean_with_interval, with_interval
 from scripts.paper.outcome import Claim, Outcome, plain, verdict
 
-AGAIN = 18  # samples that are crafted again by the other derivative at the small scale
+AGAIN = 9  # samples that are crafted again by the other derivative at the small scale
 
 
 def fig01(setup):
