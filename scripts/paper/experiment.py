@@ -26,7 +26,7 @@ UPSILON = 14.5
 UPSILONS = (0.3, 1.3, 2.6, 5.1, 7.7, 10.2, 12.8, 25.5, 38.3)
 SHARD = {"small": 45, "full": 900}  # samples in a shard
 SOON = 4   # experiments that begin first
-PIECE = 15  # samples that a worker crafts at once where all are needed together
+PIECE = 30  # samples that a worker crafts at once where all are needed together
 
 
 @dataclass
