@@ -44,8 +44,12 @@ def step(layer, parameters, H, dH, shape):
     W, b, f, df, shape = written_out(layer, parameters, H, shape)
     z = W @ H + b
     H = f(z)  # Eq. 4
-    dH = df(z) @ (W @ dH)  # Eq. 5, and Eq. 6 at the output
+    dH = df(z) @ _times(W, dH)  # Eq. 5, and Eq. 6 at the output
     return H, dH, shape
+
+def _times(W, dH):  # W @ dH; where both are mostly 0, their zeros are left out of the sum
+    few = scipy.sparse.issparse(W) and W.nnz > 8 * len(dH) and np.count_nonzero(dH) < dH.size / 16
+    return (W @ scipy.sparse.csr_array(dH)).toarray() if few else W @ dH
 
 
 @singledispatch
@@ -64,37 +68,51 @@ def _linear(layer: Linear, parameters, H, shape):
     W = parameters["weight"]
     return _affine(W, parameters.get("bias", 0), (len(W), 1, 1))
 
+def _windows(shape, kernel, stride):  # which units stand under the kernel: (y, x, C, ky·kx)
+    number = np.arange(np.prod(shape)).reshape(shape)
+    (_, height, width), (ky, kx), (sy, sx) = shape, kernel, stride
+    rows, columns = (height - ky) // sy + 1, (width - kx) // sx + 1
+    windows = [number[:, sy * y:sy * y + ky, sx * x:sx * x + kx]
+               for y, x in np.ndindex(rows, columns)]
+    return np.reshape(windows, (rows, columns, shape[0], ky * kx))
+
+def _matrix(weights, units, size):  # row p has weights[p] (K,) at the columns units[p], else 0
+    starts = np.arange(0, weights.size + 1, weights.shape[1])
+    entries = weights.reshape(-1), units.reshape(-1), starts
+    return scipy.sparse.csr_array(entries, (len(weights), size))
+
 @written_out.register
 def _convolution(layer: Conv2d, parameters, H, shape):
     kernel, (channels, height, width) = parameters["weight"], shape
-    (out, _, ky, kx), (sy, sx), (py, px) = kernel.shape, layer.stride, layer.padding
+    out, (py, px) = len(kernel), layer.padding
     if layer.connections is not None:
         kernel = np.where(layer.connections[:, :, None, None], kernel, 0)
-    rows, columns = (height + 2 * py - ky) // sy + 1, (width + 2 * px - kx) // sx + 1
-    W = np.zeros((out, rows, columns, channels, height + 2 * py, width + 2 * px), kernel.dtype)
-    for y, x in np.ndindex(rows, columns):  # the units at (y, x) see their input through the kernel
-        W[:, y, x, :, sy * y:sy * y + ky, sx * x:sx * x + kx] = kernel
-    W = W[..., py:py + height, px:px + width].reshape(out * rows * columns, -1)  # no padding
+    padded = (channels, height + 2 * py, width + 2 * px)
+    windows = _windows(padded, kernel.shape[2:], layer.stride)
+    rows, columns = windows.shape[:2]
+    # the units at (y, x) see their input through the kernel: (out, y, x) → (C·ky·kx)
+    W = _matrix(np.repeat(kernel.reshape(out, -1), rows * columns, axis=0),
+                np.tile(windows.reshape(rows * columns, -1), (out, 1)), np.prod(padded))
+    if layer.padding != (0, 0):
+        inside = np.arange(np.prod(padded)).reshape(padded)[:, py:py + height, px:px + width]
+        W = W[:, inside.reshape(-1)]
     b = np.repeat(parameters["bias"], rows * columns) if "bias" in parameters else 0
-    return _affine(scipy.sparse.csr_array(W), b, (out, rows, columns))
+    return _affine(W, b, (out, rows, columns))
 
-def _pooling(layer, H, shape, share):  # a row of W: `share(H in this window)`, 0 outside
-    (channels, height, width), (ky, kx), (sy, sx) = shape, layer.kernel, layer.stride
-    rows, columns = (height - ky) // sy + 1, (width - kx) // sx + 1
-    number = np.arange(H.size).reshape(shape)
-    W = scipy.sparse.lil_array((channels * rows * columns, H.size))
-    for row, (c, y, x) in enumerate(np.ndindex(channels, rows, columns)):
-        units = number[c, sy * y:sy * y + ky, sx * x:sx * x + kx].reshape(-1)
-        W[row, units] = share(H[units].real)
-    return _affine(W.tocsr(), 0, (channels, rows, columns))
+def _pooling(layer, H, shape, shares):  # the rows of W: `shares(H in the windows)`, 0 outside
+    windows = np.moveaxis(_windows(shape, layer.kernel, layer.stride), 2, 0)  # (C, y, x, ky·kx)
+    units = windows.reshape(-1, windows.shape[3])
+    W = _matrix(shares(H[units].real).astype(float), units, H.size)
+    return _affine(W, 0, windows.shape[:3])
 
 @written_out.register
 def _max_pooling(layer: MaxPool2d, parameters, H, shape):  # argmax: of equals the first
-    return _pooling(layer, H, shape, lambda h: np.arange(h.size) == h.argmax())
+    return _pooling(layer, H, shape,
+                    lambda h: h.argmax(axis=1)[:, None] == np.arange(h.shape[1]))
 
 @written_out.register
 def _average_pooling(layer: AvgPool2d, parameters, H, shape):
-    return _pooling(layer, H, shape, lambda h: 1 / h.size)
+    return _pooling(layer, H, shape, lambda h: np.full(h.shape, 1 / h.shape[1]))
 
 @written_out.register
 def _global_average(layer: AdaptiveAvgPool2d, parameters, H, shape):

@@ -1,21 +1,24 @@
-"""How long everything takes: `jsma bench` prints medians measured in one run on this machine.
+"""How long everything takes: `jsma bench` prints medians beside their goals, measured in one run on
+this machine, quiet and busy.
 
-In: nothing but the shipped network and digits. Out: a line a measurement (median, fastest, slowest,
-the time that its arithmetic alone would take as one large matrix product, target), below it each
-peer, another library, at its best batch size with how many times as long it takes, the BLAS kernel
-and the number of threads; --scale instead how time and memory grow, --rules what other rules than
-the paper's make of the same digits; --json FILE writes the same with every single timing. Peers
-that are not installed are named.
+In: nothing but the shipped network and digits. Out: a row for each thing that a person waits for,
+first on the machine as it is (quiet: nothing else should run), then with a loop of pure Python on
+each core (busy; they end with the row); then single steps, quiet only. Shares are of the speed of
+float32 products on all cores, without loops, measured before each row. Other libraries are timed in
+turn with ours, torch with a thread on each core; those that are not installed are named. `--only
+NAME` repeats a row, `--quick` leaves out those of minutes. --scale instead how time and memory
+grow, --rules what other rules than the paper's make of the same digits; --json FILE writes the same
+with every single timing. Exit status 1 where a command that was timed failed.
 """
 from pathlib import Path
 
 from data import load_mnist
 from data.files import replacing
-from scripts.measure import checks, rules
-from scripts.measure.benchmarks import measurements
+from scripts.measure import checks, rules, table
 from scripts.measure.growth import growth
-from scripts.measure.timing import SCALES, SPEED, machine, peak_memory, timed
-from scripts.terminal.options import output_file, whole
+from scripts.measure.rows import LOADS, ROWS
+from scripts.measure.timing import machine
+from scripts.terminal.options import cores, output_file, whole
 from scripts.terminal.text import as_json
 
 PACKAGES = ("scipy", "torch", "adversarial-robustness-toolbox", "torchattacks")
@@ -26,7 +29,15 @@ def arguments(parser):
     parser.add_argument("--repeat", type=whole(1), default=9, metavar="N",
                         help="timings of each row, three where they take long (default: 9)")
     parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
+    parser.add_argument("--load", choices=LOADS,
+                        help="only on the machine as it is, or only with a busy loop on each core "
+                             "(default: both, single steps quiet)")
     what = parser.add_mutually_exclusive_group()
+    what.add_argument("--only", choices=ROWS, action="append",
+                      help="only this row (may be repeated)")
+    what.add_argument("--quick", action="store_true",
+                      help="without the rows that take minutes: "
+                           f"{', '.join(name for name, row in ROWS.items() if row.minutes)}")
     what.add_argument("--checks", action="store_true",
                       help="instead: which wrong derivatives our check and those of torch, jax and "
                            "autograd find")
@@ -43,21 +54,23 @@ def arguments(parser):
 
 
 def run(args):
-    """Measure, print the table."""
+    """Measure, print the table; returns 1 where something that was timed failed."""
     if args.json:
         output_file(args.json, "--json")
     about = machine(PACKAGES)
-    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    print(", ".join(f"{key} {value}" for key, value in about.items()), flush=True)
     if args.checks:
         rows = list(_checks())
     elif args.rules:
         rows = _rules(args.count, not args.no_peers)
+    elif args.scale:
+        rows = list(_growth(args.repeat))
     else:
-        rows = list(_growth(args.repeat) if args.scale
-                    else _table(args.repeat, not args.no_peers, about[SPEED]))
+        rows = _table(args)
     if args.json:
         with replacing(args.json) as file:
             file.write(as_json({"machine": about, "rows": rows}).encode())
+    return int(any(row.get("failed") for row in rows))
 
 
 def _checks():
@@ -82,65 +95,17 @@ def _rules(count, with_peers):
     return rows
 
 
-def _table(repeat, with_peers, speed):
-    print(f"{'what':62} {'median':>10} {'fastest':>10} {'slowest':>10} {'arithmetic':>10}  target")
-    for measurement in measurements():
-        row = _row(measurement, repeat, speed)
-        _show(row, _arithmetic(row) + _target(row))
-        for name, peer in (measurement.peers if with_peers else {}).items():
-            row["peers"][name] = _peer(name, measurement, peer, repeat)
-            _show_peer(row["peers"][name], row["median"])
-        yield row
-
-
-def _row(measurement, repeat, speed):
-    """Our own timings; `speed` in GFLOP/s says how long the arithmetic alone would take."""
-    limit = measurement.mflop and SCALES[measurement.unit] * measurement.mflop / (1e3 * speed)
-    return {"what": measurement.what, "unit": measurement.unit, "target": measurement.target,
-            "arithmetic": limit, **_measured(measurement, repeat), "peers": {}}
-
-
-def _arithmetic(row):
-    return " " * 10 if row["arithmetic"] is None else f"{row['arithmetic']:7.3g} {row['unit']:2}"
-
-
-def _target(row):
-    if row["target"] is None:
-        return ""
-    return f"  ≤ {row['target']:g} {row['unit']}" + _met(row["median"] <= row["target"])
-
-
-def _show_peer(peer, median):
-    """Print a peer's line and note how many times as long as our `median` it takes."""
-    if "missing" in peer:
-        print(f"{peer['what']:62} not installed: {peer['missing']}", flush=True)
-        return
-    peer["ratio"] = peer["median"] / median
-    wanted = peer["wanted"]
-    target = "" if wanted is None else f" (≥ {wanted:.3g}){_met(peer['ratio'] >= wanted)}"
-    _show(peer, f"{peer['ratio']:8.1f} × ours{target}")
-
-
-def _measured(measurement, repeat):
-    if measurement.unit == "MB":
-        measurement.action()
-        most = peak_memory(measurement.action)
-        return {"median": most, "timings": [most]}
-    return timed(measurement.action, measurement.count, measurement.unit, repeat)
-
-
-def _peer(name, measurement, peer, repeat):
-    """The fastest of a peer's ways, timed up to three times each; or why it could not be asked."""
-    best = None
-    for what, count, make in peer.ways:
-        try:
-            timings = timed(make(), count, measurement.unit, min(repeat, 3))
-        except ImportError as error:
-            return {"what": f"  {name}", "missing": str(error)}
-        if best is None or timings["median"] < best["median"]:
-            best = {"what": f"  {name}{what}", "unit": measurement.unit, "wanted": peer.wanted,
-                    **timings}
-    return best
+def _table(args):
+    print(f"quiet: nothing else should run; busy: beside {cores()} loops of pure Python, one a "
+          f"core; torch has {cores()} threads", flush=True)
+    names = args.only or [name for name, row in ROWS.items() if not (args.quick and row.minutes)]
+    rows = list(table.measured({name: ROWS[name] for name in names}, args.load, args.repeat,
+                               not args.no_peers))
+    loops = [100 * row["loops"] for row in rows if "loops" in row]
+    if loops:
+        print(f"busy: each of the {cores()} loops had {min(loops):.0f} to {max(loops):.0f} % of a "
+              "core")
+    return rows
 
 
 def _growth(repeat):
@@ -153,13 +118,3 @@ def _growth(repeat):
               f"MB{powers}",
               flush=True)
         yield row
-
-
-def _show(row, after):
-    values = row["median"], min(row["timings"]), max(row["timings"])
-    timings = (f"{value:7.3g} {row['unit']:2}" for value in values)
-    print(f"{row['what']:62}", *timings, after, flush=True)
-
-
-def _met(yes):
-    return " ✓" if yes else " ✗"

@@ -1,6 +1,6 @@
-"""Settings of all tests: one BLAS thread, since they multiply many small matrices and the machine
-may be shared, and freed memory is kept, as by the command; and a small image set in MNIST's form,
-its bytes put together by hand.
+"""Settings of all tests: one BLAS thread, and one of torch, since they multiply many small matrices
+and the machine may be shared, and freed memory is kept, as by the command; what many tests ask of
+the shipped network; and a small image set in MNIST's form, its bytes put together by hand.
 """
 import gzip
 import os
@@ -11,12 +11,23 @@ import pytest
 from scripts.__main__ import keep_memory
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's
 keep_memory()
 
 
 def _write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.fixture(scope="session")
+def shipped_accuracy():
+    """In percent, of the shipped LeNet on the 10,000 test digits."""
+    from data import load_mnist  # NumPy comes after the number of threads
+    from nn import LeNet
+    from nn.training import accuracy
+
+    return accuracy(LeNet.pretrained(), *load_mnist("test"))
 
 
 @pytest.fixture

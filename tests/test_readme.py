@@ -18,18 +18,30 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?",
                     (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
 
 
-@pytest.mark.parametrize(("block", "promised"),
-                         [(text, shown) for kind, text, shown in BLOCKS if kind == "python"])
-def test_python(block, promised):
+def in_a_process(block):
+    """What the block prints, out and errors, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("block", "promised"), [
+    pytest.param(text, shown, marks=[pytest.mark.slow] * ("processes(" in text))
+    for kind, text, shown in BLOCKS if kind == "python"])
+def test_python(block, promised, monkeypatch, capsys):
     for package in re.findall(r"^(?:import|from) (torch|jax|sklearn)", block, re.M):
         pytest.importorskip(package,
                             reason=f"{package} is not installed (pip install 'jsma[models]')")
-    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout and not done.stderr
-    assert promised in ("", done.stdout)
+    monkeypatch.chdir(ROOT)
+    if "processes(" in block:  # that start by reading this file again
+        out, errors = in_a_process(block)
+    else:
+        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+        out, errors = capsys.readouterr()
+    assert out and not errors
+    assert promised in ("", out)
     for line in re.findall(r"print\(.*\) +# (wrong: .*)", block):
-        assert line in done.stdout.splitlines()
+        assert line in out.splitlines()
 
 
 @pytest.mark.parametrize(("block", "promised"), [(text, shown) for kind, text, shown in BLOCKS

@@ -16,16 +16,15 @@ from scripts.terminal.networks import NETWORKS
 RECORD = json.loads((PRETRAINED / "lenet.json").read_text(encoding="utf-8"))
 
 
-def test_the_record_is_that_of_the_weights():
+def test_the_record_is_that_of_the_weights(shipped_accuracy):
     assert RECORD["sha256"] == hashlib.sha256((PRETRAINED / "lenet.npz").read_bytes()).hexdigest()
-    images, labels = load_mnist("test")
-    error = 100 - accuracy(LeNet.pretrained(), images, labels)
+    error = 100 - shipped_accuracy
     # a digit on the edge may tip over
     assert error == pytest.approx(RECORD["epochs"][-1]["test_error"], abs=0.011)
     assert error <= 1.0 and len(RECORD["epochs"]) == RECORD["settings"]["epochs"] <= 10
 
 
-@pytest.mark.parametrize("name", ["resnet", "colour"])
+@pytest.mark.parametrize("name", [pytest.param("resnet", marks=pytest.mark.slow), "colour"])
 def test_the_other_networks_are_those_of_their_records(name):
     record = json.loads((PRETRAINED / f"{name}.json").read_text(encoding="utf-8"))
     assert record["sha256"] == hashlib.sha256((PRETRAINED / f"{name}.npz").read_bytes()).hexdigest()

@@ -22,6 +22,7 @@ from nn.verify.ties import undecided_entries
 DIFFERENCES = 1e-5  # the tolerance of central differences, in either precision at least
 COTANGENTS = 3      # random ones a layer, for its backward step
 SAMPLED = 60        # entries of a parameter whose gradient is asked for
+BLOCK = 2 ** 15     # entries of a table that are compared at a time: they stay in the cache
 
 
 class LayerAtSample(NamedTuple):
@@ -60,49 +61,64 @@ def check_forward(network, layers, expected, tolerance):
     Returns:
         A `LayerRow` a layer, and the first `Finding` or None.
     """
-    rows, finding = [], None
-    for at, undecided in zip(layers, undecided_entries(network, layers)):
-        row = LayerRow(at.name, network.shapes[at.name],
-                       nonzero=100 * np.count_nonzero(at.claimed) / at.claimed.size,
-                       largest=float(np.abs(at.claimed).max(initial=0)), ties=undecided.ties,
-                       undecided=int(undecided.table.sum()), because=undecided.because)
-        for referee, tables in expected.items():
-            if at.name not in tables:
-                continue
-            right = tables[at.name]
-            comparison, errors, agrees = _compared(at, undecided, referee, right, tolerance)
-            row.errors[referee] = comparison
-            if finding is None and not agrees:
-                finding = _wrong_forward(network, at, referee, right, errors)
-        rows.append(row)
-    return rows, finding
+    pairs = list(zip(layers, undecided_entries(network, layers)))
+    results = network.in_threads(lambda pair: _row(network, *pair, expected, tolerance), pairs)
+    rows = [row for row, _ in results]
+    for (at, undecided), (row, referee) in zip(pairs, results):
+        if referee:
+            excused = undecided.table if row.errors[referee].not_judged else False
+            return rows, _wrong_forward(network, at, referee, expected[referee][at.name], excused)
+    return rows, None
+
+
+def _row(network, at, undecided, expected, tolerance):
+    """A `LayerRow`, and the first referee who disagrees, or None."""
+    row = LayerRow(at.name, network.shapes[at.name],
+                   nonzero=100 * np.count_nonzero(at.claimed) / at.claimed.size,
+                   largest=_largest(at.claimed), ties=undecided.ties,
+                   undecided=int(undecided.table.sum()), because=undecided.because)
+    wrong = None
+    for name, tables in expected.items():
+        if at.name in tables:
+            row.errors[name], agrees = _compared(at, undecided, name, tables[at.name], tolerance)
+            wrong = wrong or (None if agrees else name)
+    return row, wrong
 
 
 def _compared(at, undecided, referee, right, tolerance):
-    """(`Comparison`, errors (units, M) of the entries that are judged, whether all are small).
+    """(`Comparison`, whether all errors of the entries that are judged are small).
 
     Where a referee other than the complex step disagrees on undecided entries it follows another
     rule, and is asked about none of these.
     """
     size = _size(at, right)
     allowed = size * (max(tolerance, DIFFERENCES) if referee == "differences" else tolerance)
-    errors = np.abs(at.claimed - right)
-    not_judged = 0
-    if referee != "complex step" and not (errors[undecided.table] <= allowed).all():
-        errors = np.where(undecided.table, 0, errors)
-        not_judged = int(undecided.table.sum())
-    worst = float(errors.max(initial=0))
-    return Comparison(worst, worst / (size or 1), not_judged), errors, worst <= allowed
+    worst, not_judged = _largest(at.claimed, right), 0
+    if not worst <= allowed and referee != "complex step":
+        errors = np.abs(at.claimed - right)
+        if not (errors[undecided.table] <= allowed).all():
+            worst = _largest(np.where(undecided.table, 0, errors))
+            not_judged = int(undecided.table.sum())
+    return Comparison(worst, worst / (size or 1), not_judged), worst <= allowed
 
 
 def _size(at, right):
     """What errors are relative to: the largest entry. A softmax's p·(z' − Σ p z') cancels: it
     cannot be righter than z' is."""
     tables = (right, at.claimed, at.before) if isinstance(at.layer, Softmax) else (right,)
-    return max(float(np.abs(table).max(initial=0)) for table in tables)
+    return max(map(_largest, tables))
 
 
-def _wrong_forward(network, at, referee, right, errors):
+def _largest(table, other=None):
+    """The largest entry of a table, or of its difference from another, without its sign."""
+    step = max(1, BLOCK // max(1, table.shape[1]))  # rows
+    blocks = [slice(start, start + step) for start in range(0, len(table), step)]
+    parts = ((table[block] if other is None else table[block] - other[block]) for block in blocks)
+    return float(np.max([np.abs(part).max(initial=0) for part in parts], initial=0))
+
+
+def _wrong_forward(network, at, referee, right, excused):
+    errors = np.where(excused, 0, np.abs(at.claimed - right))
     unit, pixel = np.unravel_index(errors.argmax(), errors.shape)
     first = at.jacobian[0] if isinstance(at.jacobian, tuple) else at.jacobian
     image = network.image if len(network.input_shape) > 1 else None
@@ -214,29 +230,38 @@ def check_gradients(network, value, tolerance, rng):
 def _wrong_entry(layer, x, cotangent, key, claimed, tolerance, rng):
     """(the worst entry of a parameter's claimed gradient, what it should be); None if it is
     right."""
+    slope = _slope(layer, x, cotangent, key)
     chosen = rng.permutation(claimed.size)[:SAMPLED]
-    right = np.array([_slope(layer, x, cotangent, key,
-                             np.eye(1, claimed.size, n).reshape(claimed.shape)) for n in chosen])
+    entries = [np.unravel_index(n, claimed.shape) for n in chosen]
+    right = np.array([slope(entry, 1) for entry in entries])
     errors = np.abs(claimed.reshape(-1)[chosen] - right)
     size = max(np.abs(right).max(), np.finfo(float).tiny)
     direction = rng.normal(size=claimed.shape)
     terms = claimed * direction
-    error_along = abs(terms.sum() - _slope(layer, x, cotangent, key, direction))
+    error_along = abs(terms.sum() - slope(..., direction))
     too_far = error_along > tolerance * np.abs(terms).sum() + 1e-300
     if errors.max() <= tolerance * size and not too_far:
         return None
     worst = int(errors.argmax())
-    return np.unravel_index(chosen[worst], claimed.shape), right[worst]
+    return entries[worst], right[worst]
 
 
-def _slope(layer, x, cotangent, key, direction):
-    """The derivative of cotangent · H along a direction of one parameter, by the complex step."""
-    moved = copy(layer)
-    moved.parameters = {
-        name: array.astype(np.complex128) + (1j * STEP_SIZE * direction if name == key else 0)
-        for name, array in layer.parameters.items()}
-    output = moved.forward(x.astype(np.complex128))[0]
-    return float((output.imag / STEP_SIZE * cotangent).sum())
+def _slope(layer, x, cotangent, key):
+    """A function: an entry of a parameter (or ...), a direction there → the derivative of
+    cotangent · H along it, by the complex step."""
+    moved, x = copy(layer), x.astype(np.complex128)
+    moved.parameters = {name: own.astype(np.complex128) for name, own in layer.parameters.items()}
+    parameter = moved.parameters[key]
+    start = parameter.copy()
+
+    def slope(entry, direction):
+        """Moves the parameter, asks for the value and moves it back."""
+        parameter[entry] = start[entry] + 1j * STEP_SIZE * direction
+        output = moved.forward(x)[0]
+        parameter[entry] = start[entry]
+        return float((output.imag / STEP_SIZE * cotangent).sum())
+
+    return slope
 
 
 def _gradient_cause(layer, x, gradient, key, claimed):

@@ -18,15 +18,19 @@ PIXELS = 49        # so many of them are moved at a time
 def complex_step(network, x):
     """∂H_k/∂x of every layer: Im H_k(x + ih) / h with h = 1e-30."""
     x = np.asarray(x).reshape(-1).astype(np.complex128)
-    columns = {name: [] for name in network.layers}
-    for start in range(0, len(x), PIXELS):
-        pixels = np.arange(start, min(start + PIXELS, len(x)))
-        moved = np.repeat(x[None], len(pixels), axis=0)
-        moved[np.arange(len(pixels)), pixels] += 1j * STEP_SIZE
+    tables = {name: np.empty((*shape, len(x))) for name, shape in network.shapes.items()}
+
+    def move(pixels):
+        """Fills the columns of `pixels`, a slice, in all tables."""
+        moved = np.tile(x, (pixels.stop - pixels.start, 1))
+        np.fill_diagonal(moved[:, pixels], x[pixels] + 1j * STEP_SIZE)
         for name, _, value, _ in network.steps(network.as_input(moved)):
-            units = value.transpose(0, 3, 1, 2).reshape(len(pixels), -1)  # (pixels, units)
-            columns[name].append(units.imag / STEP_SIZE)
-    return {name: np.concatenate(parts).T for name, parts in columns.items()}
+            columns = tables[name][..., pixels]  # (c, y, x, pixels)
+            np.divide(value.imag.transpose(3, 1, 2, 0), STEP_SIZE, out=columns)
+
+    network.in_threads(move, [slice(start, min(start + PIXELS, len(x)))
+                              for start in range(0, len(x), PIXELS)])
+    return {name: table.reshape(-1, len(x)) for name, table in tables.items()}
 
 
 def central_differences(network, x):

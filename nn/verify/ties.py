@@ -89,7 +89,10 @@ def _tied_windows(layer, x, before, undecided):
     first = np.select(largest, taps)
     table = np.zeros((len(first), before.shape[1]), bool)
     for units, is_largest in zip(taps, largest):
-        table |= is_largest[:, None] & ((before[units] != before[first]) | undecided[units])
+        rows = np.flatnonzero(is_largest)
+        table[rows] |= undecided[units[rows]]
+        others = rows[units[rows] != first[rows]]
+        table[others] |= before[units[others]] != before[first[others]]
     return int((np.sum(largest, axis=0) > 1).sum()), table
 
 

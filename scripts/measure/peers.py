@@ -3,12 +3,14 @@
 In: a network, images, targets. Out: callables to be timed: torch's derivatives and training, the
 attacks of the other two, and the search over the whole table of pairs. A library is imported when
 it is asked for, and ImportError says which one is missing. Each peer gets the network from the same
-weights and its own defaults but for θ and Υ.
+weights and its own defaults but for θ and Υ, and torch a thread on every core: its default, where
+`jsma` had not asked all libraries for one.
 """
 import numpy as np
 
 from attack.textbook import pair_scores
 from nn import Softmax, to_torch
+from scripts.terminal.options import cores
 
 
 def jacfwd(network, images):
@@ -23,7 +25,7 @@ def jacrev(network, images):
 
 def epoch(network, images, labels, batch):
     """An epoch of torch's SGD with momentum over images (n, 28, 28), on the CPU."""
-    import torch
+    torch = _torch()
     model = _logits(network)
     x = torch.from_numpy(images[:, None])
     y = torch.from_numpy(labels)
@@ -50,7 +52,7 @@ def art(network, images, targets, upsilon, batch):
         upsilon: Υ in percent.
         batch: how many samples it works on at once.
     """
-    import torch
+    torch = _torch()
     from art.attacks.evasion import SaliencyMapMethod
     from art.estimators.classification import PyTorchClassifier
     classifier = PyTorchClassifier(_logits(network), torch.nn.CrossEntropyLoss(), (1, 28, 28), 10,
@@ -63,7 +65,7 @@ def art(network, images, targets, upsilon, batch):
 
 def torchattacks(network, images, targets, upsilon):
     """torchattacks' `JSMA` with θ = 1, γ = Υ; arguments as for `art`."""
-    import torch
+    torch = _torch()
     import torchattacks as library
     attack = library.JSMA(_logits(network), theta=1.0, gamma=upsilon / 100)
     attack.set_device(torch.device("cpu"))
@@ -81,16 +83,23 @@ def dense_search(alpha, beta):
     return run
 
 
+def _torch():
+    """The library torch, computing on all cores."""
+    import torch
+    torch.set_num_threads(cores())
+    return torch
+
+
 def _logits(network):
     """The torch module that gives the logits."""
-    import torch
+    torch = _torch()
     layers = list(network.layers.items())
     count = len(layers) - isinstance(layers[-1][1], Softmax)
     return torch.nn.Sequential(*list(to_torch(network).children())[:count])
 
 
 def _jacobian(network, images, name):
-    import torch
+    torch = _torch()
     model = _logits(network).requires_grad_(False)
     derivative = torch.func.vmap(getattr(torch.func, name)(lambda image: model(image[None])[0]))
     x = torch.from_numpy(np.ascontiguousarray(images[:, None]))

@@ -101,9 +101,19 @@ def test_float32_weights_are_no_mistake_in_float64(name):
     stored in."""
     network, x = HAND_PICKED[name]()
     network.load({key: array.astype(np.float32) for key, array in network.parameters().items()})
-    against = ["complex step", "dense", "torch jacfwd", "jax jacfwd", "autograd"]
+    against = ["complex step", "dense", "torch jacfwd", "autograd"]
     report = check_network(network, x, against=against, tolerance=1e-12)
     assert report.verdict == "right" and set(report.missing) <= set(against[2:]), str(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HAND_PICKED)
+def test_float32_weights_are_no_mistake_to_jax_either(name):
+    pytest.importorskip("jax", reason="jax is not installed (pip install 'jsma[referees]')")
+    network, x = HAND_PICKED[name]()
+    network.load({key: array.astype(np.float32) for key, array in network.parameters().items()})
+    report = check_network(network, x, against=["jax jacfwd"], tolerance=1e-12)
+    assert report.verdict == "right" and not report.missing, str(report)
 
 
 @pytest.mark.parametrize("name", HAND_PICKED)
@@ -192,7 +202,8 @@ def test_concat_takes_one_height_and_width():
         Network({"a": Conv2d(1, 1, 2), "b": Concat()}, (4, 4), {"b": ("a", "input")})
 
 
-@pytest.mark.parametrize("referee", FOREIGN)
+@pytest.mark.parametrize("referee", [  # jax compiles each graph anew
+    pytest.param(name, marks=[pytest.mark.slow] * ("jax" in name)) for name in FOREIGN])
 @pytest.mark.parametrize("name", HAND_PICKED)
 def test_other_programs_agree_layer_by_layer(name, referee):
     """Every hand-picked graph against torch, jax and autograd, wired by each in its own way."""

@@ -6,7 +6,7 @@ itself, and that a network by hand comes out as by hand.
 import numpy as np
 import pytest
 from random_networks import check_trace, random_activation, random_layer
-from reference import STEP, close, logits_and_jacobian, trace, with_random_weights
+from reference import STEP, close, trace, with_random_weights
 
 from data import load_mnist
 from nn import (
@@ -30,28 +30,27 @@ from nn import (
 )
 
 
-@pytest.fixture(scope="module")
-def digits():
-    """The first 1 and the first 8."""
-    images, labels = load_mnist("test")
-    return [images[labels == label][0].astype(np.float64) for label in (1, 8)]
+@pytest.fixture(scope="module", params=[LeNet.pretrained, ResNet.pretrained])
+def traced(request):
+    """A network, and [(a digit, its trace by the textbook)] of the first 1 and the first 8."""
+    network, (images, labels) = request.param(), load_mnist("test")
+    digits = [images[labels == label][0].astype(np.float64) for label in (1, 8)]
+    return network, [(digit, trace(network, digit)) for digit in digits]
 
 
-@pytest.mark.parametrize("make", [LeNet.pretrained, ResNet.pretrained])
-def test_every_layer_on_real_digits(make, digits):
+def test_every_layer_on_real_digits(traced):
     """Ties of max pooling included: both break them by the same rule."""
-    network = make()
-    for digit in digits:
-        check_trace(network, digit)
+    network, digits = traced
+    for digit, expected in digits:
+        check_trace(network, digit, expected=expected)
 
 
-@pytest.mark.parametrize("make", [LeNet.pretrained, ResNet.pretrained])
-def test_the_whole_forward_derivative_on_a_real_digit(make, digits):
-    network = make()
-    logits, jacobian = logits_and_jacobian(network, digits[0])
-    close(network.logits(digits[0][None])[0], logits)
-    close(network.forward_derivative(digits[0][None])[0], jacobian)
-    close(network.backward_derivative(digits[0][None])[0], jacobian)
+def test_the_whole_forward_derivative_on_a_real_digit(traced):
+    network, ((digit, expected), _) = traced
+    _, logits, jacobian = expected[len(network.logit_layers) - 1]
+    close(network.logits(digit[None])[0], logits.reshape(-1))
+    close(network.forward_derivative(digit[None])[0], jacobian)
+    close(network.backward_derivative(digit[None])[0], jacobian)
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -31,18 +31,24 @@ def small(*end):
 
 # batches and threads
 
+@pytest.fixture(scope="module")
+def one_by_one():
+    """[(function of (x, v), its answers at each of 257 samples alone)], the samples x and v."""
+    network, rng = small(Linear(6, 3), Softmax()), np.random.default_rng(0)
+    x, v = rng.normal(size=(257, 2, 5, 6)), rng.normal(size=(257, 2, 3))
+    functions = [*(lambda x, _, f=f: f(x) for f in (
+        network.logits, network.probabilities, network.predict, network.forward_derivative,
+        network.backward_derivative)), network.backward_derivative,
+        lambda x, _: network.forward_derivative(x, of="centred")]
+    return x, v, [(function, np.concatenate([function(x[n:n + 1], v[n:n + 1])
+                                             for n in range(len(x))])) for function in functions]
+
+
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 40, 256, 257])
-def test_results_do_not_depend_on_the_batches(count):
-    network = small(Linear(6, 3), Softmax())
-    x = np.random.default_rng(count).normal(size=(count, 2, 5, 6))
-    v = np.random.default_rng(0).normal(size=(count, 2, 3))
-    for function in (network.logits, network.probabilities, network.predict,
-                     network.forward_derivative, network.backward_derivative,
-                     lambda z: network.forward_derivative(z, of="centred")):
-        close(function(x), np.concatenate([function(x[n:n + 1]) for n in range(count)]), 1e-13)
-    close(network.backward_derivative(x, v),
-          np.concatenate([network.backward_derivative(x[n:n + 1], v[n:n + 1])
-                          for n in range(count)]), 1e-13)
+def test_results_do_not_depend_on_the_batches(count, one_by_one):
+    x, v, functions = one_by_one
+    for function, alone in functions:
+        close(function(x[:count], v[:count]), alone[:count], 1e-13)
 
 
 @pytest.mark.parametrize("make", [LeNet, AndNetwork, small])

@@ -66,6 +66,11 @@ def test_the_page_is_made_of_the_seed(tmp_path, capsys):
 def test_the_page_holds_what_it_claims(made):
     """Every picture against the attack itself, every column against the digit it was made of."""
     network, (images, labels) = LeNet.pretrained(), load_mnist("test")
+    onward = {int(row[0]): (int(row[1]), int(row[4])) for _, row in made[1]
+              if row[2] == "distortion"}  # all six at once
+    indices, targets = np.array(list(onward.values())).T
+    onward = dict(zip(onward, craft(Onward(network), images[indices], targets, max_distortion=30,
+                                    derivative="backward").pairs))
     parts = []
     for number, (pixels, row) in enumerate(made[1], 1):
         index, label = int(row[1]), int(row[3])
@@ -84,8 +89,7 @@ def test_the_page_holds_what_it_claims(made):
                                           np.round(255 * run.adversarial[0]).astype(np.uint8))
         else:
             assert theta == 1
-            further = craft(Onward(network), image, target, max_distortion=30,
-                            derivative="backward").pairs
+            further = onward[number][None]
             done = run.iterations[0]
             # the attack's way, and on
             np.testing.assert_array_equal(further[0, :done], run.pairs[0, :done])

@@ -44,16 +44,18 @@ OPTIONS = {
                   "--derivative", "--data"),
     "survey": ("--out", "--count", "--seed", "--epsilon", "--theta", "--weights", "--derivative",
                "--data"),
-    "bench": ("--repeat", "--no-peers", "--checks", "--scale", "--rules", "--count", "--json"),
+    "bench": ("--repeat", "--no-peers", "--load", "--only", "--quick", "--checks", "--scale",
+              "--rules", "--count", "--json"),
     "data": ("--any-set",),
     "textbook": ("--digit", "--target", "--weights", "--data")}
 FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--rules",
-         "--any-set"}
+         "--any-set", "--quick"}
 NAMES = tuple(name for name in NAMES if not name.startswith("/"))  # as --out it would be made
 CHOICES = ("momentum", "paper", "random", "zero", "float32", "all", "complex step,dense", "train",
            "test", "pairs", "single", "art", "maximal", "resnet", "colour", "residual", "logits",
            "centred", "backward", "forward", "small", "full", "fig1", "fig11", "misclassification",
-           "confidence", "out.npz", "out.html", "out", "missing.npz", "folder", "0,1", "1,2,3")
+           "confidence", "quiet", "busy", "tests", "training", "out.npz", "out.html", "out",
+           "missing.npz", "folder", "0,1", "1,2,3")
 
 
 class Begun(BaseException):

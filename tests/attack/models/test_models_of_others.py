@@ -60,7 +60,8 @@ def differences(model, x, step_size=1e-5):
     return np.array(jacobians)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", [  # jax compiles what it has not seen
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "jax")) for name in MAKERS])
 def test_the_derivative_is_that_of_the_answers(name):
     """Off the ties of max pooling, in float64; forward, backward and vjp agree."""
     model, x = MAKERS[name](Small()), np.random.default_rng(0).random((5, 6, 6))
@@ -76,7 +77,7 @@ def test_the_derivative_is_that_of_the_answers(name):
 
 
 @pytest.mark.parametrize("derivative", ["forward", "backward"])
-@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("name", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_crafts_what_our_network_crafts(name, derivative):
     network, (images, targets) = Small(), some_samples(30)
     ours = craft(network, images, targets, max_distortion=40)
@@ -156,6 +157,7 @@ def test_a_large_derivative_is_made_in_parts(monkeypatch):
     np.testing.assert_allclose(model.forward_derivative(x), whole, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_the_shipped_lenet_in_torch_is_attacked_alike():
     torch = torch_or_skip()
     network, (images, labels) = LeNet.pretrained(), load_mnist("test")

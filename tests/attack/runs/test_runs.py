@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from sessions import members
 from small import Small, some_samples
+from toy import Toy, samples, toy_run
 
 from attack import craft, craft_run, processes, replay, truncate
 from attack.crafting import REASONS
@@ -21,38 +22,9 @@ from data import load_mnist
 from nn import LeNet
 
 ROOT = Path(__file__).parents[3]
-PATHS = [str(path) for path in (ROOT, ROOT / "tests", Path(__file__).parent)]  # of a child process
+PATHS = [str(path) for path in (ROOT, Path(__file__).parent)]  # of a child process
 OPTIONS = {"derivative": "backward", "max_distortion": 6.0}
 NAMES = ("success", "predicted", "iterations", "distortion", "reason")
-
-
-class Toy:
-    """Four features, three classes, logits that bend; with `pause`, slow, so that it can be killed
-    at work."""
-    weights = np.random.default_rng(0).normal(size=(3, 16))
-
-    def __init__(self, pause=0.0):
-        self.pause = pause
-
-    def parameters(self):
-        return {"weights": self.weights}
-
-    def logits(self, x):
-        time.sleep(self.pause)
-        return np.tanh(x.reshape(len(x), -1) - 0.3) @ self.weights.T
-
-    def forward_derivative(self, x):
-        return self.weights * (1 - np.tanh(x.reshape(len(x), 1, -1) - 0.3) ** 2)
-
-
-def samples(count):
-    rng = np.random.default_rng(1)
-    return rng.random((count, 4, 4)), rng.integers(0, 3, count)
-
-
-def toy_run(folder, count=60, pause=0.0, **options):
-    return craft_run(Toy(pause), *samples(count), folder, shard_size=7, max_distortion=50.0,
-                     **options)
 
 
 def contents(folder):
@@ -92,8 +64,10 @@ def test_replay_makes_the_adversarial_samples_again(theta):
     assert replay(images[:0], crafted.pairs[:0], theta).shape == (0, 4, 4)
 
 
+@pytest.mark.slow
 def test_one_run_truncated_is_nine_runs(mnist):
-    """The Υ of Fig. 14 from the run at the largest."""
+    """The Υ of Fig. 14 from the run at the largest; by default tried through Eq. 12, in
+    tests/scripts/paper/test_experiments.py."""
     images, index, targets = mnist
     network, images = LeNet.pretrained(), images[index].astype(np.float64)
     large = craft(network, images, targets, derivative="backward", max_distortion=38.3)
@@ -147,7 +121,7 @@ def test_killed_at_random_moments(tmp_path, jobs, wanted):
     whole = contents(toy_run(tmp_path / "whole", count=300).folder)
     code = f"""if __name__ == "__main__":
         import sys, contextlib; sys.path[:0] = {PATHS}
-        from test_runs import toy_run
+        from toy import toy_run
         from attack import processes
         with processes({jobs}) if {jobs} else contextlib.nullcontext() as pool:
             toy_run({str(tmp_path / "part")!r}, count=300, pause=0.003, executor=pool)"""
@@ -172,7 +146,7 @@ def test_no_worker_survives_its_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"""if __name__ == "__main__":
         import sys; sys.path[:0] = {PATHS}
-        from test_runs import toy_run
+        from toy import toy_run
         from attack import processes
         with processes(2) as pool:
             toy_run({str(tmp_path / "part")!r}, count=5000, pause=0.003, executor=pool)""")
@@ -263,7 +237,7 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path):
 def test_two_processes_in_one_folder_do_not_spoil_each_other(tmp_path):
     whole = contents(toy_run(tmp_path / "whole").folder)
     code = (f"import sys; sys.path[:0] = {PATHS}\n"
-            f"from test_runs import toy_run; toy_run({str(tmp_path / 'both')!r}, pause=0.002)")
+            f"from toy import toy_run; toy_run({str(tmp_path / 'both')!r}, pause=0.002)")
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait() for child in children] == [0, 0]
     assert contents(tmp_path / "both") == whole

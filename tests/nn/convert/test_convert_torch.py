@@ -32,6 +32,7 @@ from nn.convert.torch import from_torch, to_torch
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[referees]')")
 tnn = torch.nn
 ROOT = Path(__file__).parents[3]
+DIGITS = load_mnist("test")[0][:4]
 TIGHT = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 
@@ -70,7 +71,7 @@ class InOrder(tnn.Module):
 def test_the_lenet5_of_the_tutorials(pool, activation, dtype):
     module = lenet5(pool, activation).to(dtype)
     network = from_torch(module, (28, 28))
-    x = load_mnist("test")[0][:4].astype(str(dtype).removeprefix("torch."))
+    x = DIGITS.astype(str(dtype).removeprefix("torch."))
     assert network.logits(x).dtype == x.dtype
     close(network.logits(x), run(module, x[:, None]), TIGHT[dtype])
     close(run(to_torch(network), x[:, None]), run(module, x[:, None]), TIGHT[dtype])
@@ -90,7 +91,7 @@ def test_the_shipped_lenet_to_torch():
     network = LeNet.pretrained()
     module = to_torch(network)
     assert list(module.state_dict()) == list(network.parameters())
-    x = load_mnist("test")[0][:4]
+    x = DIGITS
     close(run(module[:-1], x[:, None]), network.logits(x), 1e-6)
     close(run(module, x[:, None]), network.probabilities(x), 1e-6)
     precise = x.astype(float)
@@ -163,7 +164,7 @@ def test_a_state_dict_loads_without_torch(tmp_path):
     path, module = tmp_path / "weights.npz", lenet5(tnn.AvgPool2d, tnn.Sigmoid)
     np.savez(path, **{k: v.numpy() for k, v in module.state_dict().items()})
     network = from_torch(lenet5(tnn.AvgPool2d, tnn.Sigmoid), (28, 28))
-    x = load_mnist("test")[0][:2]
+    x = DIGITS[:2]
     close(load_weights(path, network).logits(x), run(module, x[:, None]), 1e-6)
     torch_weights = to_torch(LeNet(seed=3)).state_dict()
     np.savez(path, **{k: v.numpy() for k, v in torch_weights.items()})

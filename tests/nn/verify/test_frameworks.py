@@ -30,6 +30,11 @@ FORWARD = [name for name in FOREIGN if name.endswith("jacfwd")]
 REVERSE = [name for name in FOREIGN if name not in FORWARD]
 
 
+def jax_slow(names):
+    """Parameters: jax compiles every network that it has not seen, for seconds."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * ("jax" in name)) for name in names]
+
+
 def asked(name):
     """The referee, or the test is skipped."""
     package = name.split()[0]
@@ -72,7 +77,7 @@ def tables(network, x):
 # the same derivative
 
 @pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("name", jax_slow(FOREIGN))
 def test_random_networks(name, seed):
     network, rng = random_network(seed)
     x = rng.normal(size=(2, 11, 10))
@@ -86,8 +91,7 @@ def test_random_networks(name, seed):
         close(*got.values(), network.forward_derivative(x[None])[0])
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[pytest.mark.slow] * ("jax" in name)) for name in FOREIGN])
+@pytest.mark.parametrize("name", jax_slow(FOREIGN))
 def test_lenet_on_a_real_digit(name):
     network, digit = LeNet.pretrained(), load_mnist("test")[0][0].astype(np.float64)
     if TIE_RULE[name] != "first":  # off the ties of the background
@@ -102,7 +106,7 @@ def test_lenet_on_a_real_digit(name):
         np.testing.assert_allclose(table, ours[layer], rtol=0, atol=1e-10 * size)
 
 
-@pytest.mark.parametrize("name", FORWARD)
+@pytest.mark.parametrize("name", jax_slow(FORWARD))
 def test_pixels_go_in_chunks(name, monkeypatch):
     network, rng = random_network(1)
     x = rng.normal(size=(2, 11, 10))
@@ -113,6 +117,7 @@ def test_pixels_go_in_chunks(name, monkeypatch):
         close(table, tables(network, x[:, ::-1])[layer])
 
 
+@pytest.mark.parametrize("referee", jax_slow(FOREIGN), indirect=True)
 def test_shapes_and_types_of_a_sample(referee):
     network = Network([Flatten(), Linear(6, 3), Tanh(), Linear(3, 2), Softmax()], (2, 3))
     x = np.arange(6)
@@ -156,6 +161,7 @@ def test_a_wrong_derivative_is_not_shared(referee):
     assert np.abs(referee(wrong, x)["2"] - tables(wrong, x)["2"]).max() > 1e-3
 
 
+@pytest.mark.parametrize("referee", jax_slow(FOREIGN), indirect=True)
 def test_nothing_is_remembered_of_another_network(referee):
     """jax keeps what it has compiled: new weights, other layers and options must show all the
     same."""
@@ -183,7 +189,7 @@ def test_unknown_layers_are_named(referee):
 # where there is no derivative
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("name", jax_slow(FOREIGN))
 def test_the_rule_at_ties(name, dtype):
     """Every pattern of ties in a window of 2×2, all at once, and windows that overlap on a plain
     image."""

@@ -163,7 +163,7 @@ def test_their_random_directions_leave_numpy_alone(name, lenet):
 
 
 def slow_where_it_is(name):
-    return pytest.param(name, marks=pytest.mark.slow) if name.startswith("torch") else name
+    return pytest.param(name, marks=pytest.mark.slow) if name.startswith(("torch", "jax")) else name
 
 
 @pytest.mark.parametrize("name", [slow_where_it_is(name) for name in CHECKERS], indirect=True)

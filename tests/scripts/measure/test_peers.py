@@ -7,10 +7,9 @@ import pytest
 from attack import best_pair
 from data import load_mnist
 from nn import Flatten, LeNet, Linear, Network, Tanh
-from scripts import bench
 from scripts.measure import growth, peers, timing
-from scripts.measure.benchmarks import Measurement, Peer
-from scripts.measure.timing import peak_memory
+from scripts.measure.beside import Work, beside, fastest
+from scripts.measure.timing import Reading, Trial, peak_memory
 
 IMAGES, LABELS = (part[:4] for part in load_mnist("test"))
 
@@ -50,13 +49,12 @@ def test_a_missing_peer_is_named_and_the_fastest_way_counts():
     def absent():
         raise ImportError("No module named 'nothing'")
 
-    one = Measurement("ours", "ms", 1, lambda: None)
-    assert bench._peer("nothing", one, Peer([("", 1, absent)]), 3) == {
-        "what": "  nothing", "missing": "No module named 'nothing'"}
-    ways = [(", slow", 1, lambda: lambda: sum(range(200_000))),
-            (", fast", 1, lambda: lambda: None)]
-    best = bench._peer("two ways", one, Peer(ways), 3)
-    assert best["what"] == "  two ways, fast" and len(best["timings"]) == 3
+    def ways():
+        return fastest([Work(1, lambda: sum(range(200_000)), "slow"), Work(1, lambda: 0, "fast")])
+
+    ours, missing, best = beside(Trial(3, True, 1.0), "ms", Work(1, lambda: None), [absent, ways])
+    assert missing == Reading([], "not installed: No module named 'nothing'")
+    assert best.note == "fast" and len(best.values) == len(ours.values) == 3
 
 
 def test_a_peak_of_memory_is_what_was_held_at_once():
