@@ -30,6 +30,9 @@ class Onward:
 
     def __init__(self, network):
         self.network = network
+        if hasattr(network, "in_threads"):  # all cores, where the network can serve them
+            self.num_threads = network.num_threads
+            self.in_threads = network.in_threads
 
     def logits(self, x):
         """x (B, …) → (B, N + 1), the last +∞."""

@@ -19,7 +19,7 @@ def fig12(setup):
                (0, 2, 8), (1, 7, 9), means(matrix, 1)),
         harder("targets 1, 7 are harder to reach than 0, 8, 9", samples, samples.targets, (1, 7),
                (0, 8, 9), means(matrix, 0))]
-    return Outcome({"matrix": plain(matrix)}, claims, {"matrix": matrix})
+    return Outcome({"matrix": plain(matrix), "samples": len(samples)}, claims, {"matrix": matrix})
 
 
 def fig13(setup):
@@ -31,8 +31,8 @@ def fig13(setup):
     largest = int(np.nanargmax(by_target)) if samples.success.any() else None
     rho, interval = rank_correlation(matrix, success)
     unknown = np.isnan(rho)
-    numbers = {"matrix": plain(matrix), "rank_correlation": None if unknown else rho,
-               "largest_target": largest}
+    numbers = {"matrix": plain(matrix), "samples": len(samples),
+               "rank_correlation": None if unknown else rho, "largest_target": largest}
     claims = [
         Claim("pairs with low distortion have high success", "negative rank correlation",
               with_interval(rho, interval, "", "+.2f"),

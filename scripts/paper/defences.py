@@ -103,8 +103,9 @@ def adversarial_training(setup):
               with_interval(numbers["tau"], numbers["tau_interval"]),
               with_interval(numbers["epsilon"], numbers["epsilon_interval"]))
              for name, numbers in (("without", before), ("with", after))]
-    return Outcome({"without": before, "with": after, "added": len(added), "digits": digits},
-                   claims, table=(heads, table))
+    numbers = {"samples": before["samples"], "without": before, "with": after,
+               "added": len(added), "digits": digits}
+    return Outcome(numbers, claims, table=(heads, table))
 
 
 def _first(samples, most):
@@ -126,7 +127,7 @@ def _trained(setup, images, labels):
 
 def _attacked(setup, network, name):
     """τ and ε of new samples against `network`, and its accuracy on the test digits."""
-    samples = setup.samples("test", setup.sized(1000, FEW), network=network,
+    samples = setup.samples("test", setup.sized(1000, min(FEW, setup.digits)), network=network,
                             called=f"{name} adversarial training")
     test = setup.load("test", setup.sized(10_000, 1000))
     return {**summary(samples.success, samples.distortion, samples.index),

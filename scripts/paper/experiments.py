@@ -53,13 +53,13 @@ EXPERIMENTS = {
         "Ten images crafted from an empty one, by target class."),
     "fig10": Experiment(
         single.fig10, "Fig. 10: every digit turned into every other by removing ink",
-        "As Fig. 1, but pixels are switched off (θ = −1).", _always(5)),
+        "As Fig. 1, but pixels are switched off (θ = −1).", _always(3)),
     "fig11": Experiment(
         population.fig11, "Fig. 11: success rate and distortion on the three sets",
-        seconds=_a_digit(0.22, 10_000), stages=2),
+        seconds=_a_digit(0.23, 10_000), stages=2),
     "decreasing": Experiment(
         population.decreasing, "V-A: crafting by removing ink, θ = −1",
-        seconds=_a_digit(0.25, 1000)),
+        seconds=_a_digit(0.21, 1000)),
     "upsilon": Experiment(
         population.upsilons, "V-A: the largest allowed distortion Υ",
         "Success rate (left axis) and mean distortion of the successes (right axis) over Υ; the "
@@ -67,7 +67,7 @@ EXPERIMENTS = {
     "theta": Experiment(
         population.thetas, "V-A: the change of a pixel θ",
         "Success rate (left axis) and mean distortion of all samples (right axis) over θ.",
-        _a_digit(1.2, 1000, population.FEW), stages=4),
+        _a_digit(0.7, 1000, population.FEW), stages=4),
     "fig12": Experiment(
         classes.fig12, "Fig. 12: success rate by source and target class",
         "Share of samples that reach their target, in percent, by source class (rows) and target "
@@ -97,21 +97,21 @@ EXPERIMENTS = {
         "Fig. 17: what people see, over θ", "As Fig. 16, over the change θ of a pixel."),
     "fig2": Experiment(
         threat.threat_model, "Fig. 2: goals and capabilities",
-        seconds=_a_digit(2, 100, threat.FEW), stages=15),
+        seconds=_a_digit(1.4, 100, threat.FEW), stages=3),
     "detection": Experiment(
         defences.detection, "VI: detection by neighbouring pixels",
         "ROC curve of the sum of squared differences of neighbouring pixels: share of adversarial "
         "samples found over share of benign digits taken for adversarial."),
     "training": Experiment(
         defences.adversarial_training, "VI: training with adversarial samples",
-        seconds=_a_digit(0.9, 1000, defences.FEW), stages=6),
+        seconds=_a_digit(0.5, 1000, defences.FEW), stages=5),
     "beyond": Experiment(
         threat.beyond, "VI: an output vector as target",
         "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it "
         "makes of these, and what it was to make.", _always(2), stages=2),
     "identical": Experiment(
         single.identical, "Forward and backward derivative",
-        seconds=_a_digit(0.2, 500, single.AGAIN)),
+        seconds=_a_digit(0.14, 500, single.AGAIN)),
     "time": Experiment(
-        single.seconds, "V: crafting time", seconds=_always(5), alone=True),
+        single.seconds, "V: crafting time", seconds=_always(3), alone=True),
 }

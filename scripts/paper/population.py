@@ -12,7 +12,7 @@ from scripts.paper.outcome import Claim, Outcome, measured, verdict
 
 SETS = ("train", "validation", "test")
 THETAS = (0.25, 0.5, 0.7, 1.0, -0.5, -1.0)
-FEW = 10  # digits for each θ at the small scale: it is the same samples that are compared
+FEW = 6  # digits for each θ at the small scale: it is the same samples that are compared
 GAIN = 1.0  # percentage points of τ: what counts as a significant gain
 
 
@@ -27,7 +27,8 @@ def fig11(setup):
               for claim, paper, key in (("success rate τ", 97.10, "tau"),
                                         ("mean distortion of all samples", 4.44, "epsilon_all"),
                                         ("mean distortion ε of the successes", 4.02, "epsilon"))]
-    return Outcome(numbers, claims, table=_table_of_sets(numbers))
+    return Outcome({"samples": total["samples"], **numbers}, claims,
+                   table=_table_of_sets(numbers))
 
 
 def _summary_of_all(sets):
@@ -75,7 +76,8 @@ def upsilons(setup):
                   verdict(below(interval, (GAIN, GAIN))),
                   f"from Υ = 14.5 % to {max(UPSILONS)} %; significant would be {GAIN:g} point or "
                   "more")
-    numbers = {"upsilon": {str(upsilon): values for upsilon, values in by_upsilon.items()},
+    numbers = {"samples": len(samples),
+               "upsilon": {str(upsilon): values for upsilon, values in by_upsilon.items()},
                "gain": gain, "gain_interval": list(interval)}
     return Outcome(numbers, [claim], {"upsilon": np.array(list(by_upsilon)),
                                       "tau": _column(by_upsilon, "tau"),
@@ -88,14 +90,16 @@ def thetas(setup):
     by_theta = {theta: summary(samples.success, samples.distortion, samples.index)
                 for theta, samples in crafted.items()}
     claims = [_changes_more(theta, crafted, by_theta) for theta in THETAS if theta != 1.0]
-    return Outcome({"theta": {str(theta): values for theta, values in by_theta.items()}}, claims,
+    numbers = {"samples": len(crafted[1.0]),
+               "theta": {str(theta): values for theta, values in by_theta.items()}}
+    return Outcome(numbers, claims,
                    {"theta": np.array(list(by_theta)), "tau": _column(by_theta, "tau"),
                     "epsilon": _column(by_theta, "epsilon_all")})
 
 
 def _changed_by(setup, theta):
     """Test digits crafted with θ; at the small scale the first ones of those that there are."""
-    count = setup.sized(1000, FEW)
+    count = setup.sized(1000, min(FEW, setup.digits))
     if setup.full or abs(theta) != 1:
         return setup.samples("test", count, theta=theta)
     every = setup.test_samples() if theta > 0 else setup.samples("test", setup.sized(1000), theta)

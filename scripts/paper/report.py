@@ -38,7 +38,9 @@ def page(outcomes, about, pictures, experiments):
 def _section(name, outcome, picture, experiment):
     """The parts of one experiment: claims, picture (PNG bytes or None), table where it has one."""
     title = escape(experiment.title, quote=True)
-    yield f"<h2 id='{escape(name)}'>{title}</h2>" + _table(HEADS, outcome.rows)
+    samples = outcome.numbers.get("samples")
+    size = f"<p>From {samples:,} samples.</p>" if samples else ""
+    yield f"<h2 id='{escape(name)}'>{title}</h2>{size}" + _table(HEADS, outcome.rows)
     if picture is not None:
         data = base64.b64encode(picture).decode()
         image = f"<img alt='{title}' src='data:image/png;base64,{data}'>"

@@ -146,7 +146,8 @@ def _probabilities_along(setup, source, target):
 def identical(setup):
     """Samples of Fig. 11 crafted again with the other derivative: how many come out the same?"""
     samples = setup.test_samples()
-    chosen = np.random.default_rng(0).choice(len(samples), setup.sized(500, AGAIN), replace=False)
+    count = min(setup.sized(500, AGAIN), len(samples))
+    chosen = np.random.default_rng(0).choice(len(samples), count, replace=False)
     adversarial = {}  # number of the sample: its image
     for rows, images, pairs in samples.shards():
         numbers = chosen[(chosen >= rows.start) & (chosen < rows.stop)]

@@ -34,17 +34,14 @@ class Adversary(NamedTuple):
 
 def threat_model(setup):
     """Fig. 2: success and distortion by goal and capability, judged by the victim."""
-    images, labels = setup.load("test", setup.sized(100, FEW))
+    images, labels = setup.load("test", setup.sized(100, min(FEW, setup.digits)))
     adversaries = _adversaries(setup)
-    results = {}  # (goal, capability): numbers
-    for capability, adversary in adversaries.items():
-        count = setup.sized(3, 1) if capability == "oracle" else None
-        for goal in GOALS:
-            if capability == "oracle" and goal != "targeted" and not setup.full:
-                continue  # tens of thousands of queries a sample
-            results[goal, capability] = _attack(setup, adversary, capability, goal, images[:count],
-                                                labels[:count])
+    wanted = [(goal, capability) for capability in adversaries for goal in GOALS
+              if capability != "oracle" or goal == "targeted" or setup.full]
+    wanted.sort(key=lambda one: one[1] != "oracle")  # tens of thousands of queries a sample
+    results = _attacks(setup, adversaries, wanted, images, labels)
     numbers = {f"{goal} | {capability}": result for (goal, capability), result in results.items()}
+    numbers["samples"] = results["source/target", "weights"]["samples"]
     numbers["surrogates"] = {capability: adversary.note
                              for capability, adversary in adversaries.items()
                              if adversary.note}
@@ -99,32 +96,45 @@ def _adversaries(setup):
                                  note(copy, f", fitted to {len(seen):,} answers"))}
 
 
-def _attack(setup, adversary, capability, goal, images, labels):
-    """Craft on the adversary's model, judge by the victim: the numbers of one goal and capability.
+def _attacks(setup, adversaries, wanted, images, labels):
+    """Craft on each adversary's model, judge by the victim.
 
     Args:
         setup: whose network is the victim.
-        adversary: an `Adversary`.
-        capability, goal: one of `CAPABILITIES`, one of `GOALS`.
+        adversaries: {capability: `Adversary`}.
+        wanted: pairs of a goal and a capability.
         images, labels: (n, 28, 28) and (n,), the digits to start from.
+
+    Returns:
+        {(goal, capability): numbers}.
     """
-    images, index, targets = _started(setup, capability, goal, images, labels)
-    crafted, queries = setup.away(
-        _crafted_and_counted, adversary.model, images[index], targets, goal=goal,
-        max_distortion=UPSILON, derivative=adversary.derivative, confidence=CONFIDENCE)
-    sources = setup.network.predict(images[index])
-    logits = setup.network.logits(crafted.adversarial)
-    success = reached(goal, logits, sources, crafted.target, CONFIDENCE)
+    starts = []
+    calls = []
+    for goal, capability in wanted:
+        adversary = adversaries[capability]
+        count = setup.sized(3, 1) if capability == "oracle" else None
+        before, index, targets = _started(setup, capability, goal, images[:count], labels[:count])
+        starts.append((before[index], index))
+        calls.append((adversary.model, before[index], targets, goal, adversary.derivative))
+    made = setup.each(_crafted_and_counted, calls, max_distortion=UPSILON, confidence=CONFIDENCE)
+    return {one: _judged(setup.network, one[0], *start, *crafted)
+            for one, start, crafted in zip(wanted, starts, made)}
+
+
+def _judged(victim, goal, images, index, crafted, queries):
+    """The numbers of one goal and capability: images (n, 28, 28) before, the digit of each."""
+    success = reached(goal, victim.logits(crafted.adversarial), victim.predict(images),
+                      crafted.target, CONFIDENCE)
     return {"samples": len(index), "success": success_rate(success),
             "interval": success_interval(success, index),
             "distortion": mean_distortion(crafted.distortion, success),
             "on_its_own_model": success_rate(crafted.success), "queries": queries / len(index)}
 
 
-def _crafted_and_counted(model, images, targets, **options):
+def _crafted_and_counted(model, images, targets, goal, derivative, **options):
     """What `craft` returns, and how many queries the model has answered for it."""
     before = getattr(model, "queries", 0)
-    crafted = craft(model, images, targets, **options)
+    crafted = craft(model, images, targets, goal=goal, derivative=derivative, **options)
     return crafted, getattr(model, "queries", 0) - before
 
 

@@ -6,7 +6,6 @@ time (the paper gives no batch size). At the small scale the shipped weights are
 full` trains them anew (FOLDER/and.npz).
 """
 import numpy as np
-import scipy
 
 from nn import AndNetwork, save_weights
 from scripts.paper.fitting import fitted
@@ -73,4 +72,8 @@ def _where(network, value):
         return float(network.probabilities(np.array([[1.0, x2]]))[0, 0]) - value
     if not above(0) < 0 < above(1):
         return None
-    return scipy.optimize.brentq(above, 0, 1)
+    low, high = 0.0, 1.0
+    for _ in range(50):  # F rises: halve the stretch that holds the place
+        middle = (low + high) / 2
+        low, high = (middle, high) if above(middle) < 0 else (low, middle)
+    return middle

@@ -110,7 +110,8 @@ def test_the_victim_judges_not_the_surrogate(setup):
 
     images, labels = setup.load("test", 9)
     adversary = threat.Adversary(Yes(), "forward")
-    result = threat._attack(setup, adversary, "samples", "targeted", images, labels)
+    one = "targeted", "samples"
+    result = threat._attacks(setup, {"samples": adversary}, [one], images, labels)[one]
     read = int(setup.network.predict(np.zeros((1, 28, 28)))[0])
     assert result["on_its_own_model"] == 10 and result["success"] == 10 and read != 9
 

@@ -1,5 +1,9 @@
 """The experiments' numbers by hand, by brute force, by separate runs; words; the full scale."""
 import json
+import multiprocessing
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,11 +16,12 @@ from nn import AndNetwork, LeNet
 from scripts.__main__ import main
 from scripts.paper import single, toy
 from scripts.paper.classes import harder
-from scripts.paper.experiment import Setup
+from scripts.paper.experiment import UPSILON, UPSILONS, Setup
+from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.hardness import hardness_table
 from scripts.paper.intervals import rank_correlation, with_interval
 from scripts.paper.outcome import measured, similar
-from scripts.paper.population import UPSILONS
+from scripts.paper.work import Workers, result
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,72 @@ def test_fig14_is_nine_runs(setup):
             before = tau, epsilon
         assert table[s, t] == pytest.approx(100 * area / 100)
     assert np.isnan(table).sum() == 100 - 9
+
+
+@pytest.mark.parametrize("upsilon", [1.3, 5.1, UPSILON])
+def test_a_part_of_the_samples_is_a_run_of_its_own(setup, upsilon):
+    """The first digits, and a smaller Υ: what is crafted once is what a run would have given."""
+    swept = setup.samples("test", 2, max_distortion=max(UPSILONS))
+    for digits in (1, 2):
+        part = swept.part(digits=digits).part(upsilon=upsilon)
+        run = craft(setup.network, part.images[part.index], part.targets, derivative="backward",
+                    max_distortion=upsilon)
+        assert len(part) == 9 * digits and len(part.images) == digits
+        for name in ("success", "iterations", "distortion", "reason"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(run, name), name)
+        adversarial = np.concatenate([images for _, images in part.adversarial()])
+        np.testing.assert_array_equal(adversarial, run.adversarial)
+        rows = np.concatenate([np.arange(len(part))[rows] for rows, *_ in part.shards()])
+        np.testing.assert_array_equal(rows, np.arange(len(part)))
+    assert len(swept) == 18 and swept.budget is None
+
+
+def test_small_and_full_scale_have_the_same_test_samples(setup, tmp_path):
+    """Truncated from the sweep over Υ, or crafted for themselves."""
+    small = setup.test_samples()
+    alone = setup.samples("test", 2)
+    for name in ("success", "iterations", "distortion", "reason", "index", "targets"):
+        np.testing.assert_array_equal(getattr(small, name), getattr(alone, name), name)
+
+
+def test_what_several_ask_for_is_made_once(setup):
+    made = []
+
+    def make():
+        time.sleep(0.02)
+        made.append(1)
+        return len(made)
+
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda _: setup._made_once("asked for", make), range(20)))
+    assert results == [1] * 20 and len(made) == 1
+
+
+def test_workers_give_what_one_process_gives():
+    """Results come by name, in any order; what fails is raised here; who dies is one line."""
+    with Workers(2) as workers:
+        both = dict(workers.all({"a": lambda: result(workers.later(divmod, 7, 2)),
+                                 "b": lambda: 5}, lambda: None))
+        assert both == {"a": (3, 1), "b": 5}
+        with pytest.raises(ZeroDivisionError):
+            dict(workers.all({"c": lambda: result(workers.later(divmod, 1, 0))}, lambda: None))
+        with pytest.raises(ChildProcessError, match="a process ended before its work"):
+            result(workers.later(os._exit, 1))
+    with Workers(1) as workers:
+        assert workers.later(divmod, 7, 2).result() == (3, 1)
+        assert list(workers.all({"a": lambda: 1, "b": lambda: 2}, None)) == [("a", 1), ("b", 2)]
+
+
+def test_an_experiment_that_fails_ends_all(tmp_path, capsys, monkeypatch):
+    """In one line, without waiting for what the others have asked for."""
+    def broken(setup):
+        raise OSError("no such luck")
+
+    monkeypatch.setitem(EXPERIMENTS, "fig3", EXPERIMENTS["fig3"]._replace(run=broken))
+    assert main(["reproduce", "--only", "fig3", "--only", "decreasing", "--only", "fig11",
+                 "--digits", "200", "--jobs", "2", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "jsma: error: no such luck\n"
+    assert not list(tmp_path.glob(".*")) and not multiprocessing.active_children()
 
 
 def test_hardness_by_hand():
@@ -205,7 +276,7 @@ def test_jobs_change_nothing(tmp_path):
 def test_both_derivatives_choose_alike_and_a_difference_would_be_seen(setup):
     outcome = single.identical(setup)
     assert outcome.numbers == {"samples": 9, "same": 9, "again_with": "forward"}
-    samples = setup.samples("test", 2)
+    samples = setup.test_samples()
     samples.targets = (samples.targets + 1) % 10  # crafted again to other targets
     try:
         assert single.identical(setup).numbers["same"] < 5
