@@ -52,14 +52,25 @@ def in_threads(function, parts, number=None):
     number = get_num_threads() if number is None else number
     if number < 2 or len(parts) < 2:
         return [function(part) for part in parts]
+    over = threading.Event()
+
+    def work(part):
+        """One part, in a thread that splits it no further."""
+        if over.is_set():
+            return None
+        try:
+            with alone():
+                return function(part)
+        except BaseException:
+            over.set()
+            raise
+
     with _BLAS_HELD_TO_ONE:
-        futures = [_pool(number).submit(copy_context().run, _work, function, part)
-                   for part in parts]
+        futures = [_pool(number).submit(copy_context().run, work, part) for part in parts]
         try:
             return [future.result() for future in futures]
         finally:
-            for future in futures:
-                future.cancel()
+            over.set()
 
 
 @contextmanager
@@ -95,11 +106,6 @@ class Threaded:
     def in_threads(self, function, parts):
         """[function(part) for part in parts], `num_threads` at once."""
         return in_threads(function, parts, self.num_threads)
-
-
-def _work(function, part):
-    with alone():
-        return function(part)
 
 
 def _cores():

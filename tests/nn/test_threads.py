@@ -53,7 +53,7 @@ def test_an_error_of_a_part_is_raised_and_the_rest_is_not_begun(two_threads):
 
     with pytest.raises(ZeroDivisionError, match="part 0"):
         in_threads(fail, range(1000))
-    assert len(started) < 1000
+    assert len(started) <= 2
     assert in_threads(str, range(3)) == ["0", "1", "2"]  # and the threads go on
 
 
