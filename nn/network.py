@@ -186,14 +186,9 @@ class Network(Threaded):
         start = Jacobian.identity(self.image, value.dtype)
         jacobian = self._through(self.logit_layers[:flatten], start, saved)
         table = np.empty((batch, self.classes, *self.image), value.dtype)
-
-        def fill(part):
-            """The table of one band."""
-            p0, p1, band = part
+        for p0, p1, band in jacobian.bands() if flatten else [(0, self.image[1], jacobian)]:
             rows = outputs.table(self._through(self.logit_layers[flatten:], band, saved))
             table[:, :, :, p0:p1] = rows.reshape(batch, self.classes, *band.image)
-
-        self.in_threads(fill, jacobian.bands() if flatten else [(0, self.image[1], jacobian)])
         return table.reshape(batch, self.classes, self.features)
 
     def _through(self, names, jacobian, saved):

@@ -162,15 +162,15 @@ def gathered_block(jacobian, rows, columns):
         columns: (q0, q1, v0, v1), the same for the columns.
 
     Returns:
-        (p·q·i·b, u·v·c): a row for each pixel, image channel and sample, a column for each unit.
+        (p·q·i·b, v·u·c): a row for each pixel, image channel and sample, a column for each unit.
     """
     p0, p1, u0, u1 = rows
     q0, q1, v0, v1 = columns
     values, (sy, sx), (oy, ox) = jacobian.values, jacobian.stride, jacobian.start
     same_rows, same_columns = (jacobian.same_everywhere(axis) for axis in (0, 1))
     parts = []
-    for u in range(u0, u1):
-        for v in range(v0, v1):
+    for v in range(v0, v1):
+        for u in range(u0, u1):
             y = p0 - oy - sy * u
             x = q0 - ox - sx * v
             parts.append(values[y:y + p1 - p0, x:x + q1 - q0, :,

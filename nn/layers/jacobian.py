@@ -123,11 +123,11 @@ class Jacobian:
         """The derivatives for one band of the image's rows after the other: (p0, p1, Jacobian).
 
         A band is an image of its own with the same windows, which then stick out of it. What comes
-        after a `Flatten` can go through the fully connected layers band by band: in memory that
-        stays in the processor's cache, and several at a time.
+        after a `Flatten` can go through the fully connected layers band by band, in memory that
+        stays in the processor's cache. For few samples one band does.
         """
         channels, height, width = self.image
-        number = 2 if self.few else 8
+        number = 1 if self.few else 8
         least, p0 = -(-height // number), 0
         for _, p1, _, _ in self.coverage(0):
             if p1 - p0 >= least or p1 == height:

@@ -92,13 +92,16 @@ class Linear(Layer):
         coverage = before.coverage(1)
         for rows in before.windows_inside(0) if before.few else before.coverage(0):
             p0, p1, u0, u1 = rows
+            of_rows = np.ascontiguousarray(weight[u0:u1].swapaxes(0, 1))  # (v, u, c, out)
             for columns in coverage:
                 q0, q1, v0, v1 = columns
                 if u0 == u1 or v0 == v1:  # no unit sees them
                     continue
-                block = gathered_block(before, rows, columns)  # (pixels·b, u·v·c)
-                derivatives = block @ weight[u0:u1, v0:v1].reshape(-1, out)
-                table[p0:p1, q0:q1] += derivatives.reshape(p1 - p0, q1 - q0, *table.shape[2:])
+                block = gathered_block(before, rows, columns)  # (pixels·b, v·u·c)
+                derivatives = block @ of_rows[v0:v1].reshape(-1, out)
+                pixels = table[p0:p1, q0:q1]
+                derivatives = derivatives.reshape(pixels.shape)
+                pixels[:] = pixels + derivatives if before.few else derivatives
         return _one_position(table, before.image)
 
     def backward(self, grad_y, saved):
