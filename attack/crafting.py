@@ -44,7 +44,8 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
         derivative: "forward" (Eq. 3-6) or "backward", which chooses the same features, faster.
         of: the outputs that are differentiated: "logits" (the paper), "centred", "probabilities".
         margin: how far the logit of the class that is to be read must lead all others.
-        batch_size: samples in work at once; a finished one is replaced at once.
+        batch_size: samples in work at once, in each thread that the model can serve; a finished one
+            is replaced at once.
         confidence: for goal="confidence", between 0 and 1.
         trace: also keep each iteration's α and β, as a list of `Step` for each sample.
         progress: called with (done, n) after each iteration: samples done, and of those in work the
@@ -104,8 +105,8 @@ class _Batch:
         self.stopped = False
 
     def run(self, progress):
-        """Work on all samples, `batch_size` at once, in as many threads as the model can serve;
-        progress is told how many are done."""
+        """Work on all samples, in as many threads as the model can serve; progress is told how many
+        are done."""
         count = len(self.images)
         number = min(getattr(self.model, "num_threads", 1), count)
         self.progress = progress
@@ -122,8 +123,9 @@ class _Batch:
         return self.outcome()
 
     def work(self, part, samples):
-        """Work on the `samples` of one part; a finished one is replaced by the next."""
-        size = max(1, int(self.options.batch_size) // len(self.done))
+        """Work on the `samples` of one part, `batch_size` at once; a finished one is replaced by
+        the next."""
+        size = int(self.options.batch_size)
         waiting = 0  # how many have been in work
         active = samples[:0]
         try:
