@@ -49,7 +49,7 @@ class SeenThrough:
         self.taps = taps
         self.stride = stride
         self.positions = positions
-        self.falling = np.ascontiguousarray(weight[::-1])  # dy falls where rows k = u − dy rise
+        self.falling = np.array(weight[::-1], order="C")  # dy falls where rows k = u − dy rise
 
     @property
     def sees_all(self):

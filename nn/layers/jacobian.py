@@ -35,6 +35,7 @@ class Jacobian:
     """
 
     is_identity = False
+    made = None  # what `once` made for a band
 
     def __init__(self, values, stride, start, units, image):
         self.values = values
@@ -129,22 +130,20 @@ class Jacobian:
         channels, height, width = self.image
         number = 1 if self.few else 8
         least, p0 = -(-height // number), 0
+        made = {}
         for _, p1, _, _ in self.coverage(0):
             if p1 - p0 >= least or p1 == height:
                 start = (self.start[0] - p0, self.start[1])
                 image = (channels, p1 - p0, width)
                 band = Jacobian(self.values, self.stride, start, self.units, image)
-                band.made = self.made
+                band.made = made
                 yield p0, p1, band
                 p0 = p1
 
-    @cached_property
-    def made(self):
-        """What `once` made."""
-        return {}
-
     def once(self, key, make):
-        """`make()`, once for all bands of one Jacobian: a layer's weights in another order."""
+        """`make()`, once for all `bands` of one Jacobian: a layer's weights in another order."""
+        if self.made is None:
+            return make()
         if key not in self.made:
             self.made[key] = make()
         return self.made[key]

@@ -230,6 +230,16 @@ def test_a_linear_layer_behind_few_and_many_samples(batch, units):
         close(rows, block.reshape(batch, 5, -1), 1e-13)
 
 
+def test_a_linear_layer_reads_its_weights_anew():
+    """With the same Jacobian once more, after its weights were changed in place."""
+    rng = np.random.default_rng(9)
+    jacobian, layer = random_jacobian(rng).flatten(), Linear(24, 3, rng=rng)
+    _, saved = layer.forward(rng.normal(size=(3, 1, 1, 24)))
+    before = layer.forward_derivative(jacobian, saved).dense(3)
+    layer.parameters["weight"] *= 2
+    close(layer.forward_derivative(jacobian, saved).dense(3), 2 * before, 1e-6)
+
+
 @pytest.mark.parametrize("layers", [
     lambda: [Flatten(), ReLU(), Flatten(), ReLU()],
     lambda: [ReLU(), Dropout(), ReLU()],
