@@ -14,6 +14,8 @@ from scripts.terminal.options import add_data, indices, weights_option
 from scripts.terminal.progress import started
 from scripts.terminal.text import as_json
 
+STATUS = {"right": 0, "wrong": 1}  # exit status; 2 where nothing could be judged
+
 
 def arguments(parser):
     """Describe the words of `jsma verify`."""
@@ -54,4 +56,4 @@ def run(args):
     if args.json:
         print(as_json([{"digit": digit, **report.to_dict()}
                        for digit, report in zip(args.digits, reports)]), end="")
-    return max({"right": 0, "wrong": 1, "unchecked": 2}[report.verdict] for report in reports)
+    return max(STATUS.get(report.verdict, 2) for report in reports)

@@ -6,6 +6,8 @@ dicts for a machine. Read on in `verify.diagnosis`.
 """
 from dataclasses import asdict, dataclass, field
 
+from nn.verify.answer import NOT_JUDGED, RIGHT, WRONG, Answer
+
 ACROSS = 4  # referees side by side in a table
 
 
@@ -48,9 +50,9 @@ class LayerRow:
 
 
 @dataclass
-class Report:
-    """`verdict` is "right", "wrong" or "unchecked"; `layer` and `part` name the first mistake, or
-    are None."""
+class Report(Answer):
+    """`verdict` is one of `answer.VERDICTS`, and the report true only if it is "right"; `layer` and
+    `part` name the first mistake, or are None."""
     rows: list
     finding: Finding | None
     missing: dict    # {referee: why it could not be asked}
@@ -59,7 +61,7 @@ class Report:
 
     @property
     def verdict(self):
-        return "unchecked" if not self.checked else "right" if self.finding is None else "wrong"
+        return NOT_JUDGED if not self.checked else RIGHT if self.finding is None else WRONG
 
     @property
     def layer(self):
@@ -83,7 +85,7 @@ class Report:
 def _verdict(report, referees):
     finding = report.finding
     if not report.checked and finding is None:
-        yield "not checked: no referee could be asked"
+        yield "not judged: no referee could be asked"
     elif finding is None:
         yield f"right: {_agreement(report.rows, referees)}"
     else:

@@ -4,7 +4,7 @@ hangs on them.
 In: a layer, its input and ∂H/∂x there. Out: how many ties it has, and which entries of its own
 ∂H/∂x depend on how they are broken. The rules that programs follow there are in `frameworks`; ours
 is in the layers `pooling` and `activation`. Such entries are counted, and judged only by referees
-that follow the same rule. Read on in `verify.report`.
+that follow the same rule. Read on in `verify.answer`.
 """
 from typing import NamedTuple
 

@@ -63,7 +63,7 @@ def table(images):
     Returns:
         A list of `CheckedCase`. A cell says of right code "passes" or "false alarm", of wrong code
         "caught, layer named", "caught", "missed" or, where a checker refuses the right code at the
-        same place just as well, "cannot tell"; "unchecked" where ours gives no verdict; "not
+        same place just as well, "cannot tell"; "not judged" where ours gives no verdict; "not
         installed" where the checker's package is missing.
     """
     right = LeNet.pretrained()
@@ -130,8 +130,8 @@ def _ours(case):
 
 
 def _said_by_ours(report, case):
-    if report.verdict == "unchecked":
-        return "unchecked"
+    if report.verdict == "not judged":
+        return "not judged"
     if not case.layer:
         return "passes" if report.verdict == "right" else "false alarm"
     if report.verdict == "right":

@@ -215,7 +215,7 @@ def test_a_missing_referee_is_listed_and_alone_leaves_it_unchecked(digits, monke
     assert both.verdict == "right" and "jax jacfwd" in both.missing
     assert "missing: jax jacfwd" in str(both)
     alone = check_network(network, digits, against=["jax jacfwd"])
-    assert alone.verdict == "unchecked" and str(alone).startswith("not checked")
+    assert alone.verdict == "not judged" and str(alone).startswith("not judged")
 
 
 def test_an_unknown_referee_is_named(digits):

@@ -64,7 +64,7 @@ def test_the_words_for_each_answer(monkeypatch):
 
 
 @pytest.mark.parametrize(("verdict", "right", "wrong"),
-                         [("right", "passes", "missed"), ("unchecked",) * 3])
+                         [("right", "passes", "missed"), ("not judged",) * 3])
 def test_our_other_verdicts(monkeypatch, verdict, right, wrong):
     for row in table(monkeypatch, verdict, None):
         assert row.cells["ours"].said == (wrong if row.layer else right)
