@@ -7,8 +7,19 @@ is; `losses`, `normalization`, `convolution`, `recurrent`, `attention`, `tables`
 mostly right code on which a careless check goes wrong. All data come from the generator that a case
 is made with.
 """
-from scripts.measure.handwritten import (analytic, attention, convolution, kinks, losses, nets,
-                                         normalization, numbers, real_only, recurrent, tables)
+from scripts.measure.handwritten import (
+    analytic,
+    attention,
+    convolution,
+    kinks,
+    losses,
+    nets,
+    normalization,
+    numbers,
+    real_only,
+    recurrent,
+    tables,
+)
 from scripts.measure.handwritten.case import Handwritten
 
 CASES: tuple[Handwritten, ...] = tuple(

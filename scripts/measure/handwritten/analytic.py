@@ -37,6 +37,7 @@ def _decay(rng, mistake=""):
         return a * np.exp(-k * t) + c - y
 
     def jacobian(p):
+        """A row for each output."""
         a, k, _ = p
         J = np.empty((12, 3))
         J[:, 0] = np.exp(-k * t)
@@ -62,6 +63,7 @@ def _enzyme(rng, mistake=""):
         return vmax * s / (km + s) - v
 
     def jacobian(p):
+        """A row for each output."""
         vmax, km = p
         by_km = -vmax * s / (km + s) ** 2
         if mistake == "quotient rule without the square":
@@ -82,6 +84,7 @@ def _arm(rng, mistake=""):
         return np.array([lengths @ np.cos(angles), lengths @ np.sin(angles), angles[-1]])
 
     def jacobian(q):
+        """A row for each output."""
         angles = q if mistake == "angles not added up" else np.cumsum(q)
         x = lengths * np.cos(angles)
         y = lengths * np.sin(angles)
@@ -96,11 +99,13 @@ def _arm(rng, mistake=""):
 
 def _sphere(rng, mistake=""):
     def place(p):
+        """x, y, z."""
         r, theta, phi = p
         return np.array([r * np.sin(theta) * np.cos(phi), r * np.sin(theta) * np.sin(phi),
                          r * np.cos(theta)])
 
     def jacobian(p):
+        """A row for each output."""
         r, theta, phi = p
         st, ct, sp, cp = np.sin(theta), np.cos(theta), np.sin(phi), np.cos(phi)
         J = np.array([[st * cp, r * ct * cp, -r * st * sp],
@@ -123,6 +128,7 @@ def _predators(rng, mistake=""):
         return [a * prey - b * prey * hunters, c * prey * hunters - d * hunters]
 
     def jacobian(u):
+        """A row for each output."""
         prey, hunters = u
         if mistake == "transposed":
             return [[a - b * hunters, c * hunters], [-b * prey, c * prey - d]]
@@ -233,9 +239,9 @@ CASES = (
         "transposed": ("x", "transpos"),
         "product rule in one term only": ("x", "entry", "zero", "[1, 0]", "missing")}),
     *family("Gauss peak", "gradients", _peak, "arrays of one number, loss by float()", {
-        "width squared, not cubed": ("width", "factor", "times", "scaled", "0.8"),
+        "width squared, not cubed": ("width", "factor", "times", "scaled"),
         "height left out": ("middle", "factor", "times", "scaled"),
-        "averaged, the loss summed": ("height", "20", "divided", "factor", "averaged")}),
+        "averaged, the loss summed": ("height", "divided", "factor", "averaged")}),
     *family("quadratic form", "gradients", _quadratic, "a matrix that is not symmetric", {
         "A treated as symmetric": ("parameters", "transpos", "symmetric"),
         "linear term left out": ("parameters", "term", "missing", "constant")}),

@@ -18,6 +18,7 @@ def _attention(rng, mistake=""):
         return weights @ v, (q, k, v, weights)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         q, k, v, weights = cache
         dweights = dout @ v.T
         dscores = weights * (dweights - (dweights * weights).sum(axis=1, keepdims=True))
@@ -48,6 +49,7 @@ def _causal(rng, mistake=""):
         return weights @ v * padding[:, None], (weights, v)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         weights, v = cache
         masked = dout if mistake == "padding forgotten for v" else dout * padding[:, None]
         dv = weights.T @ masked
@@ -73,6 +75,7 @@ def _heads(rng, mistake=""):
         return a.transpose(0, 2, 1, 3).reshape(3, 4, 6)
 
     def loss(p):
+        """The loss and its gradients."""
         q, k, v = (split(x @ p[name]) for name in ("Wq", "Wk", "Wv"))
         weights = _softmax(q @ k.transpose(0, 1, 3, 2) / np.sqrt(3) + p["position"])
         mixed = join(weights @ v)
@@ -109,6 +112,7 @@ def _self_attention(rng, mistake=""):
         return x + weights @ x, (x, weights)
 
     def backward(dout, cache):
+        """The gradient by the input."""
         x, weights = cache
         dweights = dout @ x.T
         dscores = weights * (dweights - (dweights * weights).sum(axis=1, keepdims=True))
@@ -125,11 +129,13 @@ def _gelu(rng, mistake=""):
     c = np.sqrt(2 / np.pi)
 
     def forward(x, w1, w2):
+        """The output and the cache."""
         z = x @ w1
         t = np.tanh(c * (z + 0.044715 * z ** 3))
         return 0.5 * z * (1 + t) @ w2, (x, w1, w2, z, t)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, w1, w2, z, t = cache
         inner = c * (1 + 3 * 0.044715 * z ** 2)
         slope = 0.5 * (1 + t) + 0.5 * z * (1 - t ** 2) * inner
@@ -157,12 +163,12 @@ CASES = (
         "softmax's coupling forgotten in q": ("q", "coupling", "softmax", "diagonal")}),
     *family("causal attention", "backward", _causal, "a mask of -1e9 and padding", {
         "padding forgotten for v": ("v", "mask", "padding", "row", "sample"),
-        "mask forgotten in the scores": ("scores", "mask", "zero", "0")}),
+        "mask forgotten in the scores": ("scores", "mask", "zero")}),
     *family("attention of two heads", "gradients", _heads, "projections, relative positions", {
         "heads joined in the wrong order": ("Wv", "order", "head", "axis", "permut", "transpos"),
         "position of the first sample": ("position", "first sample", "batch", "sum"),
         "position not summed over the batch": ("position", "shape", "sum", "batch"),
-        "Wk's is Wq's": ("Wk", "Wq", "another")}),
+        "Wk's is Wq's": ("Wk", "Wq's", "of Wq", "another")}),
     *family("self-attention with a residual", "backward", _self_attention, "fan-out of x", {
         "path of the keys forgotten": ("x", "path", "+=", "missing", "fan-out", "add"),
         "residual forgotten": ("x", "path", "+=", "missing", "residual", "add")}),

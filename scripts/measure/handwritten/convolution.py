@@ -26,6 +26,7 @@ def _convolution(rng, mistake="", stride=2, pad=1):
         return np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
 
     def forward(x, w, b, stride, pad):
+        """The output and the cache."""
         big = padded(x, pad)
         size = w.shape[2]
         out = np.zeros((len(x), len(w), _places(big.shape[2], size, stride),
@@ -35,6 +36,7 @@ def _convolution(rng, mistake="", stride=2, pad=1):
         return out, (x, w, stride, pad)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, w, stride, pad = cache
         big = padded(x, pad)
         dbig = np.zeros_like(big)
@@ -69,6 +71,7 @@ def _convolution(rng, mistake="", stride=2, pad=1):
 
 def _max_pool(rng, mistake="", size=2):
     def forward(x, size, stride):
+        """The output and the cache."""
         out = np.empty((*x.shape[:2], _places(x.shape[2], size, stride),
                         _places(x.shape[3], size, stride)))
         for i, j, rows, columns in _windows(x.shape, size, stride):
@@ -76,6 +79,7 @@ def _max_pool(rng, mistake="", size=2):
         return out, (x, size, stride)
 
     def backward(dout, cache):
+        """The gradient by the input."""
         x, size, stride = cache
         dx = np.zeros_like(x)
         for i, j, rows, columns in _windows(x.shape, size, stride):
@@ -106,7 +110,8 @@ def _average_pool(rng, mistake=""):
     def backward(dout, x):
         dx = dout.repeat(2, axis=2).repeat(2, axis=3)
         return dx if mistake == "not divided by the window" else dx / 4
-    return {"forward": forward, "backward": backward, "inputs": {"x": rng.normal(size=(2, 2, 4, 6))}}
+    return {"forward": forward, "backward": backward,
+            "inputs": {"x": rng.normal(size=(2, 2, 4, 6))}}
 
 
 def _signal(rng, mistake=""):
@@ -135,6 +140,7 @@ def _columns(rng):
         return patches @ w, (patches, w, x.shape)
 
     def backward(dout, cache):
+        """The gradient by the input."""
         patches, w, shape = cache
         dx = np.zeros(shape)
         dpatches = (dout @ w.T).reshape(len(dx), 3, 3, 2, 2)
@@ -164,7 +170,7 @@ CASES = (
             "windows of 3x3, stride 2", {
         "= where windows overlap": ("x", "+=", "overwrit", "overlap", "add")}),
     *family("average pool", "backward", _average_pool, "by reshape and repeat", {
-        "not divided by the window": ("x", "factor", "4", "divided", "times", "scaled")}),
+        "not divided by the window": ("x", "factor", "divided", "times", "scaled")}),
     *family("filter of a signal", "gradients", _signal, "np.convolve and a least-squares loss", {
         "flip forgotten": ("parameters", "flip", "revers")}),
     *family("convolution by columns", "backward", _columns, "im2col; gradients by name"),

@@ -1,7 +1,8 @@
 """Right code at the very place where a function has a kink, a tie or a jump of its derivative.
 
 In: nothing. Out: `CASES`: each claims a slope between those to the left and to the right; and a few
-mistakes that lie beside a kink and have nothing to do with it.
+mistakes that lie beside a kink and have nothing to do with it. Only where several kinks meet in
+one entry (a black image) may the usual claim, 0 of each, lie outside of both slopes.
 """
 import numpy as np
 
@@ -13,6 +14,7 @@ def _relu(rng, mistake=""):
         return np.maximum(0, x), x
 
     def backward(dout, x):
+        """The gradient by the input."""
         dx = dout * (x > 0)
         if mistake == "mask forgotten":
             dx = dout.copy()
@@ -31,6 +33,7 @@ def _dead_image(rng):
         return hidden @ W2, (x, W1, hidden)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, W1, hidden = cache
         dhidden = (dout @ W2.T) * (hidden > 0)
         return dhidden @ W1.T, x.T @ dhidden
@@ -45,6 +48,7 @@ def _max_pool_ties(rng, mistake=""):
         return windows.max(axis=2), windows
 
     def backward(dout, windows):
+        """The gradient by the input."""
         dx = np.zeros_like(windows)
         chosen = windows.argmax(axis=2)
         if mistake == "places of another window":
@@ -115,6 +119,7 @@ def _leaky(rng, mistake=""):
     x = np.array([-3e-5, 2e-6, 0.0, -1.2, 0.7])
 
     def jacobian(x):
+        """A row for each output."""
         slopes = np.where(x > 0, 1, 0.01)
         if mistake == "slope of the other half":
             slopes[3] = 1
@@ -147,7 +152,7 @@ def _huber(rng, mistake=""):
 CASES = (
     *family("ReLU at exactly 0", "backward", _relu, "kink", {
         "mask forgotten": ("x", "mask", "f'", "ReLU")}),
-    *family("black image without a bias", "backward", _dead_image, "kink"),
+    *family("black image without a bias", "backward", _dead_image, "several kinks at once"),
     *family("max-pool of equal maxima", "backward", _max_pool_ties, "tie", {
         "places of another window": ("x", "place", "position", "maxim", "index")}),
     *family("equal maxima share", "gradients", _shared_maximum, "tie"),
@@ -158,7 +163,7 @@ CASES = (
     *family("median of equal numbers", "gradients", _median, "tie"),
     *family("sorted with equal numbers", "gradients", _weighted_order, "tie"),
     *family("leaky ReLU beside 0", "jacobian", _leaky, "kink", {
-        "slope of the other half": ("x", "entry", "100", "f'", "[3, 3]", "slope")}),
+        "slope of the other half": ("x", "entry", "f'", "[3, 3]", "slope")}),
     *family("maximum of two near numbers", "jacobian", _largest_of_two, "kink"),
     *family("Huber at its corner", "gradients", _huber, "kink", {
         "not clipped": ("parameters", "entry", "clip", "f'", "[3]")}),

@@ -19,6 +19,7 @@ def _classifier(rng, mistake=""):
     n = len(x)
 
     def loss(parameters):
+        """The loss and its gradients."""
         W = parameters["W"]
         p = _softmax(x @ W)
         value = -np.log(p[np.arange(n), y]).sum() / n + reg * (W * W).sum()
@@ -50,11 +51,13 @@ def _classifier(rng, mistake=""):
 
 def _cross_entropy(rng, mistake=""):
     def forward(scores, labels):
+        """The output and the cache."""
         p = _softmax(scores)
         loss = -np.mean(np.log(p[np.arange(len(labels)), labels]))
         return loss, (p, labels)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         p, labels = cache
         dscores = p.copy()
         dscores[np.arange(len(labels)), labels] -= 1
@@ -63,7 +66,7 @@ def _cross_entropy(rng, mistake=""):
             dscores *= len(labels) / p.shape[1]
         if mistake == "derivative of the softmax once more":
             dscores *= p * (1 - p)
-        if mistake == "what comes from above ignored":
+        if mistake == "upstream gradient ignored":
             return dscores, None
         return dout * dscores, None
     return {"forward": forward, "backward": backward,
@@ -76,6 +79,7 @@ def _softmax_layer(rng, mistake=""):
         return p, p
 
     def backward(dout, p):
+        """The gradient by the input."""
         if mistake == "only the diagonal":
             return dout * p * (1 - p)
         axis = 0 if mistake == "summed over the batch" else 1
@@ -89,6 +93,7 @@ def _hinge(rng, mistake=""):
     n = len(x)
 
     def loss(W):
+        """The loss and its gradients."""
         scores = x @ W
         margins = np.maximum(0, scores - scores[np.arange(n), y][:, None] + 1)
         margins[np.arange(n), y] = 0
@@ -150,6 +155,7 @@ def _masked_mean(rng, mistake=""):
         return (keep * (x - target) ** 2).sum() / keep.sum()
 
     def backward(dout, x, target):
+        """A gradient for each input."""
         dx = 2 * keep * (x - target) / keep.sum()
         dtarget = -dx
         if mistake == "mask forgotten":
@@ -203,7 +209,7 @@ CASES = (
     *family("cross-entropy of labels", "backward", _cross_entropy, "softmax_loss(x, y)", {
         "averaged over the classes": ("scores", "factor", "times", "scaled", "axis", "divided"),
         "derivative of the softmax once more": ("scores", "softmax", "twice", "once more", "f'"),
-        "what comes from above ignored": ("scores", "upstream", "dout", "ignored", "factor")}),
+        "upstream gradient ignored": ("scores", "upstream", "dout", "ignored", "factor")}),
     *family("softmax layer", "backward", _softmax_layer, "a softmax with a backward of its own", {
         "only the diagonal": ("z", "diagonal", "coupling", "softmax"),
         "summed over the batch": ("z", "axis", "batch")}),
@@ -212,7 +218,7 @@ CASES = (
         "right class counted once": ("parameters", "class", "count", "column"),
         "not divided by the batch": ("parameters", "batch", "divided", "samples")}),
     *family("mean squared error", "gradients", _squares, "linear regression with a bias", {
-        "without its 2": ("W", "half", "½", "0.5", "factor", "2"),
+        "without its 2": ("W", "half", "½", "0.5", "factor"),
         "averaged over the samples only": ("W", "twice", "factor", "times", "divided"),
         "target minus output": ("b", "sign"),
         "bias of the first sample": ("b", "first sample", "batch", "sum")}),

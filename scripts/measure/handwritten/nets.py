@@ -29,6 +29,7 @@ class _CourseNet:
                        "W2": rng.normal(size=(width, width)), "b2": rng.normal(size=width)}
 
     def loss(self, X, y):
+        """The loss and its gradients."""
         p, mistake, reg = self.params, self.mistake, self.reg
         hidden = np.maximum(0, X @ p["W1"] + p["b1"])
         value, dscores = _loss_of_scores(hidden @ p["W2"] + p["b2"], y)
@@ -109,6 +110,7 @@ def _tied(rng, mistake=""):
     X = rng.normal(size=(6, 4))
 
     def loss(p):
+        """The loss and its gradients."""
         hidden = np.tanh(X @ p["W"] + p["b"])
         error = (hidden @ p["W"].T + p["c"] - X) / len(X)
         back = error @ p["W"] * (1 - hidden ** 2)
@@ -133,6 +135,7 @@ def _deep(rng, mistake=""):
     weights = [0.6 * rng.normal(size=(5, 5)) for _ in range(5)]
 
     def loss(weights):
+        """The loss and its gradients."""
         values = [X]
         for k, W in enumerate(weights):
             values.append(np.tanh(values[-1] @ W) + (values[-1] if k % 2 else 0))
@@ -156,6 +159,7 @@ def _variational(rng, mistake=""):
     noise = rng.normal(size=(5, 2))
 
     def loss(p):
+        """The loss and its gradients."""
         mean, log_var = X @ p["Wm"], X @ p["Wv"]
         std = np.exp(0.5 * log_var)
         code = mean + std * noise
@@ -197,13 +201,13 @@ def _large(rng, mistake="", width=1000):
 
 CASES = (
     *family("two-layer net", "gradients", _course, "loss, grads = model.loss(X, y)", {
-        "W2's is W1's": ("W2", "W1", "another"),
+        "W2's is W1's": ("W2", "W1's", "of W1", "another"),
         "bias summed over the units": ("b1", "axis"),
         "bias averaged once more": ("b2", "batch", "divided", "twice", "averaged"),
         "W2 transposed": ("W2", "transpos"),
         "penalty twice as large": ("W1", "regulari", "penalty", "parameter itself"),
         "penalty left out of the second layer": ("W2", "regulari", "penalty", "parameter itself"),
-        "penalty of the other layer": ("W1", "regulari", "penalty", "W2"),
+        "penalty of the other layer": ("W1", "regulari", "penalty", "W2's", "of W2"),
         "mask of the ReLU forgotten": ("b1", "mask", "f'", "ReLU"),
         "bias gets the penalty": ("b1", "regulari", "penalty", "parameter itself")}),
     *family("two-layer net of 40 units", "gradients", partial(_course, width=40), "larger"),

@@ -9,12 +9,14 @@ from scripts.measure.handwritten.case import family
 
 def _batch_norm(rng, mistake=""):
     def forward(x, gamma, beta, eps):
+        """The output and the cache."""
         centered = x - x.mean(axis=0)
         std = np.sqrt((centered ** 2).mean(axis=0) + eps)
         normal = centered / std
         return gamma * normal + beta, (normal, centered, std, gamma)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         normal, centered, std, gamma = cache
         n = len(dout)
         dnormal = dout if mistake == "gamma left out" else dout * gamma
@@ -53,6 +55,7 @@ def _running(rng):
         return gamma * normal + beta, (normal, gamma, state)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         normal, gamma, state = cache
         return (dout * gamma / np.sqrt(state["var"] + 1e-5), (dout * normal).sum(axis=0),
                 dout.sum(axis=0))
@@ -64,12 +67,14 @@ def _running(rng):
 def _spatial(rng, mistake=""):
     """Batch norm of images, each channel over samples and places, by its known short form."""
     def forward(x, gamma, beta):
+        """The output and the cache."""
         mean = x.mean(axis=(0, 2, 3), keepdims=True)
         std = np.sqrt(x.var(axis=(0, 2, 3), keepdims=True) + 1e-3)
         normal = (x - mean) / std
         return gamma[None, :, None, None] * normal + beta[None, :, None, None], (normal, std, gamma)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         normal, std, gamma = cache
         axes = (0, 2, 3)
         count = dout.size // dout.shape[1]
@@ -90,12 +95,14 @@ def _spatial(rng, mistake=""):
 
 def _layer_norm(rng, mistake=""):
     def forward(x, gain, shift, eps):
+        """The output and the cache."""
         centered = x - x.mean(axis=-1, keepdims=True)
         var = (centered ** 2).mean(axis=-1, keepdims=True)
         normal = centered / np.sqrt(var + eps)
         return gain * normal + shift, (normal, var, gain, eps)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         normal, var, gain, eps = cache
         axis = 0 if mistake == "means over the batch" else -1
         std = np.sqrt(var) + eps if mistake == "eps beside the root" else np.sqrt(var + eps)
@@ -117,6 +124,7 @@ def _unit_vectors(rng, mistake=""):
         return x / norm, (x / norm, norm)
 
     def backward(dout, cache):
+        """The gradient by the input."""
         unit, norm = cache
         if mistake == "norm treated as constant":
             return dout / norm
@@ -130,6 +138,7 @@ def _root_mean_square(rng, mistake=""):
         return x * scale * weight, (x, scale, weight)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, scale, weight = cache
         dy = dout * weight
         power = 2 if mistake == "scale squared where its cube belongs" else 3
@@ -147,6 +156,7 @@ def _dropout(rng, mistake=""):
         return x * mask / 0.6
 
     def backward(dout, x):
+        """The gradient by the input."""
         if mistake == "mask forgotten":
             return dout / 0.6
         if mistake == "scale forgotten":
@@ -163,7 +173,7 @@ CASES = (
         "mean treated as constant": ("x", "mean", "constant", "term"),
         "mean's gradient not divided by the batch": ("x", "mean", "batch"),
         "beta summed over the features": ("beta", "axis"),
-        "gamma's is beta's": ("gamma", "another", "beta"),
+        "gamma's is beta's": ("gamma", "another", "beta's", "of beta"),
         "gamma not summed": ("gamma", "shape", "sum", "batch")}),
     *family("batch norm at test time", "backward", _running, "running averages, a dict beside"),
     *family("spatial batch norm", "backward", _spatial, "batch norm of images", {

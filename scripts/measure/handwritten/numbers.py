@@ -18,6 +18,7 @@ def _saturated_softmax(rng, mistake=""):
     y = np.array([0, 2, 1])
 
     def loss(z):
+        """The loss and its gradients."""
         shifted = z - z.max(axis=1, keepdims=True)
         logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         dz = np.exp(logs)
@@ -32,6 +33,7 @@ def _saturated_softmax(rng, mistake=""):
 def _saturated_sigmoid(rng, mistake=""):
     """The derivative by out (1 - out), which is rounded to 0 far out."""
     def backward(dout, out):
+        """The gradient by the input."""
         if mistake == "f' without its second factor":
             return dout * out
         return dout * out * (1 - out)
@@ -62,13 +64,15 @@ def _softplus(rng):
 
 
 def _net(rng, mistake="", dtype=np.float64, scale=1.0, rate=1.0):
-    """Two layers of tanh and a mean of squares; in which numbers, and how large, is said beside."""
+    """Two layers of tanh and a mean of squares; their type and sizes are options."""
     X = (scale * rng.uniform(size=(6, 5))).astype(dtype)
     t = rng.normal(size=(6, 2)).astype(dtype)
-    p = {"W1": (0.5 * rng.normal(size=(5, 4))).astype(dtype), "b1": rng.normal(size=4).astype(dtype),
-         "W2": (rate * rng.normal(size=(4, 2))).astype(dtype)}
+    p = {"W1": 0.5 * rng.normal(size=(5, 4)), "b1": rng.normal(size=4),
+         "W2": rate * rng.normal(size=(4, 2))}
+    p = {name: array.astype(dtype) for name, array in p.items()}
 
     def loss(p):
+        """The loss and its gradients."""
         hidden = np.tanh(X @ p["W1"] + p["b1"])
         error = (hidden @ p["W2"] - t) / len(X)
         dz = error @ p["W2"].T * (1 - hidden ** 2)
@@ -90,6 +94,7 @@ def _single(rng, mistake=""):
         return np.maximum(z, 0), (x, w, z)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, w, z = cache
         dz = dout * (z > 0)
         db = dz.sum(axis=0)
@@ -105,6 +110,7 @@ def _useless_bias(rng):
     t = rng.normal(size=(8, 4))
 
     def loss(p):
+        """The loss and its gradients."""
         z = x @ p["W"] + p["b"]
         centered = z - z.mean(axis=0)
         std = np.sqrt((centered ** 2).mean(axis=0) + 1e-5)
@@ -161,6 +167,7 @@ def _seeded_dropout(rng):
     state = {"mean": np.zeros(5)}
 
     def loss(p):
+        """The loss and its gradients."""
         hidden = np.tanh(x @ p["W"])
         mask = (np.random.default_rng(5).uniform(size=hidden.shape) < 0.7) / 0.7
         state["mean"] = 0.9 * state["mean"] + 0.1 * np.real(hidden).mean(axis=0)
@@ -174,23 +181,23 @@ def _seeded_dropout(rng):
 
 CASES = (
     *family("saturated softmax", "gradients", _saturated_softmax, "logits of hundreds", {
-        "not divided by the batch": ("parameters", "batch", "divided", "factor", "3")}),
+        "not divided by the batch": ("parameters", "batch", "divided", "factor")}),
     *family("saturated sigmoid", "backward", _saturated_sigmoid, "out (1 - out)", {
         "f' without its second factor": ("z", "f'", "sigmoid")}),
     *family("saturated tanh", "jacobian", _saturated_tanh, "f' to full accuracy"),
     *family("softplus far out", "backward", _softplus, "np.logaddexp"),
     *family("net in 32 bits", "gradients", partial(_net, dtype=np.float32), "float32", {
-        "without its half": ("W2", "twice", "factor", "2"),
+        "without its half": ("W2", "twice", "factor"),
         "bias of the first sample": ("b1", "first sample", "batch", "sum")}),
     *family("layer in 32 bits", "backward", _single, "float32", {
         "wrong axis": ("b", "axis")}),
-    *family("net of pixels in [0, 255]", "gradients", partial(_net, scale=255), "not divided by 255"),
+    *family("net of pixels in [0, 255]", "gradients", partial(_net, scale=255), "saturated"),
     *family("net of pixels in 32 bits", "gradients", partial(_net, dtype=np.float32, scale=30),
             "float32, saturated"),
     *family("net of tiny inputs", "gradients", partial(_net, scale=1e-30), "inputs of 1e-30"),
     *family("net of small weights", "gradients", partial(_net, rate=1e-6), "weights of 1e-6", {
         "sign": ("W1", "sign")}),
-    *family("bias before batch norm", "gradients", _useless_bias, "a gradient of 0 by cancellation"),
+    *family("bias before batch norm", "gradients", _useless_bias, "0 but for rounding"),
     *family("parameter out of use", "gradients", _unused, "a gradient of exactly 0"),
     *family("gradients of all sizes", "gradients", _sizes, "1e6 beside 1e-3", {
         "sign of the small one": ("small", "sign")}),

@@ -24,6 +24,7 @@ def _spectrum(rng, mistake=""):
         return np.real(c * np.conj(c))
 
     def jacobian(x):
+        """A row for each output."""
         c = np.fft.rfft(x)
         n = np.arange(len(x))
         angles = 2 * np.pi * np.outer(np.arange(len(c)), n) / len(x)
@@ -39,6 +40,7 @@ def _standardized(rng, mistake=""):
         return (x - x.mean(axis=0)) / std, std
 
     def backward(dout, x):
+        """The gradient by the input."""
         std = x.std(axis=0)
         y = (x - x.mean(axis=0)) / std
         if mistake == "deviation treated as constant":
@@ -56,6 +58,7 @@ def _circle(rng, mistake=""):
         return np.linalg.norm(points - p[:2], axis=1) - p[2]
 
     def jacobian(p):
+        """A row for each output."""
         away = points - p[:2]
         unit = away / np.linalg.norm(away, axis=1, keepdims=True)
         if mistake == "not of unit length":
@@ -67,6 +70,7 @@ def _circle(rng, mistake=""):
 def _scalars(rng, mistake=""):
     """Option price by math.erf: one number at a time, as floats."""
     def price(p):
+        """Of a call at 100, a year ahead, without interest."""
         spot, sigma = float(p[0]), float(p[1])
         d = (math.log(spot / 100) + 0.5 * sigma ** 2) / sigma
         return np.array([spot * normal(d) - 100 * normal(d - sigma)])
@@ -75,6 +79,7 @@ def _scalars(rng, mistake=""):
         return 0.5 * (1 + math.erf(d / math.sqrt(2)))
 
     def jacobian(p):
+        """A row for each output."""
         d = (math.log(p[0] / 100) + 0.5 * p[1] ** 2) / p[1]
         density = math.exp(-0.5 * d ** 2) / math.sqrt(2 * math.pi)
         vega = p[0] * density
@@ -91,6 +96,7 @@ def _near_the_edge(rng, mistake=""):
             return np.array([math.log(x[0]), np.sqrt(np.float64(x[1])), np.arcsin(x[2])])
 
     def jacobian(x):
+        """A row for each output."""
         slopes = [1 / x[0], 0.5 / math.sqrt(x[1]), 1 / math.sqrt(1 - x[2] ** 2)]
         if mistake == "99 for the logarithm":
             slopes[0] = 99
@@ -117,6 +123,7 @@ def _only_where_defined(rng):
     x = np.array([0.4, 0.8, 1.3])
 
     def loss(x):
+        """The loss alone."""
         with np.errstate(invalid="ignore"):
             roots = np.sqrt(x - np.array([0.0, 1.0, 0.5]))
         return np.nansum(roots)
@@ -127,12 +134,14 @@ def _only_where_defined(rng):
 def _buffer(rng, mistake=""):
     """Results are written into an array of floats, and what is negative is set to 0 there."""
     def forward(x, w):
+        """The output and the cache."""
         out = np.empty((len(x), w.shape[1]))
         out[:] = x @ w
         out[out < 0] *= 0.1
         return out, (x, w, out)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, w, out = cache
         slope = np.where(out < 0, 0.1, 1.0)
         if mistake == "slope of a plain ReLU":
@@ -147,6 +156,7 @@ def _refusing(rng, mistake=""):
     a = rng.normal(size=(6, 3))
 
     def loss(p):
+        """The loss alone."""
         if any(array.dtype != np.float64 for array in p.values()):
             raise TypeError("arrays of float64, please")
         z = a @ p["w"] + p["b"]
@@ -207,7 +217,7 @@ CASES = (
     *family("circle through points", "jacobian", _circle, "np.linalg.norm in least_squares", {
         "not of unit length": ("x", "row", "length", "norm", "factor")}),
     *family("option price", "jacobian", _scalars, "math.erf, float()", {
-        "density without its 2 pi": ("x", "factor", "2.5", "column", "times", "entry")}),
+        "density without its 2 pi": ("x", "factor", "column", "times", "entry")}),
     *family("edge of the domain", "jacobian", _near_the_edge, "log, sqrt, arcsin", {
         "99 for the logarithm": ("x", "entry", "[0, 0]", "factor"),
         "root without its half": ("x", "twice", "factor", "entry", "[1, 1]")}),

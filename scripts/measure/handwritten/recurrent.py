@@ -17,6 +17,7 @@ def _rnn_step(rng, mistake=""):
         return next_h, (x, prev_h, Wx, Wh, next_h)
 
     def backward(dnext_h, cache):
+        """A gradient for each input."""
         x, prev_h, Wx, Wh, next_h = cache
         da = dnext_h * (1 - next_h ** 2)
         dWh = prev_h.T @ da
@@ -43,6 +44,7 @@ def _rnn(rng, mistake=""):
     target = rng.normal(size=(5, 3))
 
     def loss(p):
+        """The loss and its gradients."""
         states = [np.zeros(3)]
         for step in x:
             states.append(np.tanh(step @ p["Wx"] + states[-1] @ p["Wh"] + p["b"]))
@@ -72,6 +74,7 @@ def _rnn(rng, mistake=""):
 def _lstm_step(rng, mistake=""):
     """One step; the new state and the new cell stand one behind the other in what comes out."""
     def forward(x, prev_h, prev_c, W, b):
+        """The output and the cache."""
         joined = np.concatenate([x, prev_h], axis=1)
         i, f, o, g = np.split(joined @ W + b, 4, axis=1)
         i, f, o, g = _sigmoid(i), _sigmoid(f), _sigmoid(o), np.tanh(g)
@@ -80,6 +83,7 @@ def _lstm_step(rng, mistake=""):
         return np.stack([o * np.tanh(next_c), next_c]), cache
 
     def backward(dout, cache):
+        """A gradient for each input."""
         joined, prev_c, W, i, f, o, g, next_c = cache
         dnext_h, dnext_c = dout
         dc = dnext_c + dnext_h * o * (1 - np.tanh(next_c) ** 2)
@@ -108,6 +112,7 @@ def _lstm_gates(rng, mistake=""):
     target = rng.normal(size=(3, 4))
 
     def loss(p):
+        """The loss and its gradients."""
         i, f, o = (_sigmoid(joined @ p[name]) for name in ("Wi", "Wf", "Wo"))
         g = np.tanh(joined @ p["Wg"])
         c = f * prev_c + i * g
@@ -139,6 +144,7 @@ def _lstm_sequence(rng, mistake=""):
     target = rng.normal(size=2)
 
     def loss(p):
+        """The loss and its gradients."""
         h, c, caches = np.zeros(2), np.zeros(2), []
         for step in x:
             joined = np.concatenate([step, h, [1.0]])
@@ -164,6 +170,7 @@ def _lstm_sequence(rng, mistake=""):
 
 def _gru_step(rng, mistake=""):
     def forward(x, h, Wz, Wr, Wn):
+        """The output and the cache."""
         joined = np.concatenate([x, h], axis=1)
         z, r = _sigmoid(joined @ Wz), _sigmoid(joined @ Wr)
         reset = np.concatenate([x, r * h], axis=1)
@@ -171,6 +178,7 @@ def _gru_step(rng, mistake=""):
         return (1 - z) * n + z * h, (joined, reset, h, z, r, n, Wz, Wr, Wn)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         joined, reset, h, z, r, n, Wz, Wr, Wn = cache
         width = joined.shape[1] - h.shape[1]
         dn = dout * (1 - z) * (1 - n ** 2)
@@ -212,7 +220,7 @@ CASES = (
         "forget gate by the new cell": ("Wf", "cell", "another", "column"),
         "output gate with the input gate's f'": ("Wo", "f'", "gate", "another"),
         "candidate like a gate": ("Wg", "f'", "sigmoid", "tanh", "activation"),
-        "input gate's is the output gate's": ("Wi", "Wo", "another")}),
+        "input gate's is the output gate's": ("Wi", "Wo's", "of Wo", "another")}),
     *family("LSTM over time", "gradients", _lstm_sequence, "loss on the last state", {
         "cell gradient not added": ("W", "+=", "cell", "add", "path"),
         "forget gate left out on the way back": ("W", "gate", "path", "cell", "time")}),

@@ -12,6 +12,7 @@ def _embedding(rng, mistake=""):
         return table[words], (words, table.shape)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         words, shape = cache
         dtable = np.zeros(shape)
         if mistake == "+= of repeated indices":
@@ -34,6 +35,7 @@ def _padding_word(rng, mistake=""):
     lengths = present.sum(axis=1)
 
     def loss(p):
+        """The loss and its gradients."""
         mean = (p["table"][words] * present[:, :, None]).sum(axis=1) / lengths[:, None]
         z = mean @ p["w"]
         value = np.mean(np.log(1 + np.exp(-z)) + (1 - labels) * z)
@@ -81,6 +83,7 @@ def _scale_and_shift(rng, mistake=""):
         return scale * x + shift, (x, scale)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, scale = cache
         dscale = (dout * x).sum(axis=1, keepdims=True)
         dshift = dout.sum(axis=0)
@@ -101,6 +104,7 @@ def _bilinear(rng, mistake=""):
         return np.einsum("ni,ij,nj->n", a, W, b), (a, W, b)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         a, W, b = cache
         da = np.einsum("n,ij,nj->ni", dout, W, b)
         dW = np.einsum("n,ni,nj->ij", dout, a, b)
@@ -121,6 +125,7 @@ def _joined(rng, mistake=""):
         return np.concatenate([np.tanh(left), right ** 2, right], axis=1), (left, right)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         left, right = cache
         dleft, dsquare, dskip = np.split(dout, 3, axis=1)
         if mistake == "split in the wrong order":
@@ -136,11 +141,13 @@ def _joined(rng, mistake=""):
 def _distances(rng, mistake=""):
     """A layer of radial basis functions: exp(-gamma |x - c|²)."""
     def forward(x, centers, gamma):
+        """The output and the cache."""
         squares = ((x[:, None, :] - centers) ** 2).sum(axis=2)
         out = np.exp(-gamma * squares)
         return out, (x, centers, gamma, squares, out)
 
     def backward(dout, cache):
+        """A gradient for each input."""
         x, centers, gamma, squares, out = cache
         common = (dout * out)[:, :, None] * (x[:, None, :] - centers) * 2 * gamma[:, None]
         dx, dcenters = -common.sum(axis=1), common.sum(axis=0)
@@ -160,11 +167,11 @@ CASES = (
         "divided by how often a word comes": ("table", "row", "divided", "factor", "repeat")}),
     *family("words with padding", "gradients", _padding_word, "mean of word vectors", {
         "mean of the words not divided": ("table", "divided", "mean", "factor"),
-        "padding gets a gradient": ("table", "padding", "mask", "zero", "row", "0")}),
+        "padding gets a gradient": ("table", "padding", "mask", "zero", "row")}),
     *family("matrix factorization", "gradients", _recommender, "recommender with a penalty", {
         "one rating an item": ("Q", "+=", "overwrit", "repeat", "add"),
         "penalty left out for the users": ("P", "regulari", "penalty", "parameter itself"),
-        "items' gradient for the users": ("P", "another", "Q")}),
+        "items' gradient for the users": ("P", "another", "Q's", "of Q")}),
     *family("scale and shift", "backward", _scale_and_shift, "broadcasting", {
         "scale not summed back": ("scale", "shape", "sum", "broadcast"),
         "shift summed over the other axis": ("shift", "axis"),
@@ -177,5 +184,5 @@ CASES = (
         "skip forgotten": ("right", "path", "+=", "missing", "skip", "add")}),
     *family("radial basis functions", "backward", _distances, "distances to centers", {
         "sign of the centers": ("centers", "sign"),
-        "square without its 2": ("x", "half", "½", "0.5", "factor", "2")}),
+        "square without its 2": ("x", "half", "½", "0.5", "factor")}),
 )
