@@ -218,8 +218,9 @@ def _poisson(rng, mistake=""):
 CASES = (
     *family("Rosenbrock", "gradients", _rosenbrock, "jac of scipy's minimize", {
         "= for the second half": ("parameters", "+=", "overwrit", "add", "term"),
-        "last entry forgotten": ("parameters", "entry", "last", "zero"),
-        "one entry off by 2 %": ("parameters", "entry", "1.02")}),
+        "last entry forgotten": ("parameters", "last", "zero", "one entry", "1 of "),
+        "one entry off by 2 %": (
+            "parameters", "one entry", "single entry", "only entry", "1 of ")}),
     *family("exponential decay", "jacobian", _decay, "jac of least_squares", {
         "sign of a column": ("x", "sign", "column"),
         "inner derivative forgotten": ("x", "column", "inner", "factor"),
@@ -230,14 +231,14 @@ CASES = (
     *family("robot arm", "jacobian", _arm, "inverse kinematics", {
         "angles not added up": ("x", "row", "sum", "angle"),
         "minus of the cosine forgotten": ("x", "sign"),
-        "later links forgotten": ("x", "sum", "entr", "missing", "column", "row"),
+        "later links forgotten": ("x", "sum", "missing", "term"),
         "transposed": ("x", "transpos")}),
     *family("spherical coordinates", "jacobian", _sphere, "change of variables", {
-        "one entry's sine is a cosine": ("x", "entry", "[2, 1]"),
+        "one entry's sine is a cosine": ("x", "one entry", "single entry", "only entry", "1 of "),
         "radius forgotten": ("x", "column", "factor", "half", "½", "0.5")}),
     *family("predators and prey", "jacobian", _predators, "jac of solve_ivp, as a list", {
         "transposed": ("x", "transpos"),
-        "product rule in one term only": ("x", "entry", "zero", "[1, 0]", "missing")}),
+        "product rule in one term only": ("x", "zero", "missing", "one entry", "1 of ")}),
     *family("Gauss peak", "gradients", _peak, "arrays of one number, loss by float()", {
         "width squared, not cubed": ("width", "factor", "times", "scaled"),
         "height left out": ("middle", "factor", "times", "scaled"),

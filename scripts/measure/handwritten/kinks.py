@@ -163,8 +163,8 @@ CASES = (
     *family("median of equal numbers", "gradients", _median, "tie"),
     *family("sorted with equal numbers", "gradients", _weighted_order, "tie"),
     *family("leaky ReLU beside 0", "jacobian", _leaky, "kink", {
-        "slope of the other half": ("x", "entry", "f'", "[3, 3]", "slope")}),
+        "slope of the other half": ("x", "f'", "slope", "one entry", "1 of ")}),
     *family("maximum of two near numbers", "jacobian", _largest_of_two, "kink"),
     *family("Huber at its corner", "gradients", _huber, "kink", {
-        "not clipped": ("parameters", "entry", "clip", "f'", "[3]")}),
+        "not clipped": ("parameters", "clip", "f'", "one entry", "1 of ")}),
 )

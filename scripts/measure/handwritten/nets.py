@@ -40,6 +40,8 @@ class _CourseNet:
                  "W2": hidden.T @ dscores + reg * p["W2"], "b2": dscores.sum(axis=0)}
         if mistake == "W2's is W1's":
             grads["W2"] = grads["W1"].copy()
+        if mistake == "W1 and W2 swapped":
+            grads["W1"], grads["W2"] = grads["W2"], grads["W1"]
         if mistake == "bias summed over the units":
             grads["b1"] = dhidden.sum(axis=1)
         if mistake == "bias averaged once more":
@@ -75,8 +77,8 @@ class _AttributeNet:
         self.W2 = rng.normal(size=(4, 2))
 
     def forward(self, X):
-        self_hidden = 1 / (1 + np.exp(-(X @ self.W1)))
-        return self_hidden, 1 / (1 + np.exp(-(self_hidden @ self.W2)))
+        hidden = 1 / (1 + np.exp(-(X @ self.W1)))
+        return hidden, 1 / (1 + np.exp(-(hidden @ self.W2)))
 
 
 def _attributes(rng, mistake=""):
@@ -202,6 +204,7 @@ def _large(rng, mistake="", width=1000):
 CASES = (
     *family("two-layer net", "gradients", _course, "loss, grads = model.loss(X, y)", {
         "W2's is W1's": ("W2", "W1's", "of W1", "another"),
+        "W1 and W2 swapped": ("W1", "swapped", "another", "W2's", "of W2"),
         "bias summed over the units": ("b1", "axis"),
         "bias averaged once more": ("b2", "batch", "divided", "twice", "averaged"),
         "W2 transposed": ("W2", "transpos"),
@@ -229,7 +232,7 @@ CASES = (
         "half of the deviation forgotten": ("Wv", "half", "½", "term", "factor"),
         "divergence left out": ("Wm", "term", "missing", "divergence", "regulari")}),
     *family("a million weights", "gradients", _large, "one layer of 1000 by 1000", {
-        "one entry off": ("W", "entry", "1.1"),
+        "one entry off": ("W", "one entry", "single entry", "only entry", "1 of "),
         "a row of another unit": ("W", "row", "another"),
         "not divided by the batch": ("W", "batch", "divided", "samples")}),
 )

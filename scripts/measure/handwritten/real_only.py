@@ -217,12 +217,12 @@ CASES = (
     *family("circle through points", "jacobian", _circle, "np.linalg.norm in least_squares", {
         "not of unit length": ("x", "row", "length", "norm", "factor")}),
     *family("option price", "jacobian", _scalars, "math.erf, float()", {
-        "density without its 2 pi": ("x", "factor", "column", "times", "entry")}),
+        "density without its 2 pi": ("x", "factor", "column", "times", "one entry")}),
     *family("edge of the domain", "jacobian", _near_the_edge, "log, sqrt, arcsin", {
-        "99 for the logarithm": ("x", "entry", "[0, 0]", "factor"),
-        "root without its half": ("x", "twice", "factor", "entry", "[1, 1]")}),
+        "99 for the logarithm": ("x", "one entry", "single entry", "only entry", "1 of "),
+        "root without its half": ("x", "twice", "factor", "one entry", "1 of ")}),
     *family("entropy", "gradients", _entropy, "p log p of small p", {
-        "p log p like log p": ("parameters", "log", "f'", "entr")}),
+        "p log p like log p": ("parameters", "logarithm", "f'", "1/x")}),
     *family("nansum", "gradients", _only_where_defined, "missing values"),
     *family("buffer of floats", "backward", _buffer, "writes into np.empty", {
         "slope of a plain ReLU": ("w", "f'", "ReLU", "slope")}),

@@ -18,8 +18,9 @@ AT_KINKS = {"kink", "tie"}  # said by `about`
 NO_JUMP = {"Huber at its corner"}  # a kink of the derivative, not of the function
 SEVERAL_KINKS = "black image without a bias"  # in one entry: 0 of each, whatever the slopes say
 SHORT = {"f'", "+=", "½", "¼", "L1"}  # words of a diagnosis all the same
-# Mistakes before a fork: every gradient beyond it is wrong, not only that of the named parameter.
-SEVERAL = {"RNN over time: nothing carried back in time": {"Wx", "Wh", "b"}}
+# Mistakes that make more gradients wrong than that of the named parameter.
+SEVERAL = {"RNN over time: nothing carried back in time": {"Wx", "Wh", "b"},
+           "two-layer net: W1 and W2 swapped": {"W1", "W2"}}
 
 
 class Problem(NamedTuple):
@@ -281,3 +282,57 @@ def test_other_data(seed):
             hold_right(case, seed, 60)
         else:
             hold_wrong(case, seed, 8)
+
+
+def torch_layers(torch):
+    """What torch calls the layers of these names, as functions of tensors and other arguments."""
+    f = torch.nn.functional
+
+    def lstm(x, prev_h, prev_c, W, b):
+        weights = torch.cat([W[:, :2], W[:, 2:4], W[:, 6:], W[:, 4:6]], 1).T  # torch: i, f, g, o
+        biases = torch.cat([b[:2], b[2:4], b[6:], b[4:6]])
+        return torch.stack(torch.lstm_cell(x, (prev_h, prev_c), weights[:, :3], weights[:, 3:],
+                                           biases, torch.zeros_like(biases)))
+
+    return {
+        "cross-entropy of labels": lambda scores, labels: f.cross_entropy(
+            scores, torch.from_numpy(labels)),
+        "batch norm": lambda x, gamma, beta, eps: f.batch_norm(
+            x, None, None, gamma, beta, training=True, eps=eps),
+        "spatial batch norm": lambda x, gamma, beta: f.batch_norm(
+            x, None, None, gamma, beta, training=True, eps=1e-3),
+        "layer norm": lambda x, gain, shift, eps: f.layer_norm(x, (4,), gain, shift, eps),
+        "convolution": lambda x, w, b, stride, pad: f.conv2d(x, w, b, stride, pad),
+        "max-pool": f.max_pool2d,
+        "max-pool of overlapping windows": f.max_pool2d,
+        "average pool": lambda x: f.avg_pool2d(x, 2),
+        "scaled dot-product attention": f.scaled_dot_product_attention,
+        "feed-forward with GELU": lambda x, w1, w2: f.gelu(x @ w1, approximate="tanh") @ w2,
+        "LSTM step": lstm,
+        "embedding": lambda words, table: f.embedding(torch.from_numpy(words), table),
+        "unit vectors": lambda x: f.normalize(x, dim=1),
+    }
+
+
+@pytest.mark.slow
+def test_layers_are_what_torch_calls_by_that_name():
+    """Values and gradients: a right derivative of another function would be of no use."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    rights = {case.name: case for case in RIGHT}
+    for name, layer in torch_layers(torch).items():
+        made = rights[name].make(np.random.default_rng(0))
+        inputs = made["inputs"]
+        tensors = {key: torch.tensor(value, requires_grad=True) for key, value in inputs.items()
+                   if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+        out = layer(*{**inputs, **tensors}.values())
+        ours = first(made["forward"](*inputs.values()))
+        np.testing.assert_allclose(ours, out.detach().numpy(), rtol=1e-10, atol=1e-12)
+        asked = problem(rights[name].make)
+        rng = np.random.default_rng(0)
+        rights[name].make(rng)  # the same numbers before the cotangent as in `problem`
+        shape = np.shape(ours)
+        dout = rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)
+        out.backward(torch.as_tensor(dout))
+        for key, tensor in tensors.items():
+            np.testing.assert_allclose(asked.claims[key], tensor.grad.numpy(), rtol=1e-9,
+                                       atol=1e-12, err_msg=f"{name}: {key}")
