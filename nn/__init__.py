@@ -18,15 +18,18 @@ from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.models import AndNetwork, LeNet, ResNet
 from nn.network import Network
 from nn.threads import get_num_threads, set_num_threads
-from nn.verify.function import check_jacobian
+from nn.verify.functions.backward import check_backward
+from nn.verify.functions.gradients import check_gradients
+from nn.verify.functions.jacobian import check_jacobian
+from nn.verify.functions.report import FunctionReport
 from nn.verify.network import Report, check_network
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = [
     "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
-    "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "Jacobian", "Layer", "LeNet", "LeakyReLU",
+    "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet", "LeakyReLU",
     "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
-    "Softmax", "Softplus", "Tanh", "WeightsError", "check_jacobian", "check_network",
+    "Softmax", "Softplus", "Tanh", "WeightsError", "check_backward", "check_gradients", "check_jacobian", "check_network",
     "from_sklearn", "from_torch", "get_num_threads", "load_weights", "save_weights",
     "set_num_threads", "to_torch",
 ]

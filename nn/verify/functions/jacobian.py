@@ -1,0 +1,63 @@
+"""A bare function with a hand-written Jacobian or gradient: is it right? `check_jacobian` needs no
+network and no layers; f and jac are those of SciPy's `minimize`, `least_squares`, `root`.
+
+In: f, what is claimed to be its Jacobian, a point. Out: a `FunctionReport`. Read on in
+`verify.functions.gradients`.
+"""
+import numpy as np
+
+from nn.verify.functions.check import checked
+from nn.verify.functions.point import Point
+
+COLUMNS = 1000  # features that are always measured one by one
+
+
+def check_jacobian(f, jacobian, x, *, image=None, tolerance=None, seed=0):
+    """Hold a claimed Jacobian against the complex step and differences at the point `x`.
+
+    Args:
+        f: (M,) → (N,) (or a number); asked in float64.
+        jacobian: (N, M), or a function of x that gives it; (M,) for a number.
+        x: (M,), or any shape f takes, features in row-major order.
+        image: (channels, height, width) if the features are pixels, to name them by row and column.
+        tolerance: the largest allowed error relative to the largest entry (default: 1e-7 of each
+            entry, 1e-3 in float32, and what rounding can do).
+        seed: of the random directions.
+
+    Returns:
+        A `FunctionReport`, true only if every entry is right.
+
+    Raises:
+        ValueError: the claimed Jacobian has another shape than (N, M) or is not finite.
+    """
+    x = np.asarray(x, float)
+    point = Point(lambda arrays: f(arrays["x"]), {"x": x})
+    claimed = _claimed(jacobian, x, len(point.value))
+
+    def entry(_, output, index):
+        """An entry of the Jacobian in words."""
+        if image is None:
+            return f"output {output}, feature {', '.join(map(str, index)) or 0}"
+        _, row, column = np.unravel_index(np.ravel_multi_index(index, x.shape), image)
+        return f"output {output}, pixel (row {row}, column {column})"
+
+    report = checked(point, {"x": claimed}, tolerance, seed, COLUMNS, entry=entry, image=image)
+    for row in report.rows + report.findings:
+        row.name = "the Jacobian"
+    return report
+
+
+def _claimed(jacobian, x, outputs):
+    """The claimed Jacobian (N, M) at x in float64; ValueError where it cannot be one."""
+    claimed = np.asarray(jacobian(x.copy()) if callable(jacobian) else jacobian)
+    right = [(outputs, x.size), (outputs, *x.shape)] + [x.shape, (x.size,)] * (outputs == 1)
+    right += [(outputs,)] * (x.size == 1)
+    if claimed.shape not in right or claimed.dtype.kind not in "iuf":
+        raise ValueError(f"jacobian must hold ({outputs}, {x.size}) real numbers; "
+                         f"got {claimed.dtype} {claimed.shape}")
+    claimed = claimed.reshape(outputs, x.size).astype(float)
+    if not np.isfinite(claimed).all():
+        raise ValueError("jacobian must be finite; it has NaN or infinite values")
+    return claimed
+
+

@@ -1,0 +1,68 @@
+"""Is a claimed slope right? One judgement for each entry: right, wrong, or why it was not judged.
+
+In: claimed numbers, what the referees measured. Out: `Judgement`, an array of marks and errors. An
+entry passes within 1e-7 of itself (1e-3 in float32), the referee's error, and what rounding of the
+terms that make it can do. Read on in `verify.functions.search`.
+"""
+from typing import NamedTuple
+
+import numpy as np
+
+OK, AT_KINK, SMALL, NOT_JUDGED, WRONG = range(5)
+SINGLE = 1e-9       # an epsilon above this is that of float32
+RELATIVE = (1e-7, 1e-3)         # of an entry, in float64 and in float32
+OF_THE_LARGEST = (1e-12, 1e-5)  # of the largest entry: rounding of the terms that make an entry
+OF_THE_VALUE = 64               # roundings of the function's value
+BLUNT = 0.005       # an allowance of more than this share of an entry does not judge it
+COARSE = 1e-5       # but what is smaller than the largest entry by this, only its size counts
+
+
+class Judgement(NamedTuple):
+    """Marks of entries, one of OK, AT_KINK (between the slopes of both sides), SMALL (equal to
+    rounding, which is more than half a percent of it), NOT_JUDGED, WRONG; the errors relative to
+    what is allowed (NaN where not judged), and what is expected."""
+    marks: np.ndarray
+    excess: np.ndarray
+    expected: np.ndarray
+
+
+class Tolerance:
+    """What is allowed beside the referee's own error."""
+
+    def __init__(self, epsilon, value, largest, tolerance=None):
+        """
+        Args:
+            epsilon: of the function's arithmetic.
+            value: the function's outputs (N,).
+            largest: the largest claimed or measured entry.
+            tolerance: relative to the largest entry, in place of the default.
+        """
+        single = int(epsilon > SINGLE)
+        self.relative = RELATIVE[single] if tolerance is None else 0.0
+        self.absolute = (OF_THE_LARGEST[single] if tolerance is None else tolerance) * largest
+        self.rounding = OF_THE_VALUE * epsilon * np.abs(value)
+        self.largest = largest
+
+    def judge(self, claimed, measured):
+        """A `Judgement` of claimed slopes (N,) beside a `Measured`. At a kink, what lies outside
+        the two slopes is not judged: where several kinks meet a rule may lead there."""
+        low, high = measured.low, measured.high
+        size = np.maximum(np.abs(low), np.abs(high))
+        slack = self.relative * size + self.absolute + self.rounding + measured.error
+        with np.errstate(invalid="ignore"):
+            off = np.maximum(np.maximum(low - claimed, claimed - high), 0)
+            off = np.where(np.isfinite(claimed), off, np.inf)
+            at_value = np.abs(claimed - measured.value) <= slack
+            blunt = slack > BLUNT * np.maximum(size, np.abs(claimed))
+            vague = blunt & (measured.error > COARSE * self.largest)
+            nonzero = np.maximum(size, np.abs(claimed)) > 0
+        unknown = ~np.isfinite(measured.error) | ~np.isfinite(low) | ~np.isfinite(high)
+        wrong = ~unknown & (off > slack)
+        marks = np.select(
+            [unknown, wrong & measured.kink & np.isfinite(claimed), wrong, vague, measured.kink & ~at_value, blunt & nonzero],
+            [NOT_JUDGED, NOT_JUDGED, WRONG, NOT_JUDGED, AT_KINK, SMALL], OK)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            excess = np.where(marks == NOT_JUDGED, np.nan,
+                              np.where(off == 0, 0, off / np.where(slack == 0, 1e-300, slack)))
+        near = np.where(measured.kink, np.clip(claimed, low, high), measured.value)
+        return Judgement(marks, excess, near)
