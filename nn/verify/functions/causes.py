@@ -30,6 +30,7 @@ class Evidence(NamedTuple):
     repeated: Any = None  # a boolean array (rows,): rows that an index names more than once
     units: Any = None     # (claimed, expected) → words, of a function that works unit by unit
     image: Any = None     # (channels, height, width) of a Jacobian's columns
+    explain: Any = None   # (evidence) → words, of a mistake made on purpose in the function
 
     def fits(self, candidate):
         """Whether `candidate` is what the derivative should be, to rounding."""
@@ -214,6 +215,11 @@ def rows_that_repeat(evidence):
     return ""
 
 
+def in_the_function(evidence):
+    """A mistake in one of the function's own operations."""
+    return evidence.explain(evidence) if evidence.explain is not None else ""
+
+
 def in_a_part(evidence):
     """Wrong in some rows, columns or samples only."""
     if evidence.expected is None:
@@ -291,4 +297,4 @@ def _wrong(evidence):
 
 MISTAKES = (not_finite, moved_pixels, scaled, of_units, turned, regularised,
             scaled_beside_a_regulariser, of_another, summed_wrongly, one_share_only,
-            rows_that_repeat, in_a_part, masked, constant, weighted)
+            rows_that_repeat, in_the_function, in_a_part, masked, constant, weighted)

@@ -7,6 +7,7 @@ Read on in `verify.functions.report`.
 import numpy as np
 
 from nn.verify.functions.causes import Evidence, likely_cause
+from nn.verify.functions.explain import Explanations
 from nn.verify.functions.judge import NOT_JUDGED
 from nn.verify.functions.referee import COMPLEX, DIFFERENCES, Referee
 from nn.verify.functions.report import FunctionReport, WrongArray, row_of
@@ -42,6 +43,7 @@ def checked(point, claims, tolerance=None, seed=0, few=FEW, **about):
         notes.append("computed in float32: errors up to 1e-3 of an entry pass")
     search = Search(point, referee, tolerance, seed, few)
     judged = [search.judge(name, claim) for name, claim in claims.items()]
+    about = {**about, "explain": Explanations(point, claims)}
     findings = []
     for each in judged:
         if each.worst is not None:
@@ -104,7 +106,7 @@ def evidence(point, judged, claims, about):
                     as_array(judged.expected) if whole else None, along,
                     point.arrays[judged.name], others, about.get("around", {}),
                     about.get("repeated", {}).get(judged.name), about.get("units"),
-                    about.get("image"))
+                    about.get("image"), about.get("explain"))
 
 
 def _picture(judged):

@@ -1,0 +1,125 @@
+"""Which mistake, made on purpose in a person's own function, gives the claimed gradients to
+rounding? For the words of a cause only: no verdict depends on it.
+
+In: a function of named arrays, recorded on a tape; the claimed gradients; `causes.Evidence` of an
+array that is wrong. Out: words, or "" where no mistake explains the numbers, or the tape cannot be
+followed: its own gradients must be right first. A mistake that explains all that is claimed comes
+before one that explains this array only. Read on in `verify.functions.causes`.
+"""
+from itertools import chain
+
+import numpy as np
+
+from nn.verify.functions.compounds import of_compounds
+from nn.verify.functions.mutations import of_edges
+from nn.verify.functions.tape import record
+
+TRIES = 4000
+WORK = 2.5e8    # entries that are looked at, in all tries
+SAME = 1e-6     # relative: claimed as by the mistake
+SINGLE = 1e-3
+BETTER = 0.01   # … and nearer by this than the right ones are
+
+
+class Explanations:
+    """Mistakes on the way back through one function at one point, searched for when first asked."""
+
+    def __init__(self, point, claims):
+        """
+        Args:
+            point: a `Point`.
+            claims: {name: (N, size)} the claimed slopes.
+        """
+        self.point, self.claims = point, claims
+        self._words, self._comparisons = None, []
+
+    def __call__(self, evidence):
+        """The mistake that gives the claimed numbers of one array, in words, or ""."""
+        with np.errstate(all="ignore"):
+            if self._words is None:
+                self._words = self._search()
+            words = self._words.get(evidence.name, "")
+            return words if words and self._is_followed(evidence) else ""
+
+    def _search(self):
+        """{name of a wrong array: words}."""
+        way = record(self.point.call, self.point.arrays)
+        outputs = len(self.point.value)
+        if way is None or way.output.value.size != outputs:
+            return {}
+        weights = np.ones((1, 1))
+        if outputs > 1:
+            weights = np.random.default_rng(3).uniform(0.5, 1.5, (2, outputs))
+        try:
+            self._comparisons = [_Comparison(way, each, self.claims) for each in weights]
+        except (ValueError, KeyError, np.linalg.LinAlgError):
+            return {}
+        return _searched(way, self._comparisons, self.point.epsilon > 1e-9)
+
+    def _is_followed(self, evidence):
+        """Whether the tape's own gradient is the right one, by the referees."""
+        first = self._comparisons[0]
+        if len(first.weights) == 1:
+            return evidence.fits(first.gradient(evidence.name))
+        if evidence.expected is None:
+            return False
+        expected = (first.weights @ evidence.expected).ravel()
+        off = np.abs(first.gradient(evidence.name).ravel() - expected)
+        return off.max() <= 1e-5 * np.abs(expected).max()
+
+
+class _Comparison:
+    """Claimed and right gradients of one sum of outputs."""
+
+    def __init__(self, way, weights, claims):
+        self.way, self.weights = way, weights
+        self.right = way.back({way.output.number: weights.reshape(way.output.value.shape)})
+        self.leaves = {name: way.leaves[name] for name in claims}
+        self.claimed = {name: (weights @ claim).reshape(self.leaves[name].value.shape)
+                        for name, claim in claims.items()}
+
+    def gradient(self, name):
+        """The right one."""
+        leaf = self.leaves[name]
+        return np.asarray(self.right.get(leaf.number, np.zeros(leaf.value.shape)))
+
+    def agrees(self, name, off, single):
+        """Whether the gradient, changed by `off`, is the claimed one."""
+        claimed, right = self.claimed[name], self.gradient(name)
+        number = self.leaves[name].number
+        now = right + off[number] if number in off else right
+        error = np.abs(now - claimed).max(initial=0)
+        return error <= (SINGLE if single else SAME) * np.abs(claimed).max(initial=0) and (
+            error <= BETTER * np.abs(right - claimed).max(initial=0)
+            or not self.is_wrong(name, single))
+
+    def is_wrong(self, name, single):
+        """Whether the claim is not the right gradient."""
+        claimed, right = self.claimed[name], self.gradient(name)
+        limit = SINGLE if single else SAME / 10
+        return np.abs(right - claimed).max(initial=0) > limit * np.abs(claimed).max(initial=0)
+
+
+def _searched(way, comparisons, single):
+    names = list(comparisons[0].claimed)
+    wrong = [name for name in names if comparisons[0].is_wrong(name, single)]
+    best = {}
+    work = sum(node.value.size + 500 for node in way.nodes) * len(comparisons)
+    tries = min(TRIES, int(WORK / work))
+    for number, mutation in enumerate(chain(of_compounds(way), of_edges(way))):
+        if number > tries:
+            break
+        try:
+            off = [each.way.changed(each.right, mutation.change) for each in comparisons]
+        except (ValueError, IndexError, np.linalg.LinAlgError):
+            continue
+        fitting = [name for name in names
+                   if all(each.agrees(name, o, single) for each, o in zip(comparisons, off))]
+        explained = [name for name in wrong if name in fitting]
+        for name in explained:
+            if len(fitting) > best.get(name, (0,))[0]:
+                best[name] = len(fitting), mutation.words()
+        if len(fitting) == len(names) and explained:
+            break
+    return {name: words for name, (_, words) in best.items()}
+
