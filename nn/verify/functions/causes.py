@@ -295,6 +295,6 @@ def _wrong(evidence):
     return off > TO_ROUNDING * np.maximum(np.abs(expected), 1e-3 * size)
 
 
-MISTAKES = (not_finite, moved_pixels, scaled, of_units, turned, regularised,
-            scaled_beside_a_regulariser, of_another, summed_wrongly, one_share_only,
-            rows_that_repeat, in_the_function, in_a_part, masked, constant, weighted)
+MISTAKES = (not_finite, moved_pixels, scaled, turned, regularised, scaled_beside_a_regulariser,
+            of_another, in_the_function, of_units, summed_wrongly, one_share_only,
+            rows_that_repeat, in_a_part, masked, constant, weighted)

@@ -43,7 +43,7 @@ def checked(point, claims, tolerance=None, seed=0, few=FEW, **about):
         notes.append("computed in float32: errors up to 1e-3 of an entry pass")
     search = Search(point, referee, tolerance, seed, few)
     judged = [search.judge(name, claim) for name, claim in claims.items()]
-    about = {**about, "explain": Explanations(point, claims)}
+    about = {**about, "explain": Explanations(point, claims, about.get("around"))}
     findings = []
     for each in judged:
         if each.worst is not None:

@@ -24,13 +24,14 @@ BETTER = 0.01   # … and nearer by this than the right ones are
 class Explanations:
     """Mistakes on the way back through one function at one point, searched for when first asked."""
 
-    def __init__(self, point, claims):
+    def __init__(self, point, claims, around=None):
         """
         Args:
             point: a `Point`.
             claims: {name: (N, size)} the claimed slopes.
+            around: {what: array} that the backward step was made from, as the cotangent.
         """
-        self.point, self.claims = point, claims
+        self.point, self.claims, self.around = point, claims, around or {}
         self._words, self._comparisons = None, []
 
     def __call__(self, evidence):
@@ -47,6 +48,10 @@ class Explanations:
         outputs = len(self.point.value)
         if way is None or way.output.value.size != outputs:
             return {}
+        for node in way.all:
+            for name, array in self.around.items():
+                if node.op == "constant" and np.array_equal(node.value, array):
+                    node.name = name
         weights = np.ones((1, 1))
         if outputs > 1:
             weights = np.random.default_rng(3).uniform(0.5, 1.5, (2, outputs))

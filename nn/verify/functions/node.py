@@ -18,10 +18,11 @@ class Node:
 
     `op` is the operation's name, "leaf" for an array that is differentiated for, "constant" for
     what came from elsewhere. `kind` says how it goes back (`reverse.SHARES`), `params` what that
-    needs to know. `place` is the stack of calls it was made in, innermost first.
+    needs to know. `place` is the stack of calls it was made in, innermost first. `name` is what the
+    code calls it, None until it is used.
     """
 
-    def __init__(self, number, op, kind, operands, value, params, place, name=""):
+    def __init__(self, number, op, kind, operands, value, params, place, name):
         self.number, self.op, self.kind = number, op, kind
         self.operands, self.params, self.place, self.name = operands, params, place, name
         self.value = np.array(value)
@@ -32,8 +33,9 @@ class Node:
         return [operand.value for operand in self.operands]
 
     def __str__(self):
-        """The code that made it, or its name."""
-        return f"`{self.name or self.place and code_at(*self.place[0]) or 'a constant'}`"
+        """Its name, and the code that made it."""
+        code = self.place and code_at(*self.place[0])
+        return f"`{' = '.join(filter(None, (self.name, code))) or 'a constant'}`"
 
 
 class Tape:
@@ -45,7 +47,7 @@ class Tape:
 
     def add(self, op, kind, operands, value, **params):
         """A new `Node`."""
-        return self._append(op, kind, operands, value, params, _place())
+        return self._append(op, kind, operands, value, params, _place(), None)
 
     def leaf(self, name, value):
         """The `Node` of an array that is differentiated for."""
@@ -55,6 +57,8 @@ class Tape:
         """The `Node` of an operand: that of a recorded array, or a constant's."""
         node = getattr(value, "node", None)
         if node is not None:
+            if node.name is None:
+                node.name = _variable(value)
             return node
         array, node = self._constants.get(id(value), (None, None))
         if array is None or not np.array_equal(node.value, np.asarray(value)):
@@ -90,8 +94,8 @@ def is_of_numpy(frame):
 
 
 def _variable(value):
-    """What a person's code calls an array, or ""."""
-    for frame in _frames():
+    """What a person's code calls an array, in the outermost call that knows it; or ""."""
+    for frame in reversed(list(_frames())):
         for name, other in frame.f_locals.items():
             if other is value:
                 return name

@@ -57,8 +57,10 @@ def _counted(x, axes):
 
 
 def _largest(x, y, axes):
-    places = x == y
-    return places / places.sum(axis=axes, keepdims=True)
+    """1 at the first of the largest."""
+    order = np.arange(x.size).reshape(x.shape)
+    first = np.where(x == y, order, x.size).min(axis=axes, keepdims=True)
+    return (order == first) * 1.0
 
 
 REDUCED = {  # (the value with its axes, (x, y, axes) → the derivative for each entry)
@@ -199,11 +201,11 @@ class Way:
                     stack.append(node)
         starts = {node.number for node in leaves.values()}
         self.moves = starts & set(before)
-        self.nodes = [before[number] for number in sorted(before)]
-        for node in self.nodes:
+        self.all = [before[number] for number in sorted(before)]
+        for node in self.all:
             if any(operand.number in self.moves for operand in node.operands):
                 self.moves.add(node.number)
-        self.nodes = [node for node in self.nodes if node.number in self.moves]
+        self.nodes = [node for node in self.all if node.number in self.moves]
         self.uses = [(node, which) for node in self.nodes
                      for which, operand in enumerate(node.operands)
                      if operand.number in self.moves]
