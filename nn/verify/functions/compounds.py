@@ -7,7 +7,7 @@ another one. A compound is known by its numbers, however it is written. Read on 
 """
 import numpy as np
 
-from nn.verify.functions.mutations import Mutation
+from nn.verify.functions.mutations import Mutation, constants
 from nn.verify.functions.reverse import share
 from nn.verify.functions.units import SLOPES
 
@@ -20,11 +20,12 @@ def of_compounds(way):
     """Mistakes in the derivative of a compound."""
     pairs = list(_pairs(way))
     yield from _softmaxes(way, pairs)
-    units = _unitwise(way, pairs)
+    yield from _normalizations(pairs)
+    yield from constants(way)
+    units = sorted(_unitwise(way, pairs), key=lambda several: not _name(*several[0][:2]))
     for make in (_slopes, _once_more, _of_others):
         for several in units:
             yield from make(way, several)
-    yield from _normalizations(pairs)
 
 
 def _pairs(way):
@@ -63,18 +64,33 @@ def _unitwise(way, pairs):
     """[[(argument, result, f')]]: those of one place in the code together, and each alone."""
     places = {}
     for z, y in pairs:
-        slopes = [_through(way, z, y, np.full(y.value.shape, size)) / size for size in (1.0,)]
-        ramp = np.linspace(1, 2, y.value.size).reshape(y.value.shape)
-        with np.errstate(all="ignore"):
-            other = _through(way, z, y, ramp) / ramp
-        if not np.allclose(slopes[0], other, rtol=1e-9, atol=1e-12, equal_nan=True):
+        if _is_linear(way, z, y):
             continue
-        if np.ptp(slopes[0]) > 1e-9 * np.abs(slopes[0]).max():
+        slope = _through(way, z, y, np.ones(y.value.shape))
+        ramp = np.linspace(1, 2, y.value.size).reshape(y.value.shape)
+        other = _through(way, z, y, ramp) / ramp
+        if np.allclose(slope, other, rtol=1e-9, atol=1e-12, equal_nan=True) and (
+                np.ptp(slope) > 1e-9 * np.abs(slope).max()):
             key = tuple((node.op, tuple((code, at) for code, _, at in node.place))
                         for node in (z, y))
-            places.setdefault(key, []).append((z, y, slopes[0]))
+            places.setdefault(key, []).append((z, y, slope))
     units = list(places.values())
     return units + [[one] for several in units if len(several) > 1 for one in several]
+
+
+def _is_linear(way, argument, result):
+    """Whether all operations between them are."""
+    seen, stack = {argument.number}, [result]
+    while stack:
+        node = stack.pop()
+        moving = [each for each in node.operands if each.number in way.moves]
+        linear = node.kind == "moved" or node.op in ("add", "subtract", "negative", "sum", "mean")
+        if not linear and (node.op not in ("multiply", "divide", "matmul") or len(moving) > 1
+                           or node.op == "divide" and moving[0] is node.operands[1]):
+            return False
+        stack += [each for each in moving if each.number not in seen]
+        seen.update(each.number for each in moving)
+    return True
 
 
 def _through(way, argument, result, g):
@@ -94,22 +110,33 @@ def _jump(several, words, slope):
     yield Mutation(words, change)
 
 
-def _named(z, y):
-    """What a unit-wise function is called."""
+def _name(z, y):
+    """What a unit-wise function is called, or ""."""
     for name, function in KNOWN.items():
         if np.allclose(function(z.value), y.value, rtol=1e-12, atol=1e-12):
-            return f"the {name} {y}"
-    return str(y)
+            return name
+    return ""
+
+
+def _named(z, y):
+    """What a unit-wise function is called, and its code."""
+    return f"the {_name(z, y)} {y}" if _name(z, y) else str(y)
 
 
 def _slopes(way, several):
-    """1, y, y (1 − y), …: another slope in place of f'."""
-    z, y, _ = several[0]
+    """1, y, y (1 − y), …: another slope in place of f'; or it times a number."""
+    z, y, right = several[0]
     if np.array_equal(z.value, y.value):
         return
     for word, slope in SLOPES.items():
-        yield from _jump(several, lambda word=word: f"the f' of {_named(z, y)} is wrong: it is "
-                         f"{word}", lambda z, y, right, slope=slope: slope(z, y))
+        factor = slope(z.value, y.value)
+        times = (factor / right).flat[np.abs(right).argmax()]
+        if times and np.allclose(factor, times * right, rtol=1e-9, atol=1e-12):
+            word = f"{times:.6g} times as large as it should be: a factor {1 / times:.6g} is missing"
+            if times == 2:
+                word = "twice as large as it should be: a factor ½ (half of it) is missing"
+        yield from _jump(several, lambda word=word: f"the f' of {_named(z, y)} is wrong: the slope "
+                         f"is {word}", lambda z, y, right, slope=slope: slope(z, y))
 
 
 def _once_more(way, several):

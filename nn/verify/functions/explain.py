@@ -15,7 +15,7 @@ from nn.verify.functions.mutations import of_edges
 from nn.verify.functions.tape import record
 
 TRIES = 4000
-WORK = 2.5e8    # entries that are looked at, in all tries
+WORK = 1e9      # numbers that are computed, in all tries
 SAME = 1e-6     # relative: claimed as by the mistake
 SINGLE = 1e-3
 BETTER = 0.01   # … and nearer by this than the right ones are
@@ -55,11 +55,22 @@ class Explanations:
         weights = np.ones((1, 1))
         if outputs > 1:
             weights = np.random.default_rng(3).uniform(0.5, 1.5, (2, outputs))
+            weights[:, ~self._wrong_rows(way)] = 0
+            if not weights.any():
+                return {}
         try:
             self._comparisons = [_Comparison(way, each, self.claims) for each in weights]
         except (ValueError, KeyError, np.linalg.LinAlgError):
             return {}
         return _searched(way, self._comparisons, self.point.epsilon > 1e-9)
+
+    def _wrong_rows(self, way):
+        """Which outputs of a Jacobian have a wrong row: the mistake may be in theirs only."""
+        rows = []
+        for unit in np.eye(len(self.point.value)):
+            each = _Comparison(way, unit, self.claims)
+            rows.append(any(each.is_wrong(name, self.point.epsilon > 1e-9) for name in self.claims))
+        return np.array(rows)
 
     def _is_followed(self, evidence):
         """Whether the tape's own gradient is the right one, by the referees."""
@@ -105,12 +116,23 @@ class _Comparison:
         return np.abs(right - claimed).max(initial=0) > limit * np.abs(claimed).max(initial=0)
 
 
+def _work(way):
+    """Numbers that one way back computes, about."""
+    work = 0
+    for node in way.nodes:
+        work += 1000 + 10 * node.value.size
+        if node.kind == "product":
+            lengths = {letter: n for term, each in zip(node.params["terms"], node.operands)
+                       for letter, n in zip(term, each.value.shape)}
+            work += 2 * np.prod(list(lengths.values()), dtype=float)
+    return work
+
+
 def _searched(way, comparisons, single):
     names = list(comparisons[0].claimed)
     wrong = [name for name in names if comparisons[0].is_wrong(name, single)]
     best = {}
-    work = sum(node.value.size + 500 for node in way.nodes) * len(comparisons)
-    tries = min(TRIES, int(WORK / work))
+    tries = min(TRIES, int(WORK / (_work(way) * len(comparisons))))
     for number, mutation in enumerate(chain(of_compounds(way), of_edges(way))):
         if number > tries:
             break

@@ -12,9 +12,8 @@ import numpy as np
 from nn.verify.functions.reverse import contract, partial, share, summed_to, with_axes
 
 CONSTANTS = {"mean": "mean", "var": "variance", "std": "standard deviation", "norm": "norm",
-             "max": "maximum", "min": "minimum", "sqrt": "root", "sum": "sum"}
+             "max": "maximum", "min": "minimum"}
 ADDING = ("add", "subtract")
-PLACING = ("concatenate", "stack", "hstack", "vstack", "column_stack", "setitem", "getitem")
 
 
 class Mutation(NamedTuple):
@@ -29,19 +28,21 @@ class Group(NamedTuple):
 
     @property
     def node(self):
-        """The first of the operations."""
-        return self.uses[0][0]
+        """The last of the operations."""
+        return self.uses[-1][0]
 
     @property
     def operand(self):
-        """What the first of them uses."""
-        node, which = self.uses[0]
+        """What the last of them uses."""
+        node, which = self.uses[-1]
         return node.operands[which]
 
     def edited(self, words, rule):
         """The `Mutation` of all uses by `rule(node, which)` → a function of the cotangent."""
-        return Mutation(words, {(node.number, which): rule(node, which)
-                                for node, which in self.uses})
+        steps = (f", in each of {len(self.uses)} steps (in time) or places" if len(self.uses) > 1
+                 else "")
+        return Mutation(lambda: words() + steps, {(node.number, which): rule(node, which)
+                                                  for node, which in self.uses})
 
 
 def groups(way):
@@ -66,11 +67,8 @@ def groups(way):
 def of_edges(way):
     """Mistakes in what one operation hands on to one operand."""
     all_groups = groups(way)
-    for make in (slopes, transposed, summed, left_out, factors, powers, moves, kept_only,
-                 overwritten):
-        for group in all_groups:
-            yield from make(way, group)
-    for make in (replaced, exchanged):
+    for make in (slopes, powers, transposed, summed, left_out, moves, kept_only, overwritten,
+                 factors, replaced, exchanged):
         for group in all_groups:
             yield from make(way, group)
 
@@ -88,7 +86,7 @@ def slopes(way, group):
     def words():
         """What was left out."""
         if node.op in ("multiply", "divide"):
-            other = node.operands[1 - group.uses[0][1]]
+            other = node.operands[1 - group.uses[-1][1]]
             values = np.unique(other.value)
             if other.value.size > 1 and values.size <= 2 and 0 in values:
                 return f"the mask {other} is forgotten on the way back through {node}"
@@ -104,10 +102,22 @@ def slopes(way, group):
     yield group.edited(words, plain)
 
 
+def _factor_gone(group):
+    """u · v differentiated as if it were v."""
+    node, which = group.uses[-1]
+    if node.op == "multiply" and node.operands[0] is not node.operands[1]:
+        def rest(g):
+            return summed_to(g, node.operands[which].value.shape)
+        yield Mutation(
+            lambda: f"the product rule: {node} is differentiated (f') like {node.operands[which]} "
+            "alone, without its other factor", {(node.number, which): rest,
+                                                (node.number, 1 - which): None})
+
+
 def powers(way, group):
     """A power's exponent is wrong; the denominator of a quotient is not squared."""
-    node = group.node
-    which = group.uses[0][1]
+    node, operand = group.node, group.operand
+    which = group.uses[-1][1]
 
     def by(slope):
         return lambda node, which: lambda g: summed_to(
@@ -127,6 +137,13 @@ def powers(way, group):
                            "(its power is wrong)", by(lambda a, b: -a / b))
         yield group.edited(lambda: f"the sign of the quotient rule's second term, in {node}",
                            by(lambda a, b: a / b ** 2))
+    if node.op in ("absolute", "fabs"):
+        yield group.edited(lambda: f"the f' of {node} is the value itself, where sign({operand}) "
+                           "belongs: an L1 penalty like an L2 one", by(lambda a: a))
+    if node.op == "norm":
+        yield group.edited(lambda: f"not divided by the norm {node}: its derivative has length 1",
+                           lambda node, which: lambda g: with_axes(node, g) * node.values[0])
+    yield from _factor_gone(group)
     if node.op in ("sqrt", "square"):
         words = "½ of the root" if node.op == "sqrt" else "2 of the square"
         factor = 2 if node.op == "sqrt" else 0.5
@@ -136,7 +153,7 @@ def powers(way, group):
 
 def transposed(way, group):
     """Operands or cotangents of a product that are not transposed, or flipped."""
-    node, which = group.uses[0]
+    node, which = group.uses[-1]
     if node.kind != "product":
         return
     if node.operands[which].value.ndim == 2 and len(set(node.operands[which].value.shape)) == 1:
@@ -172,7 +189,7 @@ def _with(other, change):
 def summed(way, group):
     """Over the samples, or what was broadcast: one of them only, a mean, another axis, products of
     sums."""
-    node, which = group.uses[0]
+    node, which = group.uses[-1]
     operand = group.operand
     if node.kind == "product":
         yield from _one_of_a_product(group)
@@ -185,7 +202,7 @@ def summed(way, group):
 
 
 def _one_of_a_product(group):
-    node, which = group.uses[0]
+    node, which = group.uses[-1]
     terms, target = node.params["terms"], node.params["terms"][which]
     letters = dict.fromkeys(node.params["out"] + "".join(terms))
     for axis, letter in enumerate(letters):
@@ -213,7 +230,7 @@ def _one_of_a_product(group):
 
 def _broadcast(group):
     """What was broadcast must be summed back over these axes."""
-    node, which = group.uses[0]
+    node, which = group.uses[-1]
     shape, wide = group.operand.value.shape, node.value.shape
     full = (1,) * (len(wide) - len(shape)) + shape
     axes = [axis for axis, n in enumerate(full) if n == 1 and wide[axis] > 1]
@@ -228,9 +245,12 @@ def _broadcast(group):
     for axis in axes:
         for at, word in ((0, "first"), (-1, "last")):
             rest = tuple(each for each in axes if each != axis)
+            which_one = (f"of the {word} sample only" if axis == 0 else
+                         f"only the {word} entry along axis {axis} counts")
+            batch = " (the batch?)" if axis == 0 else ""
             yield group.edited(
-                lambda word=word, axis=axis: f"of the {word} sample only: what comes back through "
-                f"{node} is not summed over axis {axis} (the batch?) for {group.operand}",
+                lambda which_one=which_one, batch=batch, axis=axis: f"{which_one}: what comes back "
+                f"through {node} is not summed over axis {axis}{batch} for {group.operand}",
                 by(lambda table, axis=axis, at=at, rest=rest: np.take(
                     table, [at], axis).sum(axis=rest, keepdims=True)))
     yield from _counted_otherwise(group, np.prod([wide[axis] for axis in axes]))
@@ -262,25 +282,36 @@ def _counted_otherwise(group, count):
                        lambda node, which: lambda g: share(node, which, g) / count)
 
 
+def constants(way):
+    """A mean, a variance, a norm, a maximum that is treated as constant."""
+    for group in groups(way):
+        node, operand = group.node, group.operand
+        name = CONSTANTS.get(node.op)
+        if node.op == "sqrt":
+            inner = operand.operands[0] if operand.op in ADDING else operand
+            name = CONSTANTS.get(inner.op) and "variance or norm"
+        if name:
+            yield group.edited(
+                lambda name=name, node=node: f"the {name} {node} is treated as constant: its term "
+                "in the derivative is missing", lambda node, which: None)
+
+
 def left_out(way, group):
     """A share that is not handed on: a path, a term, or what was treated as constant."""
     node, operand = group.node, group.operand
 
+    if node.op == "setitem" and group.uses[-1][1] == 0:
+        return  # the rest of a buffer
+
     def words():
         """Which."""
-        if operand.op in CONSTANTS and operand.op != "sum" or node.op in ("sqrt", "var", "std"):
-            what = operand if operand.op in CONSTANTS else node
-            name = CONSTANTS[what.op]
-            if node.op == "sqrt" and any(each.op in ("mean", "sum") for each in node.operands):
-                name = "variance or norm"
-            return f"the {name} {what} is treated as constant: its term in the derivative is missing"
+        term = f"the term that comes back through {node} to {operand} is missing"
         if len(group.uses) > 1:
-            return ("a path back through the loop is not carried on (`+=` is needed, or this "
-                    f"term is missing): from {node} to {operand}, in each step in time")
+            return ("a path back through the loop is not carried on (`+=` is needed where paths "
+                    f"meet): {term}")
         if node.op in ADDING and node.value.size == 1:
-            return f"a term is left out: that of {operand} in {node} is missing"
-        return ("a path is not added (`=` where `+=` is needed): what comes back through "
-                f"{node} to {operand} is missing")
+            return f"a term is left out: {term}"
+        return f"a path is not added (`=` where `+=` is needed): {term}"
 
     yield group.edited(words, lambda node, which: None)
 
@@ -305,7 +336,7 @@ def factors(way, group):
 
 def moves(way, group):
     """What only moves entries, moved back otherwise."""
-    node, which = group.uses[0]
+    node, which = group.uses[-1]
     shape = group.operand.value.shape
     if node.op in ("transpose", "swapaxes", "moveaxis") and node.value.ndim > 1:
         yield group.edited(lambda: f"the axes of {node} are not put back in order: reshaped where "
@@ -383,12 +414,33 @@ def overwritten(way, group):
         return rule
 
     own = {node.number: node.params["numbers"] for node in nodes}
-    yield group.edited(lambda: f"overwritten where entries of {operand} come more than once: `=` "
-                       f"where `+=` is needed (np.add.at), in {nodes[0]}", assigned(own))
-    nodes.reverse()
-    yield group.edited(lambda: f"overwritten where windows overlap: `=` where `+=` is needed, in "
-                       f"{nodes[-1]}", assigned(own))
+    where = "windows overlap" if len(nodes) > 1 else f"entries of {operand} come more than once"
+
+    def words():
+        """Where."""
+        return (f"overwritten where {where}: `=` where `+=` is needed (np.add.at), in {nodes[0]}")
+
+    yield group.edited(words, assigned(own))
+    if len(nodes) > 1:
+        nodes.reverse()
+        yield group.edited(words, assigned(own))
+    yield from _over_others(way, group)
     yield from _elsewhere(group, operand)
+
+
+def _over_others(way, group):
+    """What comes back through these uses is written over that of all others of the same value."""
+    target, mine = group.operand, {node.number for node, _ in group.uses}
+    written = np.isin(1 + np.arange(target.value.size), np.concatenate(
+        [np.ravel(node.params["numbers"]) for node, _ in group.uses])).reshape(target.value.shape)
+    others = [(node, which) for node, which in way.uses
+              if node.operands[which] is target and node.number not in mine]
+    if others:
+        yield Mutation(
+            lambda: f"overwritten: what comes back through {group.node} to {target} is written over "
+            "what the other paths give (`=` where `+=` is needed)",
+            {(node.number, which): lambda g, node=node, which=which: np.where(
+                written, 0, share(node, which, g)) for node, which in others})
 
 
 def _elsewhere(group, operand):
@@ -439,7 +491,7 @@ def exchanged(way, group):
 def replaced(way, group):
     """Another value of the same shape in an operation's derivative: of another layer, of the step
     before or after."""
-    node, which = group.uses[0]
+    node, which = group.uses[-1]
     if node.kind not in ("product", "elementwise") or node.op in (*ADDING, "negative"):
         return
     for other, operand in enumerate(node.operands):
@@ -454,7 +506,28 @@ def replaced(way, group):
                 return lambda g: share(node, which, g, changed)
             yield group.edited(
                 lambda word=word, operand=operand: f"another value, {word}, is used in place of "
-                f"{operand} on the way back through {node}", rule)
+                f"{operand} on the way back through {node}{_penalty(group)}", rule)
+
+
+def _penalty(group):
+    """Words for what an array of parameters is squared for."""
+    is_square = group.node.op in ("square", "power", "absolute") or group.node.op == "multiply" and (
+        group.node.operands[0] is group.node.operands[1])
+    return " (of a regulariser?)" if is_square and group.operand.op == "leaf" else ""
+
+
+def _related(candidate, operand):
+    """The candidate, and what it is to the operand."""
+    for one, other, words in ((operand, candidate, "what comes before it (its input)"),
+                              (candidate, operand, "what comes after it (its output)")):
+        stack, depth = [one], 0
+        while stack and depth < 30:
+            depth += 1
+            for each in stack.pop(0).operands:
+                if each is other:
+                    return f"{candidate}, {words}"
+                stack.append(each)
+    return str(candidate)
 
 
 def _substitutes(way, group, other):
@@ -470,8 +543,8 @@ def _substitutes(way, group, other):
                       for k in range(len(nodes))]
             yield word, {node.number: value for node, value in zip(nodes, values)}
     for candidates in _series(way, shape, len(nodes)):
-        if candidates[0] is not operands[0]:
-            yield str(candidates[0]), {node.number: each.value
+        if candidates[-1] is not operands[-1]:
+            yield _related(candidates[-1], operands[-1]), {node.number: each.value
                                        for node, each in zip(nodes, candidates)}
 
 

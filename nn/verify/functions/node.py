@@ -34,7 +34,11 @@ class Node:
 
     def __str__(self):
         """Its name, and the code that made it."""
+        if self.op == "constant" and self.value.size == 1 and not self.name:
+            return f"{self.value.item():.6g}"
         code = self.place and code_at(*self.place[0])
+        if self.name and code and self.name in code.split(", "):  # a, b = …
+            code = ""
         return f"`{' = '.join(filter(None, (self.name, code))) or 'a constant'}`"
 
 
