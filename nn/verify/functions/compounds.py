@@ -84,7 +84,7 @@ def _is_linear(way, argument, result):
     while stack:
         node = stack.pop()
         moving = [each for each in node.operands if each.number in way.moves]
-        linear = node.kind == "moved" or node.op in ("add", "subtract", "negative", "sum", "mean")
+        linear = node.kind == "moved" and node.op != "setitem" or node.op in ("add", "subtract", "negative", "sum", "mean")
         if not linear and (node.op not in ("multiply", "divide", "matmul") or len(moving) > 1
                            or node.op == "divide" and moving[0] is node.operands[1]):
             return False
@@ -126,7 +126,7 @@ def _named(z, y):
 def _slopes(way, several):
     """1, y, y (1 − y), …: another slope in place of f'; or it times a number."""
     z, y, right = several[0]
-    if np.array_equal(z.value, y.value):
+    if np.array_equal(z.value, y.value) or y.op == "absolute":
         return
     for word, slope in SLOPES.items():
         factor = slope(z.value, y.value)

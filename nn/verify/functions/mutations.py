@@ -67,7 +67,7 @@ def groups(way):
 def of_edges(way):
     """Mistakes in what one operation hands on to one operand."""
     all_groups = groups(way)
-    for make in (slopes, powers, transposed, summed, left_out, moves, kept_only, overwritten,
+    for make in (slopes, powers, transposed, summed, left_out, moves, overwritten, kept_only,
                  factors, replaced, exchanged):
         for group in all_groups:
             yield from make(way, group)
@@ -284,7 +284,7 @@ def _counted_otherwise(group, count):
 
 def constants(way):
     """A mean, a variance, a norm, a maximum that is treated as constant."""
-    for group in groups(way):
+    for group in sorted(groups(way), key=lambda group: group.node.op in ("mean", "max", "min")):
         node, operand = group.node, group.operand
         name = CONSTANTS.get(node.op)
         if node.op == "sqrt":

@@ -11,6 +11,11 @@ import numpy as np
 
 HERE = __name__.rpartition(".")[0]
 LONGEST = 60  # letters of a line of code that are shown
+LARGEST = 10_000_000  # numbers on a tape
+
+
+class TooLong(RuntimeError):
+    """More operations than anybody would look at."""
 
 
 class Node:
@@ -47,6 +52,7 @@ class Tape:
 
     def __init__(self):
         self.nodes = []
+        self.size = 0
         self._constants = {}
 
     def add(self, op, kind, operands, value, **params):
@@ -72,8 +78,12 @@ class Tape:
         return node
 
     def _append(self, *about):
-        self.nodes.append(Node(len(self.nodes), *about))
-        return self.nodes[-1]
+        node = Node(len(self.nodes), *about)
+        self.nodes.append(node)
+        self.size += node.value.size
+        if self.size > LARGEST:
+            raise TooLong
+        return node
 
 
 def _place():
@@ -99,10 +109,11 @@ def is_of_numpy(frame):
 
 def _variable(value):
     """What a person's code calls an array, in the outermost call that knows it; or ""."""
-    for frame in reversed(list(_frames())):
-        for name, other in frame.f_locals.items():
-            if other is value:
-                return name
+    for same in (value, getattr(value, "base", None)):
+        for frame in reversed(list(_frames())):
+            for name, other in frame.f_locals.items():
+                if other is same and same is not None:
+                    return name
     return ""
 
 

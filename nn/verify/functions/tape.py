@@ -11,14 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from nn.verify.functions.operations import moved, of_function, of_ufunc, plain, written
-from nn.verify.functions.node import Tape, is_of_numpy
+from nn.verify.functions.node import Tape, TooLong, is_of_numpy
 from nn.verify.functions.reverse import Way
 
 LONGEST = 20_000  # operations
-
-
-class TooLong(RuntimeError):
-    """More operations than anybody would look at."""
 
 
 class Traced(np.ndarray):
@@ -194,9 +190,20 @@ def record(call, arrays):
                 result = _stack(result)
     except Exception:  # whatever a person's code does with an array that is not quite one
         return None
+    finally:
+        _called_again(call, arrays)
     node = getattr(result, "node", None)
     node = _equal(tape, result) if node is None else node
     return None if node is None else Way(node, leaves)
+
+
+def _called_again(call, arrays):
+    """What the function keeps of its last call is made of arrays again."""
+    try:
+        with np.errstate(all="ignore"):
+            call({name: array.copy() for name, array in arrays.items()})
+    except Exception:  # as the first time
+        return
 
 
 def recorded_call(call, arrays):
