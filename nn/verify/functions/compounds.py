@@ -7,7 +7,7 @@ another one. A compound is known by its numbers, however it is written. Read on 
 """
 import numpy as np
 
-from nn.verify.functions.mutations import Mutation, constants
+from nn.verify.functions.mutations import MANY, Mutation, constants, series
 from nn.verify.functions.reverse import share
 from nn.verify.functions.units import SLOPES
 
@@ -75,7 +75,7 @@ def _unitwise(way, pairs):
                         for node in (z, y))
             places.setdefault(key, []).append((z, y, slope))
     units = list(places.values())
-    return units + [[one] for several in units if len(several) > 1 for one in several]
+    return units + [[one] for several in units if 1 < len(several) <= MANY for one in several]
 
 
 def _is_linear(way, argument, result):
@@ -171,17 +171,16 @@ def _times(node, which, factor):
 
 def _of_others(way, several):
     """The f' of a sigmoid or tanh, but of another value of the same shape."""
-    for z, y, _ in several[:1]:
-        known = {each.number: each for node in way.nodes for each in (*node.operands, node)
-                 if each.value.shape == y.value.shape and each is not y}
-        for word in ("sigmoid' = y (1 − y)", "tanh' = 1 − y²"):
-            for other in known.values():
-                if not _is_slope(SLOPES[word], several[0]):
-                    break
-                yield from _jump(several, lambda word=word, other=other: f"the f' of {_named(z, y)} "
-                                 f"is taken of another value, {other}, in {word}",
-                                 lambda z, y, right, word=word, other=other: SLOPES[word](
-                                     other.value, other.value))
+    z, y, _ = several[0]
+    for word in ("sigmoid' = y (1 − y)", "tanh' = 1 − y²"):
+        slope = SLOPES[word]
+        if not _is_slope(slope, several[0]):
+            continue
+        for others in series(way, [y for _, y, _ in several]):
+            change = {y.number: lambda g, z=z, factor=slope(other.value, other.value): [
+                (z, g * factor)] for (z, y, _), other in zip(several, others)}
+            yield Mutation(lambda word=word, other=others[-1]: f"the f' of {_named(z, y)} is taken "
+                           f"of another value, {other}, in {word}", change)
 
 
 def _is_slope(slope, unit):

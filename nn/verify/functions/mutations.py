@@ -14,6 +14,8 @@ from nn.verify.functions.reverse import contract, partial, share, summed_to, wit
 CONSTANTS = {"mean": "mean", "var": "variance", "std": "standard deviation", "norm": "norm",
              "max": "maximum", "min": "minimum"}
 ADDING = ("add", "subtract")
+NEIGHBOURS = 40  # values of the same shape that may stand for another
+MANY = 6  # steps of a loop that are each looked at alone
 
 
 class Mutation(NamedTuple):
@@ -55,13 +57,24 @@ def groups(way):
             place = node.number if depth == 0 else tuple(
                 (code, instruction) for code, _, instruction in node.place[:depth])
             places.setdefault((node.op, place, which), []).append((node, which))
-        for uses in places.values():
+        for uses in places.values() if depth != 0 else _ends(way, places):
             key = tuple((node.number, which) for node, which in uses)
             if key not in seen:
                 seen.add(key)
                 found.append(Group(uses))
     leaves = {leaf.number for leaf in way.leaves.values()}
     return sorted(found, key=lambda group: (group.operand.number not in leaves, -len(group.uses)))
+
+
+def _ends(way, places):
+    """Of uses each alone, those that do not come in a loop, and a loop's first and last ones."""
+    by_place = {}
+    for uses in places.values():
+        node, which = uses[0]
+        key = node.op, which, tuple((code, at) for code, _, at in node.place)
+        by_place.setdefault(key, []).append(uses)
+    for several in by_place.values():
+        yield from several if len(several) <= MANY else several[:2] + several[-2:]
 
 
 def of_edges(way):
@@ -542,24 +555,26 @@ def _substitutes(way, group, other):
             values = [operands[min(max(k + shift, 0), len(nodes) - 1)].value
                       for k in range(len(nodes))]
             yield word, {node.number: value for node, value in zip(nodes, values)}
-    for candidates in _series(way, shape, len(nodes)):
-        if candidates[-1] is not operands[-1]:
-            yield _related(candidates[-1], operands[-1]), {node.number: each.value
-                                       for node, each in zip(nodes, candidates)}
+    for candidates in series(way, operands):
+        yield _related(candidates[-1], operands[-1]), {node.number: each.value
+                                                       for node, each in zip(nodes, candidates)}
 
 
-def _series(way, shape, length):
-    """Nodes of a shape: each of a place that comes `length` times in the code, in order."""
+def series(way, places):
+    """What may stand in the place of some nodes of one shape, step by step: each time nodes of one
+    place in the code, as many; of one node, what is near."""
+    shape = places[0].value.shape
     known = {each.number: each for node in way.nodes for each in (*node.operands, node)
              if each.value.shape == shape}
-    if length == 1:
-        yield from ([known[number]] for number in sorted(known))
+    if len(places) == 1:
+        near = sorted(known, key=lambda number: abs(number - places[0].number))[1:1 + NEIGHBOURS]
+        yield from ([known[number]] for number in sorted(near))
         return
-    places = {}
+    several = {}
     for number in sorted(known):
         node = known[number]
         key = (node.op, tuple((code, instruction) for code, _, instruction in node.place))
-        places.setdefault(key, []).append(node)
-    for nodes in places.values():
-        if len(nodes) == length:
+        several.setdefault(key, []).append(node)
+    for nodes in several.values():
+        if len(nodes) == len(places) and nodes[-1] is not places[-1]:
             yield nodes

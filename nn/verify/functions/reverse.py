@@ -209,6 +209,7 @@ class Way:
         self.uses = [(node, which) for node in self.nodes
                      for which, operand in enumerate(node.operands)
                      if operand.number in self.moves]
+        self._shares = {}  # right ones, by the cotangents' id
         self._which = {node.number: [which for other, which in self.uses if other is node]
                        for node in self.nodes}
 
@@ -234,7 +235,15 @@ class Way:
         Returns:
             {number of a node: what is added to its right cotangent}.
         """
-        off = {}
+        off, memory = {}, self._shares
+
+        def was(node, which):
+            """The right share."""
+            key = node.number, which, id(right)
+            if key not in memory:
+                memory[key] = share(node, which, right[node.number])
+            return memory[key]
+
         edited = {key[0] if isinstance(key, tuple) else key for key in change}
         for node in reversed(self.nodes):
             number = node.number
@@ -247,14 +256,14 @@ class Way:
             now = before if delta is None else before + delta
             if number in change:
                 for which in self._which[number]:
-                    _add(off, node.operands[which].number, -share(node, which, before))
+                    _add(off, node.operands[which].number, -was(node, which))
                 for target, part in change[number](now):
                     _add(off, target.number, part)
                 continue
             for which in self._which[number]:
                 if (number, which) in change:
                     rule = change[number, which]
-                    part = -share(node, which, before)
+                    part = -was(node, which)
                     if rule is not None:
                         part = part + rule(now)
                     _add(off, node.operands[which].number, part)
