@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.verify.diagnosis import moved
+from nn.verify.functions.explain import in_the_function, upstream_ignored
 from nn.verify.functions.patterns import confined
 
 TO_ROUNDING = 1e-5     # relative: a right correction leaves no more than this
@@ -215,11 +216,6 @@ def rows_that_repeat(evidence):
     return ""
 
 
-def in_the_function(evidence):
-    """A mistake in one of the function's own operations."""
-    return evidence.explain(evidence) if evidence.explain is not None else ""
-
-
 def in_a_part(evidence):
     """Wrong in some rows, columns or samples only."""
     if evidence.expected is None:
@@ -295,6 +291,6 @@ def _wrong(evidence):
     return off > TO_ROUNDING * np.maximum(np.abs(expected), 1e-3 * size)
 
 
-MISTAKES = (not_finite, moved_pixels, scaled, turned, regularised, scaled_beside_a_regulariser,
-            of_another, in_the_function, of_units, summed_wrongly, one_share_only,
-            rows_that_repeat, in_a_part, masked, constant, weighted)
+MISTAKES = (not_finite, moved_pixels, upstream_ignored, scaled, turned, regularised,
+            scaled_beside_a_regulariser, of_another, in_the_function, of_units, summed_wrongly,
+            one_share_only, rows_that_repeat, in_a_part, masked, constant, weighted)

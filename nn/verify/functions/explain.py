@@ -151,3 +151,17 @@ def _searched(way, comparisons, single):
             break
     return {name: words for name, (_, words) in best.items()}
 
+
+
+def in_the_function(evidence):
+    """A mistake in one of the function's own operations."""
+    return evidence.explain(evidence) if evidence.explain is not None else ""
+
+
+def upstream_ignored(evidence):
+    """The derivative of a single output, without what comes back to it."""
+    for name, array in evidence.around.items():
+        if array.size == 1 and evidence.fits(evidence.claimed * array.item()):
+            return (f"the upstream gradient {name} is ignored: a factor {array.item():.6g} is "
+                    "missing")
+    return ""

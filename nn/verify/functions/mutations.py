@@ -81,7 +81,7 @@ def of_edges(way):
     """Mistakes in what one operation hands on to one operand."""
     all_groups = groups(way)
     for make in (slopes, powers, transposed, summed, left_out, moves, overwritten, kept_only,
-                 factors, replaced, exchanged):
+                 factors, replaced, everywhere, exchanged):
         for group in all_groups:
             yield from make(way, group)
 
@@ -482,6 +482,21 @@ def _elsewhere(group, operand):
 
     yield group.edited(lambda: f"sent to the places of a stride of 1, where {group.node} has a "
                        f"stride of {stride}", rule)
+
+
+def everywhere(way, group):
+    """Another value in place of one wherever it is used, as q for the sum of q in sin and cos."""
+    target = group.operand
+    uses = [(node, which) for node, which in way.uses if node.operands[which] is target
+            and node.kind == "elementwise" and len(node.operands) == 1]
+    if len(uses) < 2 or uses[0] != group.uses[0]:
+        return
+    for (other,) in series(way, [target]):
+        yield Mutation(
+            lambda other=other: f"another value, {_related(other, target)}, is used in place of "
+            f"{target} in all that is made of it",
+            {(node.number, which): lambda g, node=node, which=which, other=other: share(
+                node, which, g, [other.value]) for node, which in uses})
 
 
 def exchanged(way, group):

@@ -126,8 +126,9 @@ def moved(tape, function, args, options, op=None):
             return np.arange(start, start + np.size(value)).reshape(np.shape(value))
         return value
 
-    numbers = function(*(number(each) for each in args), **{key: number(value) for key, value in options.items()
-                                         if key != "constant_values"})
+    numbers = function(*(number(each) for each in args),
+                       **{key: number(value) for key, value in options.items()
+                          if key != "constant_values"})
     values = function(*plain(args), **{key: plain(value) for key, value in options.items()})
     if isinstance(values, (list, tuple)):
         return [tape.add(op or function.__name__, "moved", operands, value, numbers=each)
@@ -218,6 +219,22 @@ def _einsum(tape, subscripts, *arrays, **options):
     return product(tape, "einsum", terms, out, arrays)
 
 
+def _convolve(tape, a, v, mode="full"):
+    """As the product of all windows with the flipped filter."""
+    if np.size(v) > np.size(a):
+        a, v = v, a
+    wide = {"full": (len(v) - 1,) * 2, "valid": (0, 0),
+            "same": ((len(v) - 1) // 2 + (len(v) - 1) % 2, (len(v) - 1) // 2)}[mode]
+    if not hasattr(a, "node"):
+        a = _Only(tape.operand(a))
+    if not hasattr(v, "node"):
+        v = _Only(tape.operand(v))
+    windows = moved(tape, lambda a: np.lib.stride_tricks.sliding_window_view(
+        np.pad(a, wide), len(plain(v))), (a,), {}, "windows")
+    flipped = moved(tape, np.flip, (v,), {}, "flip")
+    return matmul(tape, _Only(windows), _Only(flipped))
+
+
 def _cumsum(tape, a, axis=None, **options):
     return tape.add("cumsum", "cumsum", [tape.operand(a)], np.cumsum(plain(a), axis), axis=axis)
 
@@ -243,12 +260,20 @@ class _Only:
 
     def __init__(self, node):
         self.node, self.ndim, self.shape = node, node.value.ndim, node.value.shape
+        self.size = node.value.size
+
+    def __len__(self):
+        return len(self.node.value)
+
+    def view(self, kind):
+        """The values."""
+        return self.node.value
 
 
 OTHERS = {np.linalg.norm: _norm, np.clip: _clip, np.where: _where, np.sort: _sort, np.dot: _dot,
           np.tensordot: _tensordot, np.outer: _outer, np.inner: lambda tape, a, b: _dot(tape, a, b)
           if np.ndim(a) == np.ndim(b) == 1 else NotImplemented, np.einsum: _einsum,
-          np.cumsum: _cumsum, np.linalg.det: _of_matrix("det", np.linalg.det),
+          np.cumsum: _cumsum, np.convolve: _convolve, np.linalg.det: _of_matrix("det", np.linalg.det),
           np.linalg.inv: _of_matrix("inv", np.linalg.inv), np.trace: _trace,
           np.linalg.solve: _of_matrix("solve", np.linalg.solve), np.linalg.slogdet: _slogdet,
           np.vdot: lambda tape, a, b: _dot(tape, a, b)

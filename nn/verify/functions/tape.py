@@ -41,9 +41,7 @@ class Traced(np.ndarray):
         tape = _tape(*args, *options.values())
         nodes = _attempt(of_function, tape, function, args, options)
         if nodes is NotImplemented or options.get("out") is not None:
-            result = function(*plain(args), **{key: plain(each) for key, each in options.items()})
-            is_buffer = function in (np.zeros_like, np.empty_like, np.ones_like, np.full_like)
-            return traced(tape, tape.operand(result)) if is_buffer else result
+            return function(*plain(args), **{key: plain(each) for key, each in options.items()})
         return traced(tape, nodes)
 
     def __getitem__(self, key):
@@ -139,8 +137,9 @@ def _attempt(recorded, tape, *args):
 def _buffers(tape):
     """While a function is recorded, np.zeros and its like give arrays that write down what is
     written into them, and np.array of recorded arrays stacks them; then all is as before."""
-    old = {name: getattr(np, name) for name in ("zeros", "empty", "ones", "full", "array",
-                                                "asarray")}
+    old = {name: getattr(np, name) for name in (
+        "zeros", "empty", "ones", "full", "zeros_like", "empty_like", "ones_like", "full_like",
+        "array", "asarray")}
 
     def buffer(make):
         def made(*args, **options):
@@ -160,7 +159,7 @@ def _buffers(tape):
 
     try:
         for name, make in old.items():
-            setattr(np, name, (stacked if "array" in name else buffer)(make))
+            setattr(np, name, (stacked if name in ("array", "asarray") else buffer)(make))
         yield
     finally:
         for name, make in old.items():
