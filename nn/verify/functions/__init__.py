@@ -2,6 +2,10 @@
 
 Reading order: `jacobian`, `gradients` and `backward` (what is asked, one file each), `point` (a
 function of named arrays), `slopes` (differences on a ladder of steps), `referee` (with the complex
-step), `judge` (an entry), `search` (all entries), `causes` and `patterns` (the likely mistake),
-`check` (all of it in turn), `report`.
+step), `judge` (an entry), `search` (all entries), `causes`, `patterns` and `units` (the likely
+mistake by the numbers), `check` (all of it in turn), `report`.
+
+The likely mistake by the code: `node`, `operations`, `reverse` and `tape` record the function and
+go back over it; `uses`, `forgotten`, `sums`, `places`, `others`, `compounds` and `mutations` make
+mistakes in it on purpose; `explain` compares what they give with what is claimed.
 """

@@ -3,32 +3,22 @@ What is its derivative taken for?
 
 In: a `Way`. Out: `Mutation`s in which the way back from the compound's result to its argument is
 another one. A compound is known by its numbers, however it is written. Read on in
-`verify.functions.explain`.
+`verify.functions.mutations`.
 """
 import numpy as np
 
-from nn.verify.functions.mutations import MANY, Mutation, constants, series
+from nn.verify.functions.others import series
 from nn.verify.functions.reverse import share
 from nn.verify.functions.units import SLOPES
+from nn.verify.functions.uses import MANY, Mutation
 
+LINEAR = ("add", "subtract", "negative", "sum", "mean")
 NEAR = 14        # operations between argument and result, at most
 KNOWN = {"sigmoid": lambda z: 1 / (1 + np.exp(-z)), "tanh": np.tanh,
          "ReLU": lambda z: np.maximum(z, 0), "exp": np.exp}
 
 
-def of_compounds(way):
-    """Mistakes in the derivative of a compound."""
-    pairs = list(_pairs(way))
-    yield from _softmaxes(way, pairs)
-    yield from _normalizations(pairs)
-    yield from constants(way)
-    units = sorted(_unitwise(way, pairs), key=lambda several: not _name(*several[0][:2]))
-    for make in (_slopes, _once_more, _of_others):
-        for several in units:
-            yield from make(way, several)
-
-
-def _pairs(way):
+def pairs(way):
     """(argument, result): all that come back from the result come through the argument."""
     for result in way.nodes:
         if result.kind == "leaf" or result.value.size < 3:
@@ -60,10 +50,18 @@ def _is_gate(way, argument, result):
     return True
 
 
-def _unitwise(way, pairs):
+def unitwise(way, known):
+    """Mistakes in the f' of what works unit by unit, those with a name first."""
+    units = sorted(_units(way, known), key=lambda several: not _name(*several[0][:2]))
+    for make in (_slopes, _once_more, _of_others):
+        for several in units:
+            yield from make(way, several)
+
+
+def _units(way, known):
     """[[(argument, result, f')]]: those of one place in the code together, and each alone."""
     places = {}
-    for z, y in pairs:
+    for z, y in known:
         if _is_linear(way, z, y):
             continue
         slope = _through(way, z, y, np.ones(y.value.shape))
@@ -84,7 +82,7 @@ def _is_linear(way, argument, result):
     while stack:
         node = stack.pop()
         moving = [each for each in node.operands if each.number in way.moves]
-        linear = node.kind == "moved" and node.op != "setitem" or node.op in ("add", "subtract", "negative", "sum", "mean")
+        linear = node.op in LINEAR or node.kind == "moved" and node.op != "setitem"
         if not linear and (node.op not in ("multiply", "divide", "matmul") or len(moving) > 1
                            or node.op == "divide" and moving[0] is node.operands[1]):
             return False
@@ -132,7 +130,8 @@ def _slopes(way, several):
         factor = slope(z.value, y.value)
         times = (factor / right).flat[np.abs(right).argmax()]
         if times and np.allclose(factor, times * right, rtol=1e-9, atol=1e-12):
-            word = f"{times:.6g} times as large as it should be: a factor {1 / times:.6g} is missing"
+            word = (f"{times:.6g} times as large as it should be: a factor {1 / times:.6g} is "
+                    "missing")
             if times == 2:
                 word = "twice as large as it should be: a factor ½ (half of it) is missing"
         yield from _jump(several, lambda word=word: f"the f' of {_named(z, y)} is wrong: the slope "
@@ -142,17 +141,16 @@ def _slopes(way, several):
 def _once_more(way, several):
     """f' twice, or the derivative by y that is taken for that by z."""
     z, y, _ = several[0]
-    for node, change, words in (
-            (y, lambda g, right: g * right * right, "is multiplied in twice"),
-            (y, lambda g, right: g, "is left out")):
-        yield Mutation(lambda words=words: f"the f' of {_named(z, y)} {words}",
-                       {y.number: lambda g, z=z, right=right, change=change: [(z, change(g, right))]
-                        for z, y, right in several})
+    name = _named(z, y)
+    yield from _jump(several, lambda: f"the f' of {name} is multiplied in twice",
+                     lambda z, y, right: right * right)
+    yield from _jump(several, lambda: f"the f' of {name} is left out",
+                     lambda z, y, right: np.ones_like(right))
     yield from _whole(way, several, lambda right: 1 / right,
-                      f"not multiplied by the f' of {_named(z, y)}: the derivative is that by its "
+                      f"not multiplied by the f' of {name}: the derivative is that by its "
                       "value")
     yield from _whole(way, several, lambda right: right,
-                      f"the f' of {_named(z, y)} is multiplied in twice (once more)")
+                      f"the f' of {name} is multiplied in twice (once more)")
 
 
 def _whole(way, several, factor, words):
@@ -171,7 +169,7 @@ def _times(node, which, factor):
 
 def _of_others(way, several):
     """The f' of a sigmoid or tanh, but of another value of the same shape."""
-    z, y, _ = several[0]
+    name = _named(*several[0][:2])
     for word in ("sigmoid' = y (1 − y)", "tanh' = 1 − y²"):
         slope = SLOPES[word]
         if not _is_slope(slope, several[0]):
@@ -179,7 +177,7 @@ def _of_others(way, several):
         for others in series(way, [y for _, y, _ in several]):
             change = {y.number: lambda g, z=z, factor=slope(other.value, other.value): [
                 (z, g * factor)] for (z, y, _), other in zip(several, others)}
-            yield Mutation(lambda word=word, other=others[-1]: f"the f' of {_named(z, y)} is taken "
+            yield Mutation(lambda word=word, other=others[-1]: f"the f' of {name} is taken "
                            f"of another value, {other}, in {word}", change)
 
 
@@ -188,36 +186,37 @@ def _is_slope(slope, unit):
     return np.allclose(slope(z.value, y.value), right, rtol=1e-9, atol=1e-12)
 
 
-def _softmaxes(way, pairs):
-    """Softmax: its coupling, its axis, the label's one."""
+def softmaxes(way, known):
+    """Mistakes in the derivative of a softmax."""
     done = set()
-    for z, p in pairs:
+    for z, p in known:
         for axis in range(p.value.ndim):
-            if p.number in done or p.value.shape[axis] < 2 or not np.allclose(
+            if p.number not in done and p.value.shape[axis] > 1 and np.allclose(
                     p.value, _softmax(z.value, axis), rtol=1e-9, atol=1e-14):
-                continue
-            done.add(p.number)
-            y = p.value
-            for words, back in (
-                    ("only the diagonal of the softmax's derivative, p (1 − p): the coupling of its "
-                     "entries is left out", lambda g: g * y * (1 - y)),
-                    ("the softmax's sum is treated as constant: its coupling is left out",
-                     lambda g: g * y),
-                    ("the derivative of the softmax is left out", lambda g: g)):
-                yield Mutation(lambda words=words: f"{words}, in {p}",
-                               {p.number: lambda g, back=back: [(z, back(g))]})
-            for other in range(y.ndim):
-                if other != axis:
-                    yield Mutation(
-                        lambda other=other: f"summed over axis {other}, the wrong axis, in the "
-                        f"softmax {p}", {p.number: lambda g, other=other: [
-                            (z, y * (g - (g * y).sum(other, keepdims=True)))]})
-            yield Mutation(
-                lambda: f"the label's 1 (one-hot) is not subtracted from the softmax {p}: the path "
-                "through its numerator is missing", {p.number: lambda g: [
-                    (z, -y * (g * y).sum(axis, keepdims=True))]})
-            yield from _whole(way, [(z, p, y * (1 - y))], lambda right: right,
-                              f"the derivative p (1 − p) of the softmax {p} once more: f' twice")
+                done.add(p.number)
+                yield from _of_softmax(way, z, p, axis)
+
+
+def _of_softmax(way, z, p, axis):
+    """Its coupling, its axis, the label's one."""
+    y = p.value
+
+    def instead(words, back):
+        return Mutation(lambda: f"{words}, in {p}", {p.number: lambda g: [(z, back(g))]})
+
+    yield instead("only the diagonal of the softmax's derivative, p (1 − p): the coupling of its "
+                  "entries is left out", lambda g: g * y * (1 - y))
+    yield instead("the softmax's sum is treated as constant: its coupling is left out",
+                  lambda g: g * y)
+    yield instead("the derivative of the softmax is left out", lambda g: g)
+    for other in range(y.ndim):
+        if other != axis:
+            yield instead(f"summed over axis {other}, the wrong axis, in the softmax",
+                          lambda g, other=other: y * (g - (g * y).sum(other, keepdims=True)))
+    yield instead("the label's 1 (one-hot) is not subtracted from the softmax: the path through "
+                  "its numerator is missing", lambda g: -y * (g * y).sum(axis, keepdims=True))
+    yield from _whole(way, [(z, p, y * (1 - y))], lambda right: right,
+                      f"the derivative p (1 − p) of the softmax {p} once more: f' twice")
 
 
 def _softmax(z, axis):
@@ -225,9 +224,9 @@ def _softmax(z, axis):
     return powers / powers.sum(axis, keepdims=True)
 
 
-def _normalizations(pairs):
+def normalizations(known):
     """Centered and divided by the deviation: means over other axes, or divided by other counts."""
-    for x, y in pairs:
+    for x, y in known:
         ndim = y.value.ndim
         kinds = {(axis,) for axis in range(ndim)} | {
             tuple(each for each in range(ndim) if each != axis) for axis in range(ndim)}
@@ -245,18 +244,17 @@ def _normalizations(pairs):
 def _normalized(x, y, axes, scale, kinds):
     count = np.prod([y.value.shape[axis] for axis in axes])
 
-    def back(first, second, times=1.0):
+    def back(axes, times=1.0):
+        """By the short form."""
         def rule(g):
-            """By the short form."""
-            one = times * g.mean(first, keepdims=True)
-            two = times * y.value * (g * y.value).mean(second, keepdims=True)
-            return [(x, (g - one - two) / scale)]
+            return [(x, (g - times * g.mean(axes, keepdims=True)
+                         - times * y.value * (g * y.value).mean(axes, keepdims=True)) / scale)]
         return rule
 
     for other in sorted(kinds - {axes, ()}):
-        yield Mutation(lambda other=other: f"means over axis {', '.join(map(str, other))}, the wrong "
-                       f"axis, in the normalization {y} over axis {', '.join(map(str, axes))}",
-                       {y.number: back(other, other)})
+        yield Mutation(lambda other=other: f"means over axis {', '.join(map(str, other))}, the "
+                       f"wrong axis, in the normalization {y} over axis "
+                       f"{', '.join(map(str, axes))}", {y.number: back(other)})
     for n in sorted(set(y.value.shape) - {count, 1}):
         yield Mutation(lambda n=n: f"the sums of the normalization {y} are divided by {n}, not by "
-                       f"their count {count}: no means", {y.number: back(axes, axes, count / n)})
+                       f"their count {count}: no means", {y.number: back(axes, count / n)})

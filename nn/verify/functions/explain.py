@@ -4,14 +4,11 @@ rounding? For the words of a cause only: no verdict depends on it.
 In: a function of named arrays, recorded on a tape; the claimed gradients; `causes.Evidence` of an
 array that is wrong. Out: words, or "" where no mistake explains the numbers, or the tape cannot be
 followed: its own gradients must be right first. A mistake that explains all that is claimed comes
-before one that explains this array only. Read on in `verify.functions.causes`.
+before one that explains this array only. Read on in `verify.functions.check`.
 """
-from itertools import chain
-
 import numpy as np
 
-from nn.verify.functions.compounds import of_compounds
-from nn.verify.functions.mutations import of_edges
+from nn.verify.functions.mutations import mutations
 from nn.verify.functions.tape import record
 
 TRIES = 4000
@@ -134,7 +131,7 @@ def _searched(way, comparisons, single):
     wrong = [name for name in names if comparisons[0].is_wrong(name, single)]
     best = {}
     tries = min(TRIES, int(WORK / (_work(way) * len(comparisons))))
-    for number, mutation in enumerate(chain(of_compounds(way), of_edges(way))):
+    for number, mutation in enumerate(mutations(way)):
         if number > tries:
             break
         try:

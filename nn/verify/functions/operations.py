@@ -273,7 +273,8 @@ class _Only:
 OTHERS = {np.linalg.norm: _norm, np.clip: _clip, np.where: _where, np.sort: _sort, np.dot: _dot,
           np.tensordot: _tensordot, np.outer: _outer, np.inner: lambda tape, a, b: _dot(tape, a, b)
           if np.ndim(a) == np.ndim(b) == 1 else NotImplemented, np.einsum: _einsum,
-          np.cumsum: _cumsum, np.convolve: _convolve, np.linalg.det: _of_matrix("det", np.linalg.det),
+          np.cumsum: _cumsum, np.convolve: _convolve,
+          np.linalg.det: _of_matrix("det", np.linalg.det),
           np.linalg.inv: _of_matrix("inv", np.linalg.inv), np.trace: _trace,
           np.linalg.solve: _of_matrix("solve", np.linalg.solve), np.linalg.slogdet: _slogdet,
           np.vdot: lambda tape, a, b: _dot(tape, a, b)

@@ -3,15 +3,15 @@
 In: a function of named arrays. Out: `Way`, the operations between the arrays and the result, or
 None where they cannot be followed. The arrays go in as `Traced`, which behave as arrays do and
 write down what is done with them. It is for the words of a cause only: no verdict depends on it.
-Read on in `verify.functions.mutations`.
+Read on in `verify.functions.uses`.
 """
 import sys
 from contextlib import contextmanager
 
 import numpy as np
 
-from nn.verify.functions.operations import moved, of_function, of_ufunc, plain, written
 from nn.verify.functions.node import Tape, TooLong, is_of_numpy
+from nn.verify.functions.operations import moved, of_function, of_ufunc, plain, written
 from nn.verify.functions.reverse import Way
 
 LONGEST = 20_000  # operations
@@ -142,16 +142,18 @@ def _buffers(tape):
         "array", "asarray")}
 
     def buffer(make):
+        """A function that makes buffers, for one that makes arrays."""
         def made(*args, **options):
-            """A buffer."""
+            """As NumPy does."""
             array = make(*args, **options)
             mine = array.dtype.kind == "f" and not is_of_numpy(sys._getframe(1))
             return traced(tape, tape.operand(array)) if mine else array
         return made
 
     def stacked(make):
+        """np.array of what is recorded too."""
         def made(value, *args, **options):
-            """An array."""
+            """As NumPy does."""
             if _tape(value) is None:
                 return make(plain(value), *args, **options)
             return _stack(value)

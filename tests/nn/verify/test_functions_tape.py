@@ -81,7 +81,11 @@ BINARY = [lambda x: x + ROW, lambda x: ROW - x, lambda x: x * ROW, lambda x: ROW
           lambda x: x.clip(0), lambda x: np.heaviside(x, 0) * x]
 PRODUCTS = [lambda x: x @ SQUARE, lambda x: TALL.T @ x, lambda x: x @ ROW, lambda x: x.T @ x,
             lambda x: x[0] @ SQUARE, lambda x: x[0] @ x[1], lambda x: np.dot(x, ROW),
-            lambda x: x.dot(SQUARE), lambda x: np.outer(x[0], x[:, 1]), lambda x: np.inner(x[0], ROW),
+            lambda x: x.dot(SQUARE), lambda x: np.outer(x[0], x[:, 1]),
+            lambda x: np.inner(x[0], ROW), lambda x: np.convolve(x[0], ROW[:2]),
+            lambda x: np.convolve(x[:, 0], x[:, 1], "same"),
+            lambda x: np.convolve(ROW[:2], x[:, 0], "valid"), lambda x: special.softmax(x, axis=1),
+            lambda x: special.logsumexp(x, axis=1),
             lambda x: np.einsum("ij,jk,ik->i", x, SQUARE, x), lambda x: np.einsum("ij->j", x),
             lambda x: np.einsum("ij,ij", x, TALL), lambda x: np.tensordot(x, CUBE, (1, 1)),
             lambda x: np.tensordot(CUBE, x, ([1, 2], [1, 0])), lambda x: x @ CUBE,
@@ -94,7 +98,8 @@ REDUCTIONS = [np.sum, np.mean, np.var, np.std, np.max, np.prod, np.linalg.norm,
               lambda x: np.add.reduce(x), lambda x: x.sum(), lambda x: np.trace(x[:3])]
 MOVES = [lambda x: x.reshape(2, 6), lambda x: x.reshape((-1,)), np.ravel, lambda x: x.flatten(),
          lambda x: x.T, lambda x: np.transpose(x, (1, 0)), lambda x: x.swapaxes(0, 1),
-         lambda x: np.moveaxis(x, 0, 1), lambda x: np.expand_dims(x, 1), lambda x: x[:, None].squeeze(),
+         lambda x: np.moveaxis(x, 0, 1), lambda x: np.expand_dims(x, 1),
+         lambda x: x[:, None].squeeze(),
          lambda x: np.concatenate([x, x * 2, np.ones((1, 3))]), lambda x: np.hstack([x, x ** 2]),
          lambda x: np.vstack((x, x)), lambda x: np.stack([x, -x], axis=1),
          lambda x: np.concatenate([x[0], [1.0], x[1]]), lambda x: np.split(x, 2)[1],
@@ -278,8 +283,8 @@ def batch_norm(mistake=""):
 
 
 @pytest.mark.parametrize("mistake, words", [
-    ("variance", ("variance", "constant")), ("mean", ("mean", "constant")), ("axis", ("wrong axis",)),
-    ("one sample", ("first sample",))])
+    ("variance", ("variance", "constant")), ("mean", ("mean", "constant")),
+    ("axis", ("wrong axis",)), ("one sample", ("first sample",))])
 def test_batch_norm(mistake, words):
     cause = batch_norm(mistake).cause
     for word in words:
