@@ -91,9 +91,8 @@ def _method(function):
 
 for _name in ("sum", "mean", "var", "std", "max", "min", "prod", "ravel", "swapaxes", "squeeze",
               "repeat", "take", "diagonal", "clip", "dot", "cumsum", "trace", "conj", "argmax",
-              "argmin", "argsort"):
-    setattr(Traced, _name, _method(getattr(np, _name)))
-Traced.flatten = _method(np.ravel)
+              "argmin", "argsort", "flatten"):
+    setattr(Traced, _name, _method(np.ravel if _name == "flatten" else getattr(np, _name)))
 
 
 def traced(tape, nodes):
