@@ -50,16 +50,9 @@ def _is_gate(way, argument, result):
     return True
 
 
-def unitwise(way, known):
-    """Mistakes in the f' of what works unit by unit, those with a name first."""
-    units = sorted(_units(way, known), key=lambda several: not _name(*several[0][:2]))
-    for make in (_slopes, _once_more, _of_others):
-        for several in units:
-            yield from make(way, several)
-
-
-def _units(way, known):
-    """[[(argument, result, f')]]: those of one place in the code together, and each alone."""
+def units(way, known):
+    """What works unit by unit, those with a name first: [[(argument, result, f')]] with all of one
+    place in the code together, and the same with each alone, for those of a loop."""
     places = {}
     for z, y in known:
         if _is_linear(way, z, y):
@@ -72,8 +65,8 @@ def _units(way, known):
             key = tuple((node.op, tuple((code, at) for code, _, at in node.place))
                         for node in (z, y))
             places.setdefault(key, []).append((z, y, slope))
-    units = list(places.values())
-    return units + [[one] for several in units if 1 < len(several) <= MANY for one in several]
+    together = sorted(places.values(), key=lambda several: not _name(*several[0][:2]))
+    return together, [[one] for several in together if 1 < len(several) <= MANY for one in several]
 
 
 def _is_linear(way, argument, result):
@@ -121,14 +114,14 @@ def _named(z, y):
     return f"the {_name(z, y)} {y}" if _name(z, y) else str(y)
 
 
-def _slopes(way, several):
-    """1, y, y (1 − y), …: another slope in place of f'; or it times a number."""
+def unitwise(way, several):
+    """1, y, y (1 − y), …: another slope in place of f'; or it times a number; or it twice."""
     z, y, right = several[0]
-    if np.array_equal(z.value, y.value) or y.op == "absolute":
-        return
-    for word, slope in SLOPES.items():
+    for word, slope in SLOPES.items() if y.op != "absolute" else ():
         factor = slope(z.value, y.value)
         times = (factor / right).flat[np.abs(right).argmax()]
+        if times == -1:
+            continue
         if times and np.allclose(factor, times * right, rtol=1e-9, atol=1e-12):
             word = (f"{times:.6g} times as large as it should be: a factor {1 / times:.6g} is "
                     "missing")
@@ -136,6 +129,7 @@ def _slopes(way, several):
                 word = "twice as large as it should be: a factor ½ (half of it) is missing"
         yield from _jump(several, lambda word=word: f"the f' of {_named(z, y)} is wrong: the slope "
                          f"is {word}", lambda z, y, right, slope=slope: slope(z, y))
+    yield from _once_more(way, several)
 
 
 def _once_more(way, several):
@@ -144,8 +138,8 @@ def _once_more(way, several):
     name = _named(z, y)
     yield from _jump(several, lambda: f"the f' of {name} is multiplied in twice",
                      lambda z, y, right: right * right)
-    yield from _jump(several, lambda: f"the f' of {name} is left out",
-                     lambda z, y, right: np.ones_like(right))
+    yield from _jump(several, lambda: f"the f' of {name} has the wrong sign",
+                     lambda z, y, right: -right)
     yield from _whole(way, several, lambda right: 1 / right,
                       f"not multiplied by the f' of {name}: the derivative is that by its "
                       "value")
@@ -167,7 +161,7 @@ def _times(node, which, factor):
     return lambda g: factor * share(node, which, g)
 
 
-def _of_others(way, several):
+def of_others(way, several):
     """The f' of a sigmoid or tanh, but of another value of the same shape."""
     name = _named(*several[0][:2])
     for word in ("sigmoid' = y (1 − y)", "tanh' = 1 − y²"):

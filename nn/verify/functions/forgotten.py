@@ -94,7 +94,10 @@ def constants(way):
         name = CONSTANTS.get(node.op)
         if node.op == "sqrt":
             inner = operand.operands[0] if operand.op in ADDING else operand
-            name = CONSTANTS.get(inner.op) and "variance or norm"
+            name = "variance or norm" if inner.op in ("mean", "sum", "var") else ""
+        elif node.op in ("mean", "max", "min") and sum(
+                each.operands[which] is operand for each, which in way.uses) < 2:
+            name = ""  # nothing but the mean depends on it
         if name:
             yield group.edited(
                 lambda name=name, node=node: f"the {name} {node} is treated as constant: its term "

@@ -2,15 +2,18 @@
 
 In: a `Way`. Out: `Mutation`s. Read on in `verify.functions.explain`.
 """
-from nn.verify.functions.compounds import normalizations, pairs, softmaxes, unitwise
+from itertools import product
+
+from nn.verify.functions.compounds import (normalizations, of_others, pairs, softmaxes, units,
+                                           unitwise)
 from nn.verify.functions.forgotten import constants, factors, left_out, powers, slopes
 from nn.verify.functions.others import everywhere, exchanged, replaced
 from nn.verify.functions.places import kept_only, moves, overwritten
 from nn.verify.functions.sums import summed, transposed
 from nn.verify.functions.uses import groups
 
-OF_USES = (slopes, powers, transposed, summed, left_out, moves, overwritten, kept_only, factors,
-           replaced, everywhere, exchanged)
+PLAIN = (slopes, powers, transposed, summed, left_out, moves, overwritten, kept_only)
+FURTHER = (factors, replaced, everywhere, exchanged)
 
 
 def mutations(way):
@@ -19,8 +22,9 @@ def mutations(way):
     yield from softmaxes(way, known)
     yield from normalizations(known)
     yield from constants(way)
-    yield from unitwise(way, known)
-    all_uses = groups(way)
-    for make in OF_USES:
-        for group in all_uses:
-            yield from make(way, group)
+    together, alone = units(way, known)
+    uses = groups(way)
+    for makers, where in (((unitwise,), together), (PLAIN, uses), ((unitwise,), alone),
+                          ((of_others,), together + alone), (FURTHER, uses)):
+        for make, each in product(makers, where):
+            yield from make(way, each)

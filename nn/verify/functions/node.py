@@ -44,7 +44,9 @@ class Node:
         code = self.place and code_at(*self.place[0])
         if self.name and code and self.name in code.split(", "):  # a, b = …
             code = ""
-        return f"`{' = '.join(filter(None, (self.name, code))) or 'a constant'}`"
+        named = " = ".join(filter(None, (self.name, code)))
+        shape = "×".join(map(str, self.value.shape))
+        return f"`{named}`" if named else f"{self.op} ({shape})" if shape else self.op
 
 
 class Tape:

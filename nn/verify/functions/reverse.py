@@ -198,11 +198,16 @@ class Way:
                 if node.number not in before:
                     before[node.number] = node
                     stack.append(node)
-        starts = {node.number for node in leaves.values()}
-        self.moves = starts & set(before)
         self.all = [before[number] for number in sorted(before)]
+        self._find()
+
+    def _find(self, constant=()):
+        """Which nodes depend on the arrays."""
+        starts = {node.number for node in self.leaves.values()}
+        self.moves = {node.number for node in self.all if node.number in starts}
         for node in self.all:
-            if any(operand.number in self.moves for operand in node.operands):
+            if node.number not in constant and any(operand.number in self.moves
+                                                   for operand in node.operands):
                 self.moves.add(node.number)
         self.nodes = [node for node in self.all if node.number in self.moves]
         self.uses = [(node, which) for node in self.nodes
@@ -211,6 +216,10 @@ class Way:
         self._shares = {}  # right ones, by the cotangents' id
         self._which = {node.number: [which for other, which in self.uses if other is node]
                        for node in self.nodes}
+
+    def cut(self, *constant):
+        """Takes nodes out of the way: as if they were constants."""
+        self._find({node.number for node in constant})
 
     def back(self, cotangents, stop=()):
         """All cotangents {number: array}, from those of some nodes; not further than `stop`."""

@@ -6,7 +6,7 @@ In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.functions.p
 import numpy as np
 
 from nn.verify.functions.reverse import contract, partial, share, summed_to
-from nn.verify.functions.uses import CONSTANTS
+from nn.verify.functions.uses import CONSTANTS, Mutation
 
 
 def transposed(way, group):
@@ -28,6 +28,13 @@ def transposed(way, group):
             yield group.edited(
                 lambda other=other: f"{node.operands[other]} is flipped on the way back through "
                 f"{node}", _with(other, lambda node, value: value[..., ::-1, ::-1]))
+    first, second = node.operands[0], node.operands[-1]
+    if first.value.ndim == second.value.ndim == 2 and first.value.shape == second.value.shape and (
+            len(set(first.value.shape)) == 1 and which == 1 and len(node.operands) == 2):
+        yield Mutation(lambda: f"neither {first} nor {second} is transposed on the way back "
+                       f"through {node} (or once too often)", {
+                           (node.number, k): _with(1 - k, lambda node, value: value.T)(node, k)
+                           for k in (0, 1)})
     if node.value.ndim >= 2 and node.value.shape[-1] == node.value.shape[-2]:
         yield group.edited(
             lambda: f"the derivative of {node} is not transposed on the way back to "
