@@ -65,7 +65,8 @@ def units(way, known):
             key = tuple((node.op, tuple((code, at) for code, _, at in node.place))
                         for node in (z, y))
             places.setdefault(key, []).append((z, y, slope))
-    together = sorted(places.values(), key=lambda several: not _name(*several[0][:2]))
+    order = {name: number for number, name in enumerate([*KNOWN, ""])}
+    together = sorted(places.values(), key=lambda several: order[_name(*several[0][:2])])
     return together, [[one] for several in together if 1 < len(several) <= MANY for one in several]
 
 

@@ -89,7 +89,7 @@ def powers(way, group):
 
 def constants(way):
     """A mean, a variance, a norm, a maximum that is treated as constant."""
-    for group in sorted(groups(way), key=lambda group: group.node.op in ("mean", "max", "min")):
+    for group in sorted(groups(way)[0], key=lambda group: group.node.op in ("mean", "max", "min")):
         node, operand = group.node, group.operand
         name = CONSTANTS.get(node.op)
         if node.op == "sqrt":

@@ -23,8 +23,9 @@ def mutations(way):
     yield from normalizations(known)
     yield from constants(way)
     together, alone = units(way, known)
-    uses = groups(way)
-    for makers, where in (((unitwise,), together), (PLAIN, uses), ((unitwise,), alone),
-                          ((of_others,), together + alone), (FURTHER, uses)):
+    wide, single = groups(way)
+    for makers, where in (((unitwise,), together), (PLAIN, wide), ((of_others,), together),
+                          (FURTHER, wide), ((unitwise,), alone), (PLAIN, single),
+                          ((of_others,), alone), (FURTHER, single)):
         for make, each in product(makers, where):
             yield from make(way, each)

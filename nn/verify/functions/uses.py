@@ -43,9 +43,11 @@ class Group(NamedTuple):
 
 
 def groups(way):
-    """All `Group`s: uses of one place of the code, by the whole stack of calls, by the innermost
-    call, and each alone; those that go right into an array that is differentiated for first."""
-    found, seen = [], set()
+    """`Group`s of uses of one place of the code, by the whole stack of calls and by the innermost
+    call; and those of one use in a loop alone. Those that go right into an array that is
+    differentiated for come first."""
+    leaves = {leaf.number for leaf in way.leaves.values()}
+    wide, single, seen = [], [], set()
     for depth in (None, 1, 0):
         places = {}
         for node, which in way.uses:
@@ -56,9 +58,12 @@ def groups(way):
             key = tuple((node.number, which) for node, which in uses)
             if key not in seen:
                 seen.add(key)
-                found.append(Group(uses))
-    leaves = {leaf.number for leaf in way.leaves.values()}
-    return sorted(found, key=lambda group: (group.operand.number not in leaves, -len(group.uses)))
+                (wide if depth != 0 else single).append(Group(uses))
+
+    def order(group):
+        return group.operand.number not in leaves, -len(group.uses)
+
+    return sorted(wide, key=order), sorted(single, key=order)
 
 
 def _ends(way, places):
