@@ -4,8 +4,14 @@ In: a `Way`. Out: `Mutation`s. Read on in `verify.functions.explain`.
 """
 from itertools import product
 
-from nn.verify.functions.compounds import (normalizations, of_others, pairs, softmaxes, units,
-                                           unitwise)
+from nn.verify.functions.compounds import (
+    normalizations,
+    of_others,
+    pairs,
+    softmaxes,
+    units,
+    unitwise,
+)
 from nn.verify.functions.forgotten import constants, factors, left_out, powers, slopes
 from nn.verify.functions.others import everywhere, exchanged, replaced
 from nn.verify.functions.places import kept_only, moves, overwritten

@@ -450,3 +450,82 @@ def test_numbers_that_no_mistake_explains_have_no_cause():
     noise = rng.normal(size=(4, 5))
     report = nn.check_gradients(lambda W: (np.tanh(x @ W) ** 2).sum(), W, noise)
     assert report.verdict == "wrong" and not report.cause
+
+
+def growth(mistake=""):
+    """Residuals of logistic growth, K / (1 + c exp(−r t))."""
+    t = np.linspace(0, 4, 7)
+
+    def f(p):
+        K, c, r = p
+        return K / (1 + c * np.exp(-r * t))
+
+    def jacobian(p):
+        K, c, r = p
+        e = np.exp(-r * t)
+        square = (1 + c * e) ** (1 if mistake == "not squared" else 2)
+        times = 1 if mistake == "inner" else t
+        return np.stack([1 / (1 + c * e), -K * e / (1 + c * e) ** 2, K * c * times * e / square], 1)
+    return nn.check_jacobian(f, jacobian, np.array([3.0, 1.4, 0.8]))
+
+
+@pytest.mark.parametrize("mistake, words", [
+    ("not squared", ("denominator", "not squared")), ("inner", ("factor", "`t`"))])
+def test_a_column_of_a_jacobian(mistake, words):
+    """Only one column is wrong, though the operation is on the way to all."""
+    assert growth()
+    cause = growth(mistake).cause
+    for word in words:
+        assert word in cause
+
+
+def masked(mistake=""):
+    """A fixed mask, a leaky slope, and sums that are divided by what was kept."""
+    rng = np.random.default_rng(10)
+    X, kept = rng.normal(size=(6, 4)), (rng.uniform(size=(6, 3)) < 0.7) * 1.0
+    rows = kept.sum(axis=1) + 1
+
+    def loss(W):
+        z = X @ W
+        h = np.where(z > 0, z, 0.1 * z) * kept
+        return ((h ** 2).sum(axis=1) / rows).sum()
+
+    def gradient(W):
+        z = X @ W
+        h = np.where(z > 0, z, 0.1 * z) * kept
+        dh = 2 * h / (1 if mistake == "not divided" else rows[:, None])
+        dh = dh * kept
+        return X.T @ (dh * (1 if mistake == "slope" else np.where(z > 0, 1, 0.1)))
+    return nn.check_gradients(loss, rng.normal(size=(4, 3)), gradient)
+
+
+@pytest.mark.parametrize("mistake, words", [
+    ("slope", ("f'",)), ("not divided", ("not divided by `rows`",))])
+def test_masks_and_divisors(mistake, words):
+    assert masked()
+    cause = masked(mistake).cause
+    for word in words:
+        assert word in cause
+
+
+def test_a_mask_that_is_forgotten():
+    rng = np.random.default_rng(11)
+    kept = (rng.uniform(size=(5, 4)) < 0.6) * 1.0
+
+    def forward(x, scale):
+        return x * kept * scale
+
+    def backward(dout, x, scale):
+        return dout * scale, (dout * x * kept).sum(axis=0)
+    report = nn.check_backward(forward, backward, [rng.normal(size=(5, 4)), rng.normal(size=4)])
+    assert "mask" in report.cause and "kept" in report.cause
+
+
+def test_the_upstream_gradient_is_ignored():
+    def forward(x):
+        return (x ** 3).sum()
+
+    def backward(dout, x):
+        return 3 * x ** 2
+    report = nn.check_backward(forward, backward, [np.array([0.3, -1.2, 0.8])])
+    assert "upstream gradient dout is ignored" in report.cause
