@@ -40,6 +40,11 @@ def check_gradients(loss, parameters, gradients=None, *, tolerance=None, seed=0)
     Raises:
         ValueError: no parameters, no gradients, or `loss` does not return one number.
     """
+    return gradients_checked(*gradients_at(loss, parameters, gradients), tolerance, seed)
+
+
+def gradients_at(loss, parameters, gradients=None):
+    """The `Point` of a loss, and {name: claimed gradient}; arguments as of `check_gradients`."""
     arrays = {name: array for name, array in named(parameters).items() if array.size}
     call = caller(loss, parameters)
     if gradients is None:
@@ -49,8 +54,7 @@ def check_gradients(loss, parameters, gradients=None, *, tolerance=None, seed=0)
     claims = _by_name(gradients, arrays)
     if not isinstance(parameters, (dict, list, tuple, np.ndarray)):
         arrays = {name: array for name, array in arrays.items() if name in claims}
-    point = Point(lambda moved: _scalar(call(moved)), arrays)
-    return gradients_checked(point, claims, tolerance, seed)
+    return Point(lambda moved: _scalar(call(moved)), arrays), claims
 
 
 def gradients_checked(point, claims, tolerance, seed, **about):

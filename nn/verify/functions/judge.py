@@ -14,7 +14,7 @@ RELATIVE = (1e-7, 1e-3)         # of an entry, in float64 and in float32
 OF_THE_LARGEST = (1e-12, 1e-5)  # of the largest entry: rounding of the terms that make an entry
 OF_THE_VALUE = 64               # roundings of the function's value
 BLUNT = 0.005       # an allowance of more than this share of an entry does not judge it
-COARSE = 1e-5       # but what is smaller than the largest entry by this, only its size counts
+COARSE = (1e-5, 3e-3)  # but of entries smaller than this, relative to the largest, the size counts
 
 
 class Judgement(NamedTuple):
@@ -41,7 +41,7 @@ class Tolerance:
         self.relative = RELATIVE[single] if tolerance is None else 0.0
         self.absolute = (OF_THE_LARGEST[single] if tolerance is None else tolerance) * largest
         self.rounding = OF_THE_VALUE * epsilon * np.abs(value)
-        self.largest = largest
+        self.largest, self.coarse = largest, COARSE[single]
 
     def judge(self, claimed, measured):
         """A `Judgement` of claimed slopes (N,) beside a `Measured`. At a kink, what lies outside
@@ -54,7 +54,9 @@ class Tolerance:
             off = np.where(np.isfinite(claimed), off, np.inf)
             at_value = np.abs(claimed - measured.value) <= slack
             blunt = slack > BLUNT * np.maximum(size, np.abs(claimed))
-            vague = blunt & (measured.error > COARSE * self.largest)
+            agrees = measured.exact & (np.abs(claimed - measured.value) <= slack - measured.error)
+            of_no_weight = np.maximum(size, measured.error) <= self.coarse * self.largest
+            vague = blunt & ~of_no_weight & ~agrees
             nonzero = np.maximum(size, np.abs(claimed)) > 0
         unknown = ~np.isfinite(measured.error) | ~np.isfinite(low) | ~np.isfinite(high)
         wrong = ~unknown & (off > slack)

@@ -13,6 +13,10 @@ import numpy as np
 
 SINGLE = np.finfo(np.float32).eps
 DOUBLE = np.finfo(np.float64).eps
+CALLS = 4              # that must give the same value
+ROUNDINGS = 8          # in one value, at least
+LINES, POINTS = 3, 10  # where the noise is looked for
+SAFETY = 4             # the noise seen is held to be this much too small
 
 
 class Point:
@@ -27,11 +31,12 @@ class Point:
         self.call = call
         self.arrays = {name: np.array(array, np.float64) for name, array in arrays.items()}
         self.value = self.outputs({})
-        self.is_random = not _same(self.value, self.outputs({}))  # two calls, two values
+        self.is_random = not all(_same(self.value, self.outputs({})) for _ in range(CALLS))
         self.epsilon = DOUBLE  # of the arithmetic inside
         if not self.is_random:
             self.epsilon = max(self._epsilon(), *(float(np.finfo(np.asarray(array).dtype).eps)
                                                   for array in arrays.values()))
+        self.noise = self._noise()
         mine = self.moved({}, 0.0)
         call(mine)
         self.writes = [name for name in arrays if not _same(mine[name], self.arrays[name])]
@@ -80,6 +85,22 @@ class Point:
         with np.errstate(invalid="ignore"):
             blind = (large > 64 * DOUBLE * np.abs(self.value)) & (small == 0)
         return SINGLE if blind.any() else DOUBLE
+
+
+    def _noise(self):
+        """(N,) the rounding of one value: of the value itself, and as third differences of values
+        at points a few roundings apart show it (Moré and Wild 2011)."""
+        rng = np.random.default_rng(1)
+        seen = np.zeros(self.value.shape)
+        for _ in range(LINES):
+            direction = {name: array * rng.uniform(-1, 1, array.shape)
+                         for name, array in self.arrays.items()}
+            values = [self.near(direction, 16 * k * self.epsilon) for k in range(POINTS)]
+            with np.errstate(all="ignore"):
+                third = np.diff(np.array(values), 3, axis=0)
+                seen = np.fmax(seen, np.sqrt((third * third).mean(axis=0) / 20))
+        least = np.finfo(np.float32 if self.epsilon > DOUBLE else np.float64).tiny
+        return ROUNDINGS * self.epsilon * np.abs(self.value) + SAFETY * seen + least
 
 
 def flat(outputs):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from nn.verify.answer import DISAGREE, NOT_JUDGED, RIGHT, WRONG, Answer
+from nn.verify.answer import DISAGREE, NOT_JUDGED, RIGHT, WRONG, CheckReport
 from nn.verify.functions import judge
 
 ROWS, FINDINGS = 6, 4   # so many are printed at most
@@ -40,8 +40,8 @@ class ArrayRow:
     largest: float   # error, relative to the largest entry
 
 
-@dataclass
-class FunctionReport(Answer):
+@dataclass(repr=False)
+class FunctionReport(CheckReport):
     """`verdict` is one of `answer.VERDICTS`, and the report true only if it is "right".
 
     `finding` is the first wrong array's `WrongArray` or None, `findings` all of them; `missing` says
