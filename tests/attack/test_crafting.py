@@ -184,7 +184,8 @@ def test_order_and_batch_size_do_not_matter(network, digits):
         assert (again.reason == first.reason[rows]).all()
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow)
+                                        for count in (3, 200))])
 def test_forward_and_backward_choose_the_same_pixels(count, network):
     images, labels = (part[:count] for part in load_mnist("validation"))
     targets = (labels + 1 + np.arange(count) % 9) % 10
