@@ -46,7 +46,7 @@ def test_does_what_algorithm_1_says(theta):
         np.testing.assert_array_equal(crafted.adversarial[n].reshape(-1), expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=pytest.mark.slow), np.float32])
 def test_does_what_algorithm_2_says_on_real_digits(dtype, network, digits):
     """The shipped LeNet and its 784×784 pairs."""
     images, targets = digits[0][:2].astype(dtype), (digits[1][:2] + [1, 4]) % 10

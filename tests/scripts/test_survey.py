@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import quick
 
 from attack import craft, replay, success_interval
 from data import load_mnist
@@ -158,7 +159,7 @@ def test_a_page_that_cannot_be_made_gets_one_line(words, said, capsys, tmp_path,
 
 def test_count_is_spread_over_what_is_shown():
     images, labels = (part[:40] for part in load_mnist("test"))
-    rows = [row.split(",") for _, row in draw(LeNet.pretrained(), images, labels, [0, 2, 2], [-1],
+    rows = [row.split(",") for _, row in draw(quick(), images, labels, [0, 2, 2], [-1],
                                               40, 0, "backward")]
     assert sorted(int(row[0]) for row in rows) == list(range(40))
     assert Counter(row[1] for row in rows) == {"unaltered": 14, "distortion": 13, "intensity": 13}

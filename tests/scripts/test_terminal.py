@@ -244,7 +244,8 @@ def on_a_terminal(words, columns):
 
 @pytest.mark.parametrize(("words", "first", "last"), [
     (["explain", "--target", "3", "--out", "{}/p.html"], "jsma explain …", "open it in a browser"),
-    (["craft", "--count", "2", "--target", "3", "--out", "{}/c"], "jsma craft …", "successful"),
+    pytest.param(["craft", "--count", "2", "--target", "3", "--out", "{}/c"], "jsma craft …",
+                 "successful", marks=pytest.mark.slow),
     (["reproduce", "--digits", "1", "--only", "fig9", "--only", "path", "--derivative", "backward",
       "--out", "{}/r"], "jsma reproduce …", "report.html"),
     (["reproduce", "--only", "fig99"], "", "(see: jsma reproduce --help)")])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sessions import members
-from small import Small, some_samples
+from small import Small, quick, some_samples
 from toy import Toy, samples, toy_run
 
 from attack import craft, craft_run, processes, replay, truncate
@@ -41,7 +41,7 @@ def mnist():
 
 def test_a_run_is_craft_in_shards(mnist, tmp_path):
     images, index, targets = mnist
-    network = LeNet.pretrained()
+    network = quick()
     run = craft_run(network, images, targets, tmp_path, index=index, shard_size=5, **OPTIONS)
     assert len(run) == 3 and len(contents(tmp_path)) == 4
     columns = dict(zip(NAMES, run.columns(*NAMES)))
