@@ -15,8 +15,8 @@ from pathlib import Path
 from data import load_mnist
 from data.files import replacing
 from scripts.measure import checks, own_code, rules, table
-from scripts.measure.handwritten import CASES
 from scripts.measure.growth import growth
+from scripts.measure.handwritten import CASES
 from scripts.measure.rows import LOADS, ROWS
 from scripts.measure.timing import machine
 from scripts.terminal.options import cores, output_file, whole

@@ -20,7 +20,7 @@ class CheckReport:
     (`errors_by_entry`).
     """
 
-    refused = None  # the last report that was asked for its truth and was not "right"
+    refused = None  # the last that was not "right" when it was asked for its truth or printed
 
     def __bool__(self):
         is_right = self.verdict == RIGHT
@@ -29,6 +29,8 @@ class CheckReport:
 
     def __repr__(self):
         """The verdict in a line, as short as pytest prints it."""
+        if self.verdict != RIGHT:
+            CheckReport.refused = self
         first = "; ".join(line.strip() for line in str(self).splitlines()[:2])
         return f"<{first[:200]}{' …' if len(first) > 200 else ''}>"
 

@@ -5,20 +5,23 @@ pytest finds this file by itself where the package is installed. Read on in `ver
 """
 import sys
 
-import pytest
+
+def pytest_runtest_setup():
+    """Forgets the report of the test before."""
+    if _reports():
+        _reports().refused = None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(call):
-    """Adds the last report that was asked for its truth during this test."""
-    result = yield
-    answer = sys.modules.get("nn.verify.answer")  # nothing is imported for tests without a check
-    if answer is None:
-        return result
-    refused = answer.CheckReport.refused
-    failed = call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
-    if refused is not None and failed and str(refused) not in str(call.excinfo.value):
-        result.sections.append(("the check", str(refused)))
-    if call.when == "call":
-        answer.CheckReport.refused = None
-    return result
+def pytest_exception_interact(call, report):
+    """Adds the last report that was not true in this test, or that was to be printed."""
+    refused = _reports() and _reports().refused
+    if refused is None or not call.excinfo.errisinstance(AssertionError):
+        return
+    if str(refused) not in str(call.excinfo.value):
+        report.sections.append(("the check", str(refused)))
+
+
+def _reports():
+    """`answer.CheckReport`, None where no check was imported: nothing is imported for that."""
+    answer = sys.modules.get("nn.verify.answer")
+    return answer and answer.CheckReport

@@ -1,5 +1,5 @@
-"""What finds a mistake in a person's own code: our checks beside `gradcheck`, both `check_grads` and
-SciPy's `check_grad`, on `handwritten`, in one run.
+"""What finds a mistake in a person's own code: our checks beside `gradcheck`, the two `check_grads`
+and SciPy's `check_grad`, on `handwritten`, in one run.
 
 In: cases, right code and the same with one mistake. Out: a row a case, what each checker says of it
 (`table`), as text. Ours is asked as a person would, with the code as it is; the others get the same

@@ -2,6 +2,6 @@
 
 Reading order: `jacobian`, `gradients` and `backward` (what is asked, one file each), `point` (a
 function of named arrays), `slopes` (differences on a ladder of steps), `referee` (with the complex
-step), `judge` (an entry), `search` (all entries), `causes` and `patterns` (the likely mistake),
-`check` (all of it in turn), `report`.
+step), `judge` (an entry), `search` (all entries), `causes`, `patterns` and `units` (the likely
+mistake), `check` (all of it in turn), `report`.
 """

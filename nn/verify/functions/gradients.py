@@ -9,7 +9,7 @@ import numpy as np
 
 from nn.verify.functions.check import checked
 from nn.verify.functions.point import Point, caller, named
-from nn.verify.functions.report import FunctionReport, WrongArray
+from nn.verify.functions.report import WrongArray
 
 PREFIXES = ("", "d", "d_", "grad_", "g")  # of a gradient's name: W1, dW1, grad_W1, …
 
@@ -128,7 +128,7 @@ def _by_name(gradients, arrays):
                              f"{', '.join(arrays)}; got {len(gradients)}")
         claims = dict(zip(arrays, gradients))
     elif len(arrays) == 1:
-        claims = {name: gradients for name in arrays}
+        claims = dict.fromkeys(arrays, gradients)
     else:
         claims = {}
     if not claims:

@@ -46,25 +46,23 @@ class Tolerance:
     def judge(self, claimed, measured):
         """A `Judgement` of claimed slopes (N,) beside a `Measured`. At a kink, what lies outside
         the two slopes is not judged: where several kinks meet a rule may lead there."""
-        low, high = measured.low, measured.high
+        low, high, at_kink = measured.low, measured.high, measured.kink
         size = np.maximum(np.abs(low), np.abs(high))
         slack = self.relative * size + self.absolute + self.rounding + measured.error
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             off = np.maximum(np.maximum(low - claimed, claimed - high), 0)
             off = np.where(np.isfinite(claimed), off, np.inf)
-            at_value = np.abs(claimed - measured.value) <= slack
-            blunt = slack > BLUNT * np.maximum(size, np.abs(claimed))
-            agrees = measured.exact & (np.abs(claimed - measured.value) <= slack - measured.error)
+            from_value = np.abs(claimed - measured.value)
+            size = np.maximum(size, np.abs(claimed))
+            blunt = slack > BLUNT * size
+            agrees = measured.exact & (from_value <= slack - measured.error)
             of_no_weight = np.maximum(size, measured.error) <= self.coarse * self.largest
-            vague = blunt & ~of_no_weight & ~agrees
-            nonzero = np.maximum(size, np.abs(claimed)) > 0
-        unknown = ~np.isfinite(measured.error) | ~np.isfinite(low) | ~np.isfinite(high)
-        wrong = ~unknown & (off > slack)
+            excess = np.where(off == 0, 0, off / np.where(slack == 0, 1e-300, slack))
+        unknown = ~(np.isfinite(measured.error) & np.isfinite(low) & np.isfinite(high))
+        wrong = off > slack
         marks = np.select(
-            [unknown, wrong & measured.kink & np.isfinite(claimed), wrong, vague, measured.kink & ~at_value, blunt & nonzero],
-            [NOT_JUDGED, NOT_JUDGED, WRONG, NOT_JUDGED, AT_KINK, SMALL], OK)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            excess = np.where(marks == NOT_JUDGED, np.nan,
-                              np.where(off == 0, 0, off / np.where(slack == 0, 1e-300, slack)))
-        near = np.where(measured.kink, np.clip(claimed, low, high), measured.value)
-        return Judgement(marks, excess, near)
+            [unknown | wrong & at_kink & np.isfinite(claimed), wrong,
+             blunt & ~of_no_weight & ~agrees, at_kink & ~(from_value <= slack), blunt & (size > 0)],
+            [NOT_JUDGED, WRONG, NOT_JUDGED, AT_KINK, SMALL], OK)
+        return Judgement(marks, np.where(marks == NOT_JUDGED, np.nan, excess),
+                         np.where(at_kink, np.clip(claimed, low, high), measured.value))

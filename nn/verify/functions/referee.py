@@ -18,6 +18,8 @@ FEWER = 7           # rungs of differences, where they only confirm the complex 
 TINY = 1e-3         # where all numbers are smaller than this, steps of order 1 are tried too
 VAGUE = 1e-2        # differences with a larger error than this, relative, confirm nothing
 ROTATED = 1e-4      # steps in complex directions, relative to the scale
+NOT_ANALYTIC = ("the function is not analytic (np.abs, a norm, a conjugate, a maximum of complex "
+                "numbers …) or not finite: differences judge there")
 
 
 class Measured(NamedTuple):
@@ -55,39 +57,46 @@ class Referee:
         """
         exact = self._by_complex_step(direction)
         by_steps = self._by_differences(direction, scales, RUNGS if exact is None else FEWER)
-        if exact is not None and (by_steps.kink | np.isnan(by_steps.error)).any():
-            by_steps = self._by_differences(direction, scales, RUNGS)  # is it so nearer by?
         if exact is None:
             return Measured(*by_steps, np.zeros(len(by_steps.value), bool))
-        rounding = 8 * self.point.epsilon * np.abs(exact)
+        if (by_steps.kink | np.isnan(by_steps.error)).any():  # is it so nearer by?
+            by_steps = self._by_differences(direction, scales, RUNGS)
+        outside, vague = self._compared(exact, by_steps)
+        usable = np.isfinite(exact) & ~outside
+        if outside.any() and self._is_analytic(direction, outside, clearly=True):
+            where = int(np.flatnonzero(outside)[0])
+            self.disagreements.append(
+                (direction, float(exact[where]), float(by_steps.value[where])))
+        if vague.any():
+            usable &= ~vague | self._is_analytic(direction, vague)
+        if not usable.all():
+            self.refused.setdefault("complex step, in places", NOT_ANALYTIC)
+            by_steps = self._by_differences(direction, scales, RUNGS)
+        self.confirmed += bool(usable.all() and not by_steps.kink.any())
+        return self._together(exact, by_steps, usable, vague)
+
+    def _compared(self, exact, by_steps):
+        """Boolean (N,): where the complex step lies outside what differences say, and where they
+        are too vague to confirm it."""
         largest = np.nanmax(np.abs(exact), initial=0) + np.finfo(np.float32).tiny
         size = np.maximum(np.abs(by_steps.low), np.abs(by_steps.high))
         slack = 8 * by_steps.error + 1e-6 * size + 8 * self.point.epsilon * largest
         with np.errstate(invalid="ignore"):
             outside = (exact < by_steps.low - slack) | (exact > by_steps.high + slack)
             vague = ~(slack <= VAGUE * np.maximum(np.abs(exact), size)) & ~outside
-        usable = np.isfinite(exact) & ~outside
-        if outside.any() and self._is_analytic(direction, outside, clearly=True):
-            where = int(np.flatnonzero(outside)[0])
-            self.disagreements.append(
-                (direction, float(exact[where]), float(by_steps.value[where])))
-        if vague.any():  # too vague to confirm it
-            usable &= ~vague | self._is_analytic(direction, vague)
-        if not usable.all():
-            self.refused.setdefault("complex step, in places", (
-                "the function is not analytic (np.abs, a norm, a conjugate, a maximum of complex "
-                "numbers …) or not finite: differences judge there"))
-            by_steps = self._by_differences(direction, scales, RUNGS)
-        self.confirmed += bool(usable.all() and not by_steps.kink.any())
-        confirmed = usable & ~vague & ~by_steps.kink
-        low, high = by_steps.low, by_steps.high
-        both = np.where(vague, np.fmin(low, exact), exact), np.where(vague, np.fmax(high, exact),
-                                                                     exact)
-        inside = usable & ~by_steps.kink
+        return outside, vague
+
+    def _together(self, exact, by_steps, usable, vague):
+        """`Measured` of both: the complex step where it is usable; where nothing confirms it, what
+        either of the two says."""
+        one_slope = usable & ~by_steps.kink
+        low = np.where(vague, np.fmin(by_steps.low, exact), exact)
+        high = np.where(vague, np.fmax(by_steps.high, exact), exact)
         return Measured(
             np.where(usable, exact, by_steps.value),
-            np.where(confirmed, rounding, by_steps.error), by_steps.kink,
-            np.where(inside, both[0], low), np.where(inside, both[1], high), usable)
+            np.where(one_slope & ~vague, 8 * self.point.epsilon * np.abs(exact), by_steps.error),
+            by_steps.kink, np.where(one_slope, low, by_steps.low),
+            np.where(one_slope, high, by_steps.high), usable)
 
     @property
     def is_trusted(self):

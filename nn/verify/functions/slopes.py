@@ -67,8 +67,8 @@ def slopes(phi, scale, noise, input_noise=0.0, rungs=RUNGS):
 
 
 def surest(several):
-    """Of several `Slopes` of one function, for each output the one with the smallest error. One that
-    is sure of a single slope comes before one that sees a kink: its steps are smaller."""
+    """Of several `Slopes` of one function, for each output the one with the smallest error. One
+    that is sure of a single slope comes before one that sees a kink: its steps are smaller."""
     errors = np.array([np.where(np.isnan(each.error), np.inf, each.error) for each in several])
     sure = np.array([~each.kink & (each.error <= SURE * np.abs(each.value)) for each in several])
     best = np.where(sure, errors, np.where(sure.any(axis=0), np.inf, errors)).argmin(axis=0)

@@ -9,8 +9,8 @@ from nn.verify.functions.slopes import slopes
 
 
 def at(f, x, scale=1.0):
-    return slopes(lambda t: np.atleast_1d(f(x + t)), scale, 8 * DOUBLE * np.abs(np.atleast_1d(f(x))),
-                  DOUBLE * scale)
+    noise = 8 * DOUBLE * np.abs(np.atleast_1d(f(x)))
+    return slopes(lambda t: np.atleast_1d(f(x + t)), scale, noise, DOUBLE * scale)
 
 
 @pytest.mark.parametrize(("f", "slope", "x"), [
