@@ -28,7 +28,7 @@ class Point:
             call: {name: array} → what the function returns for these.
             arrays: {name: array} the point; where one is in float32 the claims may be too.
         """
-        self.call = call
+        self.call = quietly(call)
         self.arrays = {name: np.array(array, np.float64) for name, array in arrays.items()}
         self.value = self.outputs({})
         self.is_random = not all(_same(self.value, self.outputs({})) for _ in range(CALLS))
@@ -38,17 +38,13 @@ class Point:
                                                   for array in arrays.values()))
         self.noise = self._noise()
         mine = self.moved({}, 0.0)
-        call(mine)
+        self.call(mine)
         self.writes = [name for name in arrays if not _same(mine[name], self.arrays[name])]
 
     def outputs(self, direction, t=0.0):
         """The function's outputs (N,) at the point + t · direction, real or complex as t is. An
         error there is raised."""
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            if np.iscomplexobj(t):
-                warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return flat(self.call(self.moved(direction, t)))
+        return flat(self.call(self.moved(direction, t)))
 
     def near(self, direction, t):
         """The same at a real t; NaN where the function raises an error or changes its shape, as
@@ -101,6 +97,19 @@ class Point:
                 seen = np.fmax(seen, np.sqrt((third * third).mean(axis=0) / 20))
         least = np.finfo(np.float32 if self.epsilon > DOUBLE else np.float64).tiny
         return ROUNDINGS * self.epsilon * np.abs(self.value) + SAFETY * seen + least
+
+
+def quietly(call):
+    """`call` without warnings of NumPy's and its own, but for numbers that lose their imaginary
+    part: that is an error."""
+    def quiet_call(arrays):
+        is_complex = any(array.dtype.kind == "c" for array in arrays.values())
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if is_complex:
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            return call(arrays)
+    return quiet_call
 
 
 def flat(outputs):

@@ -8,59 +8,60 @@ SIZES = (1.0, 30.0, 255.0, 1e-30)
 
 
 def _relu(z):
-    return np.maximum(z, 0), np.diag((z > 0) * 1.0)
+    return np.maximum(z, 0), lambda: np.diag((z > 0) * 1.0)
 
 
 def _leaky(z):
-    return np.where(z > 0, z, 0.1 * z), np.diag(np.where(z > 0, 1.0, 0.1))
+    return np.where(z > 0, z, 0.1 * z), lambda: np.diag(np.where(z > 0, 1.0, 0.1))
 
 
 def _tanh(z):
     y = np.tanh(z)
-    return y, np.diag(1 - y * y)
+    return y, lambda: np.diag(1 - y * y)
 
 
 def _sigmoid(z):
     with np.errstate(over="ignore"):
         y = 1 / (1 + np.exp(-z))
-    return y, np.diag(y * (1 - y))
+    return y, lambda: np.diag(y * (1 - y))
 
 
 def _softmax(z):
     e = np.exp(z - z.max())
     p = e / e.sum()
-    return p, np.diag(p) - np.outer(p, p)
+    return p, lambda: np.diag(p) - np.outer(p, p)
 
 
 def _abs(z):
-    return np.sqrt(z * z), np.diag(np.sign(z))
+    return np.sqrt(z * z), lambda: np.diag(np.sign(z))
 
 
 def _modulus(z):
-    return np.abs(z), np.diag(np.sign(z))
+    return np.abs(z), lambda: np.diag(np.sign(z))
 
 
 def _norm(z):
     length = np.linalg.norm(z)
-    return np.append(z, length), np.vstack([np.eye(len(z)), z / (length or 1)])
+    return np.append(z, length), lambda: np.vstack([np.eye(len(z)), z / (length or 1)])
 
 
 def _largest(z):
-    return np.append(z, max(z)), np.vstack([np.eye(len(z)), np.eye(len(z))[int(np.argmax(z))]])
+    return np.append(z, max(z)), lambda: np.vstack(
+        [np.eye(len(z)), np.eye(len(z))[int(np.argmax(z))]])
 
 
 def _deviation(z):
     deviation = z.std()
-    slope = (z - z.mean()) / (len(z) * (deviation or 1))
-    return np.append(z, deviation), np.vstack([np.eye(len(z)), slope])
+    return np.append(z, deviation), lambda: np.vstack(
+        [np.eye(len(z)), (z - z.mean()) / (len(z) * (deviation or 1))])
 
 
 def _square(z):
-    return z * z, np.diag(2 * z)
+    return z * z, lambda: np.diag(2 * z)
 
 
 def _sine(z):
-    return np.sin(z), np.diag(np.cos(z))
+    return np.sin(z), lambda: np.diag(np.cos(z))
 
 
 UNITS = (_relu, _leaky, _tanh, _sigmoid, _softmax, _abs, _modulus, _norm, _largest, _deviation,
@@ -96,7 +97,7 @@ def random_function(rng):
     h, jacobian = x.astype(dtype), np.eye(features, dtype=dtype)
     for weight, bias, unit in layers:
         h, slope = unit(weight @ h + bias)
-        jacobian = slope.astype(dtype) @ (weight @ jacobian)
+        jacobian = slope().astype(dtype) @ (weight @ jacobian)
     return f, jacobian, x, single
 
 
