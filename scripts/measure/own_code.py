@@ -23,7 +23,7 @@ from scripts.measure.claims import ClaimedDerivative
 CHECKS = {"gradients": (nn.check_gradients, gradients_at),
           "backward": (nn.check_backward, backward_at),
           "jacobian": (nn.check_jacobian, jacobian_at)}
-LARGEST = 3000   # numbers that another library's checker moves one by one
+LARGEST = 400    # numbers that another library's checker moves one by one
 ENOUGH = 1e-5    # SciPy gives the norm of the error: relative to the gradient's, up to this passes
 OURS, PARAMETER, CAUSE = "ours", "parameter named", "cause named"
 LEGEND = ("passes, false alarm, not judged: right code; caught, missed: wrong code; cannot tell: "
