@@ -123,6 +123,30 @@ def test_a_kink_nearby_does_not_make_right_code_wrong(largest, gap):
     assert check_jacobian(largest, [[0.9, 0.0]], x).verdict == "wrong"
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("sizes", [(12, 50, 3), (64, 100, 10)])
+def test_networks_with_kinks_all_around_are_not_wrong(seed, sizes):
+    rng = np.random.default_rng(seed)
+    first, second = (rng.normal(size=(out, into)) for into, out in zip(sizes, sizes[1:]))
+    bias, x = rng.normal(size=sizes[1]), rng.normal(size=sizes[0])
+    slope = (first @ x + bias > 0)[:, None] * 1.0
+    jacobian = second @ (slope * first)
+
+    def real(x):
+        return second @ np.maximum(first @ x + bias, 0).real.astype(float)
+
+    for f in (lambda x: second @ np.maximum(first @ x + bias, 0), real):
+        assert check_jacobian(f, jacobian, x)
+        report = check_jacobian(f, second @ first, x)
+        assert report.verdict == "wrong"
+
+
+def test_a_mask_that_is_forgotten_is_named():
+    x = np.array([0.5, -0.5, 2.0, -1.0])
+    report = check_jacobian(lambda x: np.maximum(x, 0), np.eye(4), x)
+    assert "a mask (a ReLU's, dropout's, a maximum's) is missing" in report.cause
+
+
 @pytest.mark.parametrize("z", [5.0, 12.0, 20.0, 40.0])
 @pytest.mark.parametrize(("unit", "slope"), [
     (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
@@ -191,3 +215,17 @@ def test_what_cannot_be_a_jacobian_is_refused(claimed, word):
     with pytest.raises(ValueError) as error:
         check_jacobian(f, claimed, X)
     assert word in str(error.value)
+
+
+def test_functions_of_jax_in_32_bits():
+    jax = pytest.importorskip("jax", reason="jax is not installed (pip install 'jsma[referees]')")
+    weight = np.random.default_rng(4).normal(size=(3, 3)).astype(np.float32)
+
+    def f(x):
+        return jax.numpy.tanh(weight @ x)
+
+    x = np.array([0.3, -0.2, 0.7])
+    jacobian = np.asarray(jax.jacobian(f)(x))
+    assert check_jacobian(f, jacobian, x)
+    assert check_jacobian(f, jacobian.T, x).cause == "transposed"
+    assert check_jacobian(f, 1.02 * jacobian, x).verdict == "wrong"
