@@ -300,4 +300,4 @@ def _wrong(evidence):
 
 MISTAKES = (not_finite, moved_pixels, scaled, of_units, turned, regularised,
             scaled_beside_a_regulariser, of_another, summed_wrongly, one_share_only,
-            rows_that_repeat, in_a_part, masked, constant, weighted)
+            rows_that_repeat, masked, in_a_part, constant, weighted)
