@@ -2,8 +2,8 @@
 
 Reading order: `jacobian`, `gradients` and `backward` (what is asked, one file each), `point` (a
 function of named arrays), `slopes` (differences on a ladder of steps), `referee` (with the complex
-step), `judge` (an entry), `search` (all entries), `causes`, `patterns` and `units` (the likely
-mistake by the numbers), `check` (all of it in turn), `report`.
+step), `judge` (an entry), `search` (all entries), `causes`, `evidence`, `patterns` and `units` (the
+likely mistake by the numbers), `check` (all of it in turn), `report`.
 
 The likely mistake by the code: `node`, `operations`, `reverse` and `tape` record the function and
 go back over it; `uses`, `forgotten`, `sums`, `places`, `others`, `compounds` and `mutations` make

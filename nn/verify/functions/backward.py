@@ -2,7 +2,7 @@
 db`: is the backward step that of the forward one?
 
 In: the pair, its inputs. Out: a `FunctionReport` of the gradients of Σ dout · out for a random
-cotangent dout. Read on in `verify.frameworks`.
+cotangent dout. Read on in `verify.functions.point`.
 """
 import inspect
 
@@ -34,6 +34,13 @@ def check_backward(forward, backward, inputs, *, tolerance=None, seed=0):
         ValueError: there is no array to differentiate for, or backward gives another number of
             gradients.
     """
+    point, claims, about = backward_at(forward, backward, inputs, seed)
+    return gradients_checked(point, claims, tolerance, seed, **about)
+
+
+def backward_at(forward, backward, inputs, seed=0):
+    """The `Point` of Σ dout · out, {input: claimed gradient}, and what is known around them;
+    arguments as of `check_backward`."""
     inputs = _by_name(forward, inputs)
     arrays = {name: np.asarray(value) for name, value in inputs.items()
               if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
@@ -62,8 +69,8 @@ def check_backward(forward, backward, inputs, *, tolerance=None, seed=0):
               for number, each in enumerate(cotangents, 1)}
     units = slope_of_units(lambda x: call({next(iter(arrays)): x}), next(iter(arrays.values())),
                            cotangents[0]) if len(outs) == 1 and len(arrays) == 1 else None
-    return gradients_checked(point, claims, tolerance, seed, around=around, units=units,
-                             repeated=_repeated(inputs, arrays))
+    return point, claims, {"around": around, "units": units,
+                           "repeated": _repeated(inputs, arrays)}
 
 
 def _by_name(forward, inputs):

@@ -4,69 +4,16 @@ derivative of one array to make it right?
 In: `Evidence`, the claimed numbers and what is known of the right ones: all entries, or the slopes
 along random directions. Out: a cause, or "" where none explains the numbers to rounding. Each
 mistake is one small function in `MISTAKES`; the first that explains them is named. Read on in
-`verify.functions.patterns`.
+`verify.functions.evidence`.
 """
 from itertools import permutations
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from nn.verify.diagnosis import moved
-from nn.verify.functions.explain import in_the_function, upstream_ignored
+from nn.verify.functions.evidence import TO_ROUNDING
+from nn.verify.functions.explain import in_some_rows, in_the_function, upstream_ignored
 from nn.verify.functions.patterns import confined
-
-TO_ROUNDING = 1e-5     # relative: a right correction leaves no more than this
-IMPROVES = 0.01        # … and no more than this of the error
-
-
-class Evidence(NamedTuple):
-    """What is known of one wrong array."""
-    name: str
-    claimed: np.ndarray   # of the array's shape; (N, M) for a Jacobian
-    expected: Any         # of the same shape, or None where single entries were measured only
-    along: list           # [(weights of that shape, slope)]
-    array: np.ndarray     # the array itself, what was differentiated for
-    others: dict          # {name: claimed} of the other arrays
-    around: dict          # {what: array} that the backward step was made from, as the cotangent
-    repeated: Any = None  # a boolean array (rows,): rows that an index names more than once
-    units: Any = None     # (claimed, expected) → words, of a function that works unit by unit
-    image: Any = None     # (channels, height, width) of a Jacobian's columns
-    explain: Any = None   # (evidence) → words, of a mistake made on purpose in the function
-
-    def fits(self, candidate):
-        """Whether `candidate` is what the derivative should be, to rounding."""
-        if candidate.shape != self.claimed.shape or not np.isfinite(candidate).all():
-            return False
-        return self._agree(self._known(candidate))
-
-    def solved(self, basis, fixed=None):
-        """Numbers k so that Σ k_i basis_i (+ `fixed`) is right, to rounding; None if there are
-        none."""
-        columns = np.stack([self._known(each) for each in basis], axis=1)
-        target = self._right() - (0 if fixed is None else self._known(fixed))
-        if len(target) <= len(basis) or not np.isfinite(columns).all():
-            return None
-        factors = np.linalg.lstsq(columns, target, rcond=None)[0]
-        total = columns @ factors + (self._right() - target)
-        return factors if self._agree(total) else None
-
-    def _agree(self, known):
-        right = self._right()
-        off = np.abs(known - right).max()
-        was = np.abs(self._known(self.claimed) - right)
-        was = was[np.isfinite(was)].max(initial=0) or np.inf
-        return bool(off <= TO_ROUNDING * np.abs(right).max(initial=0) and off <= IMPROVES * was)
-
-    def _known(self, table):
-        """`table` as it shows in what is known: its entries, or its sums along directions."""
-        if self.expected is not None:
-            return table[np.isfinite(self.expected)]
-        return np.array([float((weights * table).sum()) for weights, _ in self.along])
-
-    def _right(self):
-        if self.expected is not None:
-            return self.expected[np.isfinite(self.expected)]
-        return np.array([slope for _, slope in self.along])
 
 
 def likely_cause(evidence):
@@ -177,6 +124,8 @@ def of_another(evidence):
         for candidate, word in ((other, ""), (other.T, ", transposed")):
             if evidence.fits(candidate):
                 return f"exchanged with the gradient of {name}{word}: that one would be right here"
+            if candidate.any() and _is(evidence.claimed, candidate):
+                return f"it is the gradient of {name}{word} once more"
     return ""
 
 
@@ -195,13 +144,20 @@ def one_share_only(evidence):
 
 
 def summed_wrongly(evidence):
-    """A sum of the cotangent over other axes, or a mean in place of the sum."""
+    """A sum of the cotangent over other axes, or one sample's share of it."""
     for name, array in evidence.around.items():
         for axis in range(array.ndim):
-            claim = array.sum(axis=axis)
-            if claim.shape == evidence.claimed.shape and np.allclose(claim, evidence.claimed):
+            if _is(evidence.claimed, array.sum(axis=axis)):
                 return f"it is the sum of {name} over axis {axis}: summed over the wrong axis"
+            for number, which in ((0, "first"), (-1, "last")):
+                if _is(evidence.claimed, np.take(array, number, axis)):
+                    return (f"it is the {which} of {name} along axis {axis}: of the {which} sample "
+                            "only, not summed over the batch")
     return ""
+
+
+def _is(claimed, candidate):
+    return claimed.shape == candidate.shape and np.allclose(claimed, candidate, rtol=1e-6)
 
 
 def rows_that_repeat(evidence):
@@ -220,7 +176,11 @@ def in_a_part(evidence):
     """Wrong in some rows, columns or samples only."""
     if evidence.expected is None:
         return ""
-    return confined(evidence.claimed, evidence.expected, _wrong(evidence), factor_in_words)
+    where = confined(evidence.claimed, evidence.expected, _wrong(evidence), factor_in_words)
+    if where.startswith("one entry") or ":" in where and not where.endswith("?"):
+        return where
+    inside = in_some_rows(evidence)
+    return f"{where}: {inside}" if inside and where and ":" not in where else inside or where
 
 
 def moved_pixels(evidence):
@@ -237,16 +197,24 @@ def of_units(evidence):
     return evidence.units(evidence.claimed, evidence.expected)
 
 
-def masked(evidence):
-    """Zeros where there should be none, or none where there should be zeros."""
+def not_masked(evidence):
+    """Numbers where there should be zeros."""
     if evidence.expected is None:
         return ""
-    claimed, expected = evidence.claimed, np.nan_to_num(evidence.expected)
-    size = 1e-9 * np.abs(expected).max()
-    if np.all(~_wrong(evidence) | (np.abs(expected) <= size)):
-        return ("wrong only where it should be 0: a mask (a ReLU's, dropout's, a maximum's) is "
-                "missing")
-    if np.all(~_wrong(evidence) | (np.abs(claimed) <= size)):
+    size = 1e-9 * np.abs(evidence.expected).max()
+    if np.all(~_wrong(evidence) | (np.abs(evidence.expected) <= size)):
+        return ": ".join(filter(None, (
+            "wrong only where it should be 0: a mask (a ReLU's, dropout's, a maximum's) is missing",
+            in_the_function(evidence))))
+    return ""
+
+
+def left_out(evidence):
+    """Zeros where there should be none."""
+    if evidence.expected is None:
+        return ""
+    size = 1e-9 * np.abs(evidence.expected).max()
+    if np.all(~_wrong(evidence) | (np.abs(evidence.claimed) <= size)):
         return "0 where it should not be: a mask or an index leaves entries out"
     return ""
 
@@ -292,5 +260,6 @@ def _wrong(evidence):
 
 
 MISTAKES = (not_finite, moved_pixels, upstream_ignored, scaled, turned, regularised,
-            scaled_beside_a_regulariser, of_another, in_the_function, of_units, summed_wrongly,
-            one_share_only, rows_that_repeat, in_a_part, masked, constant, weighted)
+            scaled_beside_a_regulariser, of_another, not_masked, in_the_function, of_units,
+            summed_wrongly, one_share_only, rows_that_repeat, in_a_part, left_out, constant,
+            weighted)

@@ -6,7 +6,8 @@ Read on in `verify.functions.report`.
 """
 import numpy as np
 
-from nn.verify.functions.causes import Evidence, likely_cause
+from nn.verify.functions.causes import likely_cause
+from nn.verify.functions.evidence import Evidence
 from nn.verify.functions.explain import Explanations
 from nn.verify.functions.judge import NOT_JUDGED
 from nn.verify.functions.referee import COMPLEX, DIFFERENCES, Referee
@@ -27,7 +28,7 @@ def checked(point, claims, tolerance=None, seed=0, few=FEW, **about):
         seed: of the random directions.
         few: up to so many entries of an array are measured one by one.
         about: what else the causes may look at: `around`, `repeated`, `units`, `image` (of
-            `causes.Evidence`), and `entry`, a function (name, output, index) → words.
+            `evidence.Evidence`), and `entry`, a function (name, output, index) → words.
 
     Returns:
         A `FunctionReport`.
@@ -62,8 +63,8 @@ def _unjudged(judged):
     if not marks.size:
         return "there is nothing to check"
     if looked_at.size and (looked_at == NOT_JUDGED).all():
-        return (f"no referee could tell about any of {marks.size:,} entries (NaN, a kink within the "
-                "steps, or noise)")
+        return (f"no referee could tell about any of {marks.size:,} entries (NaN, a kink within "
+                "the steps, or noise)")
     return ""
 
 

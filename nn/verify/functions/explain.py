@@ -1,7 +1,7 @@
 """Which mistake, made on purpose in a person's own function, gives the claimed gradients to
 rounding? For the words of a cause only: no verdict depends on it.
 
-In: a function of named arrays, recorded on a tape; the claimed gradients; `causes.Evidence` of an
+In: a function of named arrays, recorded on a tape; the claimed gradients; `evidence.Evidence` of an
 array that is wrong. Out: words, or "" where no mistake explains the numbers, or the tape cannot be
 followed: its own gradients must be right first. A mistake that explains all that is claimed comes
 before one that explains this array only. Read on in `verify.functions.check`.
@@ -30,18 +30,19 @@ class Explanations:
             around: {what: array} that the backward step was made from, as the cotangent.
         """
         self.point, self.claims, self.around = point, claims, around or {}
-        self._words, self._comparisons = None, []
+        self._words, self._comparisons, self._all_rows = None, [], True
 
-    def __call__(self, evidence):
-        """The mistake that gives the claimed numbers of one array, in words, or ""."""
+    def __call__(self, evidence, partly=False):
+        """The mistake that gives the claimed numbers of one array, in words, or ""; `partly`: those
+        of a Jacobian's wrong rows or columns only."""
         with np.errstate(all="ignore"):
             if self._words is None:
                 self._words = self._search()
-            words = self._words.get(evidence.name, "")
-            return words if words and self._is_followed(evidence) else ""
+            words, whole = self._words.get(evidence.name, ("", True))
+            return words if words and whole != partly and self._is_followed(evidence) else ""
 
     def _search(self):
-        """{name of a wrong array: words}."""
+        """{name of a wrong array: (words, whether they explain all of it)}."""
         way = record(self.point.call, self.point.arrays)
         outputs = len(self.point.value)
         if way is None or way.output.value.size != outputs:
@@ -53,15 +54,18 @@ class Explanations:
         weights = np.ones((1, 1))
         if outputs > 1:
             weights = np.random.default_rng(3).uniform(0.5, 1.5, (2, outputs))
-            weights[:, ~self._wrong_rows(way)] = 0
-            if not weights.any():
+            wrong = self._wrong_rows(way)
+            weights[:, ~wrong] = 0
+            if not wrong.any():
                 return {}
+            self._all_rows = bool(wrong.all())
         _shifts_cut(way)
         try:
             self._comparisons = [_Comparison(way, each, self.claims) for each in weights]
         except (ValueError, KeyError, np.linalg.LinAlgError):
             return {}
-        return _searched(way, self._comparisons, self.point.epsilon > 1e-9)
+        found = _searched(way, self._comparisons, self.point.epsilon > 1e-9)
+        return {name: (words, fit == 2 and self._all_rows) for name, (words, fit) in found.items()}
 
     def _wrong_rows(self, way):
         """Which outputs of a Jacobian have a wrong row: the mistake may be in theirs only."""
@@ -164,16 +168,21 @@ def _searched(way, comparisons, single):
                 for name in names}
         for name in wrong:
             if fits[name] and sum(fits.values()) > best.get(name, (0,))[0]:
-                best[name] = sum(fits.values()), mutation.words()
+                best[name] = sum(fits.values()), mutation.words(), fits[name]
         if wrong and min(fits.values()) == 2:
             break
-    return {name: words for name, (_, words) in best.items()}
+    return {name: (words, fit) for name, (_, words, fit) in best.items()}
 
 
 
 def in_the_function(evidence):
     """A mistake in one of the function's own operations."""
     return evidence.explain(evidence) if evidence.explain is not None else ""
+
+
+def in_some_rows(evidence):
+    """The same, in some rows or columns of a Jacobian only."""
+    return evidence.explain(evidence, partly=True) if evidence.explain is not None else ""
 
 
 def upstream_ignored(evidence):
