@@ -260,6 +260,5 @@ def _wrong(evidence):
 
 
 MISTAKES = (not_finite, moved_pixels, upstream_ignored, scaled, turned, regularised,
-            scaled_beside_a_regulariser, of_another, not_masked, in_the_function, of_units,
-            summed_wrongly, one_share_only, rows_that_repeat, in_a_part, left_out, constant,
-            weighted)
+            scaled_beside_a_regulariser, of_another, one_share_only, not_masked, in_the_function,
+            of_units, summed_wrongly, rows_that_repeat, in_a_part, left_out, constant, weighted)

@@ -128,8 +128,15 @@ def unitwise(way, several):
                     "missing")
             if times == 2:
                 word = "twice as large as it should be: a factor ½ (half of it) is missing"
-        yield from _jump(several, lambda word=word: f"the f' of {_named(z, y)} is wrong: the slope "
-                         f"is {word}", lambda z, y, right, slope=slope: slope(z, y))
+
+        def words(word=word, factor=factor):
+            """Which slope it is, and where it is off most."""
+            at = int(np.nanargmax(np.abs(factor - right)))
+            return (f"the f' of {_named(z, y)} is wrong: the slope is {word}; at z = "
+                    f"{z.value.flat[at]:.4g} it is {factor.flat[at]:.6g} and should be "
+                    f"{right.flat[at]:.6g}")
+
+        yield from _jump(several, words, lambda z, y, right, slope=slope: slope(z, y))
     yield from _once_more(way, several)
 
 
