@@ -37,9 +37,16 @@ class Explanations:
         of a Jacobian's wrong rows or columns only."""
         with np.errstate(all="ignore"):
             if self._words is None:
-                self._words = self._search()
+                self._words = self._search_safely()
             words, whole = self._words.get(evidence.name, ("", True))
             return words if words and whole != partly and self._is_followed(evidence) else ""
+
+    def _search_safely(self):
+        """`_search`, or nothing where the tape cannot go back: a word is not worth a report."""
+        try:
+            return self._search()
+        except (ArithmeticError, LookupError, TypeError, ValueError):  # LinAlgError too
+            return {}
 
     def _search(self):
         """{name of a wrong array: (words, whether they explain all of it)}."""
@@ -60,10 +67,7 @@ class Explanations:
                 return {}
             self._all_rows = bool(wrong.all())
         _shifts_cut(way)
-        try:
-            self._comparisons = [_Comparison(way, each, self.claims) for each in weights]
-        except (ValueError, KeyError, np.linalg.LinAlgError):
-            return {}
+        self._comparisons = [_Comparison(way, each, self.claims) for each in weights]
         found = _searched(way, self._comparisons, self.point.epsilon > 1e-9)
         return {name: (words, fit == 2 and self._all_rows) for name, (words, fit) in found.items()}
 

@@ -529,3 +529,27 @@ def test_the_upstream_gradient_is_ignored():
         return 3 * x ** 2
     report = nn.check_backward(forward, backward, [np.array([0.3, -1.2, 0.8])])
     assert "upstream gradient dout is ignored" in report.cause
+
+
+def test_code_without_its_source_is_named_by_the_operation():
+    """As typed at a prompt: there is no file to read the line from."""
+    names = {"np": np}
+    exec("def forward(x): return np.tanh(x[:2]) * x[2]", names)
+
+    def backward(dout, x):
+        h = np.tanh(x[:2])
+        return np.concatenate([dout * x[2], [(dout * h).sum()]])
+    report = nn.check_backward(names["forward"], backward, [np.array([0.3, -1.2, 0.8])])
+    assert "f'" in report.cause and "tanh" in report.cause and "``" not in report.cause
+
+
+def test_a_way_back_that_fails_costs_the_word_not_the_report(monkeypatch):
+    def fails(*args):
+        raise np.linalg.LinAlgError("singular")
+    x = np.array([0.3, -1.2, 0.8])
+    assert "f'" in nn.check_gradients(lambda x: np.tanh(x).sum() ** 2, x, 2 * np.ones(3) * np.tanh(
+        x).sum()).cause
+    monkeypatch.setattr("nn.verify.functions.reverse.SHARES", {"elementwise": fails,
+                                                               "reduce": fails})
+    report = nn.check_gradients(lambda x: np.tanh(x).sum() ** 2, x, np.ones(3))
+    assert report.verdict == "wrong" and "f'" not in report.cause
