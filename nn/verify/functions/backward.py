@@ -2,7 +2,7 @@
 db`: is the backward step that of the forward one?
 
 In: the pair, its inputs. Out: a `FunctionReport` of the gradients of Σ dout · out for a random
-cotangent dout. Read on in `verify.frameworks`.
+cotangent dout. Read on in `verify.functions.program`.
 """
 import inspect
 
@@ -34,7 +34,14 @@ def check_backward(forward, backward, inputs, *, tolerance=None, seed=0):
         ValueError: there is no array to differentiate for, or backward gives another number of
             gradients.
     """
-    inputs = _by_name(forward, inputs)
+    point, claims, about = backward_at(forward, backward, inputs, seed)
+    return gradients_checked(point, claims, tolerance, seed, **about)
+
+
+def backward_at(forward, backward, inputs, seed=0):
+    """The `Point` of Σ dout · out, {input: claimed gradient}, and what is known around them;
+    arguments as of `check_backward`."""
+    inputs = by_name(forward, inputs)
     arrays = {name: np.asarray(value) for name, value in inputs.items()
               if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
     if not arrays:
@@ -62,15 +69,15 @@ def check_backward(forward, backward, inputs, *, tolerance=None, seed=0):
               for number, each in enumerate(cotangents, 1)}
     units = slope_of_units(lambda x: call({next(iter(arrays)): x}), next(iter(arrays.values())),
                            cotangents[0]) if len(outs) == 1 and len(arrays) == 1 else None
-    return gradients_checked(point, claims, tolerance, seed, around=around, units=units,
-                             repeated=_repeated(inputs, arrays))
+    return point, claims, {"around": around, "units": units,
+                           "repeated": _repeated(inputs, arrays)}
 
 
-def _by_name(forward, inputs):
+def by_name(forward, inputs):
     """{name of forward's argument: value}, in order."""
     if isinstance(inputs, dict):
         return dict(inputs)
-    inputs = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    inputs = [inputs] if hasattr(inputs, "shape") else list(inputs)
     try:
         names = list(inspect.signature(forward).parameters)
     except (TypeError, ValueError):
@@ -111,8 +118,8 @@ def _repeated(inputs, arrays):
     rows = {}
     for value in inputs.values():
         if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size:
-            times = np.bincount(value.reshape(-1) - min(value.min(), 0))
             for name, array in arrays.items():
-                if array.ndim and len(array) >= len(times) and value.min() >= 0:
-                    rows[name] = np.pad(times, (0, len(array) - len(times))) > 1
+                if array.ndim and value.min() >= 0 and value.max() < len(array):
+                    index = value.reshape(-1).astype(np.intp)
+                    rows[name] = np.bincount(index, minlength=len(array)) > 1
     return rows

@@ -19,6 +19,7 @@ DIRECTIONS = 3
 SAMPLED = 24        # entries of a large array that are measured one by one
 AGAIN = (1.0, 0.3, 2 ** -13, 2 ** -26, 8.0)  # ladders of steps for what is in doubt
 CONFIRMED = 8       # wrong entries in a row, after which the complex step alone is believed
+UNLIKE = 200        # entries that differ from a program's own derivative, measured at most
 DOUBTFUL = 60       # entries that are measured again at most
 OF_TERMS = (1e-11, 1e-4)  # along a direction: of the sum of sizes, in float64 and in float32
 
@@ -36,8 +37,9 @@ class Judged:
     excess: np.ndarray = None                      # (N, size), NaN where nobody looked
     expected: np.ndarray = None                    # (N, size), NaN where nobody looked
     along: list = field(default_factory=list)
-    exact: np.ndarray = None                       # (N, size), True by the complex step
+    exact: np.ndarray = None                       # (N, size), True by `exact_one`
     whole: int = -1                                # the mark of all that nobody looked at
+    exact_one: str = COMPLEX                       # the referee beside differences
 
     def __post_init__(self):
         self.marks = np.full(self.claimed.shape, -1)
@@ -63,7 +65,7 @@ class Judged:
     @property
     def referee_of_worst(self):
         """Who says that the worst entry is wrong."""
-        return COMPLEX if self.exact[self.worst] else DIFFERENCES
+        return self.exact_one if self.exact[self.worst] else DIFFERENCES
 
 
 class Search:
@@ -76,7 +78,8 @@ class Search:
 
     def judge(self, name, claimed):
         """`Judged` of the array `name`, whose claimed slopes are (N, size)."""
-        judged = Judged(name, self.point.arrays[name].shape, claimed)
+        judged = Judged(name, self.point.arrays[name].shape, claimed,
+                        exact_one=self.referee.exact_one)
         size = claimed.shape[1]
         if not size:
             return judged
@@ -85,9 +88,23 @@ class Search:
             self._look_at(judged, range(size))
         else:
             self._look_at(judged, self.rng.permutation(size)[:SAMPLED])
+            others = self._unlike_own(judged)
+            self._look_at(judged, others[:UNLIKE])
             self._halve(judged)
+            if judged.worst is None and len(others) > UNLIKE:
+                judged.whole = NOT_JUDGED
         self._look_again(judged)
         return judged
+
+    def _unlike_own(self, judged):
+        """Columns in which the claim is not the program's own derivative, the worst first: wrong,
+        or at a kink, where there are several right ones."""
+        table = self.referee.table(judged.name)
+        if table is None:
+            return []
+        said = self.tolerance(judged).judge(judged.claimed[0], table)
+        columns = np.flatnonzero(~np.isin(said.marks, (OK, SMALL)))
+        return columns[np.argsort(-np.nan_to_num(said.excess[columns], nan=np.inf))]
 
     def look_at_all(self, judged):
         """Measures every entry that nobody looked at."""
@@ -100,7 +117,7 @@ class Search:
         return Tolerance(self.point.epsilon, self.point.value, max(known), self.limit)
 
     def _along(self, judged, weights, scales=(1.0,), quick=False):
-        """`Measured` along `weights` (size,); `quick`: by the complex step alone, if it is
+        """`Measured` along `weights` (size,); `quick`: by the exact referee alone, if it is
         trusted."""
         direction = {judged.name: weights.reshape(judged.shape)}
         if quick and self.referee.is_trusted:
@@ -133,7 +150,7 @@ class Search:
             judged.exact[:, column] = slopes.exact
 
     def _at(self, judged, column, scales, quick=False):
-        """`Measured` of one entry; `quick`: by the complex step alone."""
+        """`Measured` of one entry; `quick`: by the exact referee alone."""
         weights = np.zeros(judged.claimed.shape[1])
         weights[column] = 1
         return self._along(judged, weights, scales, quick)
@@ -165,7 +182,8 @@ class Search:
             if judged.worst is None:
                 agreed += 1  # nothing that an entry's tolerance does not allow
         if judged.worst is None:
-            judged.whole = OK if agreed else NOT_JUDGED
+            table = self.referee.table(judged.name)
+            judged.whole = OK if agreed or table is not None else NOT_JUDGED
 
     def _worst_half(self, judged, weights):
         """The last two columns left after taking the worse half again and again."""
