@@ -117,8 +117,8 @@ class _JaxCode(WrittenCode):
         arguments = {name: self.jax.tree_util.tree_unflatten(tree, [values[leaf] for leaf in names])
                      for name, (tree, names) in self.trees.items()}
         result = f(**arguments) if self.by_keyword else f(*arguments.values())
-        outs = tuple(out for out in map(self.jax.numpy.asarray, self.jax.tree_util.tree_leaves(result))
-                     if self.jax.numpy.issubdtype(out.dtype, np.inexact))
+        leaves = map(self.jax.numpy.asarray, self.jax.tree_util.tree_leaves(result))
+        outs = tuple(out for out in leaves if self.jax.dtypes.issubdtype(out.dtype, np.inexact))
         if not outs:
             raise ValueError("f must return arrays of floating-point numbers")
         return outs
