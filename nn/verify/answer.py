@@ -27,7 +27,7 @@ class Answer:
         """Raise AssertionError with the report as its text, unless the verdict is "right"; else
         return the report."""
         if not self:
-            raise AssertionError(self)
+            raise AssertionError(str(self))
         return self
 
     def errors_by_entry(self):

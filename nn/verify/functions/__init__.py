@@ -4,5 +4,5 @@ Reading order: `jacobian`, `gradients` and `backward` (what is asked, one file e
 function of named arrays), `slopes` (differences on a ladder of steps), `referee` (with the complex
 step), `judge` (an entry), `search` (all entries), `causes` and `patterns` (the likely mistake),
 `check` (all of it in turn), `report`. Code for torch and jax comes in by `program`, `of_torch` with
-`torch_alone`, and `of_jax`.
+`torch_alone`, and `of_jax`; `own` is their own derivative as a referee.
 """

@@ -16,7 +16,7 @@ WHOLE = 4000   # entries of a wrong array that are all measured, by the complex 
 SOME = 400     # … by differences
 
 
-def checked(point, claims, tolerance=None, seed=0, few=FEW, **about):
+def checked(point, claims, tolerance=None, seed=0, few=FEW, referee=None, **about):
     """Judge all claims at a point.
 
     Args:
@@ -25,13 +25,14 @@ def checked(point, claims, tolerance=None, seed=0, few=FEW, **about):
         tolerance: the largest allowed error relative to the largest entry, in place of the default.
         seed: of the random directions.
         few: up to so many entries of an array are measured one by one.
+        referee: a `Referee` of the point (default: the complex step and differences).
         about: what else the causes may look at: `around`, `repeated`, `units`, `image` (of
             `causes.Evidence`), and `entry`, a function (name, output, index) → words.
 
     Returns:
         A `FunctionReport`.
     """
-    referee = Referee(point)
+    referee = Referee(point) if referee is None else referee
     notes = [f"the function changes its argument {name}" for name in point.writes]
     if point.is_random:
         return FunctionReport([], [], {}, notes, "the function gives different values at the same "

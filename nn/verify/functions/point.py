@@ -8,18 +8,11 @@ Read on in `verify.functions.slopes`.
 """
 import inspect
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 
 SINGLE = np.finfo(np.float32).eps
 DOUBLE = np.finfo(np.float64).eps
-
-
-class OwnDerivative(NamedTuple):
-    """The same function, differentiated by the program it is written for (torch, jax)."""
-    referee: str   # how a report names it
-    slopes: dict   # {name: (N, size)}; arrays that it says nothing of are not in it
 
 
 class Point:
@@ -32,7 +25,6 @@ class Point:
             arrays: {name: array} the point; where one is in float32 the claims may be too.
         """
         self.call = call
-        self.own = None  # an `OwnDerivative`, asked in place of the complex step
         self.arrays = {name: np.array(array, np.float64) for name, array in arrays.items()}
         self.value = self.outputs({})
         self.is_random = not _same(self.value, self.outputs({}))  # two calls, two values

@@ -11,7 +11,7 @@ import numpy as np
 
 from nn.verify.functions.backward import backward_at
 from nn.verify.functions.gradients import gradients_checked, of_another_shape
-from nn.verify.functions.point import OwnDerivative
+from nn.verify.functions.own import OwnReferee
 from nn.verify.functions.report import FunctionReport
 
 SAME = 1e4    # roundings between the values of the code and of its undecorated forward step
@@ -69,11 +69,13 @@ def check_written(new, tolerance, seed):
     if isinstance(at, FunctionReport):
         return at
     point, claims, about = at
-    why = "" if point.is_random else _ask_own(code, point, list(about["around"].values()))
-    report = gradients_checked(point, claims, tolerance, seed, **about)
+    referee, why = None, ""
+    if not point.is_random:
+        referee, why = _own(code, point, list(about["around"].values()))
+    report = gradients_checked(point, claims, tolerance, seed, referee=referee, **about)
     report.notes.extend(code.notes)
     if why:
-        report.missing.setdefault(_referee(code), why)
+        report.missing.setdefault(f"{code.program}'s own derivative", why)
     return report
 
 
@@ -88,20 +90,15 @@ def _at(code, seed):
                                                 "shape; the others were not checked"])
 
 
-def _referee(code):
-    return f"{code.program}'s own derivative"
-
-
-def _ask_own(code, point, douts):
-    """Give the point its program's own derivative, or say why there is none."""
+def _own(code, point, douts):
+    """(the program's own derivative as a referee, ""), or (None, why there is none)."""
     try:
         outs, slopes = code.own(douts)
     except Exception as error:  # whatever a person's code raises there
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        return None, (str(error).splitlines() or [type(error).__name__])[0]
     value = sum((dout * out).sum() for dout, out in zip(douts, outs))
     size = sum(np.abs(dout * out).sum() for dout, out in zip(douts, outs))
     if not abs(value - point.value[0]) <= SAME * point.epsilon * size:
-        return "without what is hand-written the function gives other values"
-    point.own = OwnDerivative(_referee(code), {name: slope.reshape(1, -1).astype(float)
-                                               for name, slope in slopes.items()})
-    return ""
+        return None, "without what is hand-written the function gives other values"
+    slopes = {name: slope.reshape(1, -1).astype(float) for name, slope in slopes.items()}
+    return OwnReferee(point, f"{code.program}'s own derivative", slopes), ""

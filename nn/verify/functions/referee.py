@@ -4,8 +4,7 @@ it applies, and what they say together.
 In: a `Point`, a direction {name: array}. Out: `Measured`: the slope of each output with its error,
 the two slopes at a kink, or nothing where neither could tell. The complex step counts where the
 function takes complex numbers, gives finite ones, and agrees with differences that are sure of
-themselves: np.abs, a norm or a conjugate are not analytic. A program's own derivative, where there
-is one, has its place: it is exact too, but for a `detach`. Read on in `verify.functions.judge`.
+themselves: np.abs, a norm or a conjugate are not analytic. Read on in `verify.functions.own`.
 """
 from typing import NamedTuple
 
@@ -36,10 +35,12 @@ class Measured(NamedTuple):
 class Referee:
     """The referees of one `Point`; `refused` says why one was not asked, {referee: reason}, and
     `disagreements` where both are sure and differ, [(direction, complex step, differences)]."""
+    exact_one = COMPLEX
+    not_exact = ("the function is not analytic (np.abs, a norm, a conjugate, a maximum of complex "
+                 "numbers …): differences judge there")
 
     def __init__(self, point):
         self.point = point
-        self.exact_one = COMPLEX if point.own is None else point.own.referee
         self.refused = {}
         self.disagreements = []
         self.stray = None   # outputs with an imaginary part where nothing was moved: not judged
@@ -53,7 +54,7 @@ class Referee:
             direction: {name: array}, the arrays that are moved.
             scales: ladders of steps to be tried, relative to the size of what is moved.
         """
-        exact = self._exact(direction)
+        exact = self._by_complex_step(direction)
         by_steps = self._by_differences(direction, scales, RUNGS if exact is None else FEWER)
         if exact is None:
             return Measured(*by_steps, np.zeros(len(by_steps.value), bool))
@@ -81,32 +82,21 @@ class Referee:
         return not self.refused and not self.disagreements and self.confirmed >= 2
 
     def exactly(self, direction):
-        """`Measured` by the exact one alone, where it `is_trusted`."""
-        exact = self._exact(direction)
-        return self.measure(direction) if exact is None else self._measured(exact)
-
-    def table(self, name):
-        """`Measured` of all entries of an array at once (of one output) by the program's own
-        derivative; None where there is none to trust."""
-        own = self.point.own
-        if own is None or name not in own.slopes or not self.is_trusted:
-            return None
-        return self._measured(own.slopes[name][0])
-
-    def _measured(self, exact):
+        """`Measured` by the complex step alone, where it `is_trusted`."""
+        exact = self._by_complex_step(direction)
+        if exact is None:
+            return self.measure(direction)
         error = 8 * self.point.epsilon * np.abs(exact)
         no = np.zeros(len(exact), bool)
         return Measured(exact, error, no, exact, exact, ~no)
 
-    def _exact(self, direction):
-        """The slopes (N,) along a direction by the complex step or the program's own derivative;
-        None where neither can be asked."""
-        own = self.point.own
-        if own is None:
-            return self._by_complex_step(direction)
-        if not direction.keys() <= own.slopes.keys():
-            return None
-        return sum(own.slopes[name] @ along.reshape(-1) for name, along in direction.items())
+    def table(self, name):
+        """`Measured` of all entries of an array at once, where a referee has them; else None."""
+        return None
+
+    def accepts(self, name, column, claimed):
+        """Whether a referee that differences do not agree with has just the claimed slopes (N,)."""
+        return False
 
     def _by_differences(self, direction, scales, rungs):
         size = self.point.scale(direction)
@@ -137,21 +127,13 @@ class Referee:
         return np.where(self.stray, np.nan, outputs.imag / h)
 
     def _settle(self, direction, exact, by_steps, outside):
-        """The two differ: is the exact one outside its domain, or do referees disagree?"""
-        if self.point.own is not None:
-            if not (outside & ~by_steps.kink).any():
-                return  # several kinks: a rule may lead outside of the two slopes
-            self.refused.setdefault(f"{self.exact_one}, in places", (
-                "it is not what differences are sure of (a detach, .data, no_grad?): they judge "
-                "there"))
-        elif self._is_analytic(direction, outside):
+        """The two differ: is the complex step outside its domain, or do referees disagree?"""
+        if self._is_analytic(direction, outside):
             where = int(np.flatnonzero(outside)[0])
             self.disagreements.append(
                 (direction, float(exact[where]), float(by_steps.value[where])))
         else:
-            self.refused.setdefault("complex step, in places", (
-                "the function is not analytic (np.abs, a norm, a conjugate, a maximum of complex "
-                "numbers …): differences judge there"))
+            self.refused.setdefault(f"{self.exact_one}, in places", self.not_exact)
 
     def _is_analytic(self, direction, outside):
         """Whether the slope towards i t is that towards t, for steps that are not tiny."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nn.verify.functions.judge import NOT_JUDGED, OK, SMALL, WRONG, Tolerance
+from nn.verify.functions.judge import AT_KINK, NOT_JUDGED, OK, SMALL, WRONG, Tolerance
 from nn.verify.functions.referee import COMPLEX, DIFFERENCES
 
 FEW = 40            # entries that are always measured one by one
@@ -20,6 +20,7 @@ SAMPLED = 24        # entries of a large array that are measured one by one
 AGAIN = (1.0, 0.3, 2 ** -13, 2 ** -26, 8.0)  # ladders of steps for what is in doubt
 CONFIRMED = 8       # wrong entries in a row, after which the complex step alone is believed
 UNLIKE = 200        # entries that differ from a program's own derivative, measured at most
+ALLOWED = 1000      # along a direction: what the tolerances of entries may add up to
 DOUBTFUL = 60       # entries that are measured again at most
 OF_TERMS = (1e-11, 1e-4)  # along a direction: of the sum of sizes, in float64 and in float32
 
@@ -145,9 +146,17 @@ class Search:
                 slopes = self._at(judged, column, scales)
                 said = tolerance.judge(judged.claimed[:, column], slopes)
                 seen = seen + 1 if (said.marks == WRONG).any() else 0
-            judged.marks[:, column], judged.excess[:, column] = said.marks, said.excess
+            judged.marks[:, column] = self._excused(judged, column, said.marks, slopes.kink)
+            judged.excess[:, column] = said.excess
             judged.expected[:, column] = said.expected
             judged.exact[:, column] = slopes.exact
+
+    def _excused(self, judged, column, marks, kink):
+        """The marks of a column; what is a program's own slope is right at a kink, whatever rule
+        leads there, and elsewhere nobody can say that it is wrong."""
+        accepted = self.referee.accepts(judged.name, column, judged.claimed[:, column])
+        marks = np.where(accepted & kink & (marks == NOT_JUDGED), AT_KINK, marks)
+        return np.where(accepted & (marks == WRONG), NOT_JUDGED, marks)
 
     def _at(self, judged, column, scales, quick=False):
         """`Measured` of one entry; `quick`: by the exact referee alone."""
@@ -168,7 +177,9 @@ class Search:
                 return
 
     def _halve(self, judged):
-        """Marks all entries by the random directions; where one is wrong, looks for the entry."""
+        """Marks all entries by the random directions; where one is wrong, looks for the entry. A
+        direction that is wrong by much, and no entry of it, says nothing: its kinks may explain it,
+        or hide another entry."""
         agreed = 0
         for weights, slopes in judged.along:
             off = self._off(judged, weights, slopes)
@@ -179,8 +190,10 @@ class Search:
                 continue
             columns = self._worst_half(judged, weights)
             self._look_at(judged, columns)
-            if judged.worst is None:
+            if judged.worst is None and off <= ALLOWED:
                 agreed += 1  # nothing that an entry's tolerance does not allow
+        if judged.worst is None and not agreed and judged.claimed.shape[1] <= EXACTLY:
+            self.look_at_all(judged)
         if judged.worst is None:
             table = self.referee.table(judged.name)
             judged.whole = OK if agreed or table is not None else NOT_JUDGED
