@@ -29,7 +29,8 @@ def arguments(parser):
                              "check_gradients (loss, …), check_backward (forward, …) or "
                              "check_jacobian (f, …)")
     parser.add_argument("--at", type=Path, metavar="FILE.npz",
-                        help="inputs for NAME, arrays named as its arguments; of a network, samples")
+                        help="inputs for NAME, arrays named as its arguments; of a network, "
+                             "samples")
     network_option(parser)
     weights_option(parser)
     parser.add_argument("--against", default="complex step,dense", metavar="A,B,…",

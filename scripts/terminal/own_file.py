@@ -29,8 +29,8 @@ from nn.verify.answer import Answer
 MODULE = "checked_file"  # the name by which the file is a module
 SAMPLES = 4              # of a network's input, where none are given
 CHECKS = {"loss": check_gradients, "forward": check_backward, "f": check_jacobian}
-TAKES = ("a Network, torch's or jax's code with a derivative written by hand, or a function without "
-         "arguments that returns a report or a check's arguments as a dict")
+TAKES = ("a Network, torch's or jax's code with a derivative written by hand, or a function "
+         "without arguments that returns a report or a check's arguments as a dict")
 
 
 def own_report(where, inputs=None, **options):

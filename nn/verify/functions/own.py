@@ -13,8 +13,8 @@ EQUAL = 64     # roundings: a claim that is the program's own slope
 
 class OwnReferee(Referee):
     """The program's own derivative, and differences."""
-    not_exact = ("differences are sure of another slope (a detach or .data, or several kinks at one "
-                 "point)")
+    not_exact = ("differences are sure of another slope (a detach or .data, or several kinks at "
+                 "one point)")
 
     def __init__(self, point, name, slopes):
         """
