@@ -28,8 +28,8 @@ from nn.verify.network import Report, check_network
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = [
-    "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
-    "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet",
+    "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat",
+    "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet",
     "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
     "Softmax", "Softplus", "Tanh", "WeightsError", "check_backward", "check_gradients",
     "check_jacobian", "check_jax", "check_network", "check_torch", "from_sklearn", "from_torch",

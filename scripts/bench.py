@@ -14,8 +14,9 @@ from pathlib import Path
 
 from data import load_mnist
 from data.files import replacing
-from scripts.measure import checks, rules, table
+from scripts.measure import checks, own_code, rules, table
 from scripts.measure.growth import growth
+from scripts.measure.handwritten import CASES
 from scripts.measure.rows import LOADS, ROWS
 from scripts.measure.timing import machine
 from scripts.terminal.options import cores, output_file, whole
@@ -79,6 +80,11 @@ def _checks():
     for row in rows:
         cells = {name: cell._asdict() for name, cell in row.cells.items()}
         yield {"what": row.what, "layer": row.layer, "cells": cells}
+    print("\nand of handwritten code that is no network of ours:", flush=True)
+    rows = own_code.table(CASES)
+    print(own_code.text(rows))
+    for row in rows:
+        yield {**row._asdict(), "cells": {name: cell._asdict() for name, cell in row.cells.items()}}
 
 
 def _rules(count, with_peers):

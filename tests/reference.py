@@ -6,11 +6,15 @@ from nn.textbook import trace
 STEP = 1e-30
 
 
-def logits_and_jacobian(network, x, parameters=None):
-    """The textbook's logits of one sample x, (N,), and ∂logits/∂x, (N, M)."""
+def logits_and_jacobian(network, x, parameters=None, traced=None):
+    """The textbook's logits of one sample x, (N,), and ∂logits/∂x, (N, M).
+
+    traced: its trace of x, where it is there already.
+    """
     if not network.logit_layers:
         return np.asarray(x).reshape(-1), np.eye(np.size(x))
-    _, logits, jacobian = trace(network, x, parameters)[len(network.logit_layers) - 1]
+    steps = traced or trace(network, x, parameters)
+    _, logits, jacobian = steps[len(network.logit_layers) - 1]
     return logits.reshape(-1), jacobian
 
 

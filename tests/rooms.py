@@ -34,18 +34,21 @@ def tree(path):
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
 
+@cache
 def imported(path, everywhere=True):
-    """Yields each imported name in full, ours or not: "numpy", "attack.goals.GOALS".
+    """Each imported name in full, ours or not: "numpy", "attack.goals.GOALS".
 
     everywhere: also inside functions. ValueError for a relative import.
     """
+    names = []
     for node in ast.walk(tree(path)) if everywhere else tree(path).body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 raise ValueError(f"{path}:{node.lineno}: a relative import")
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
+    return names
 
 
 @cache

@@ -7,6 +7,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import rooms
@@ -49,18 +50,12 @@ def test_a_circle_and_an_arrow_upward_would_be_seen(tmp_path, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         (path.parent / "__init__.py").touch()
         path.write_text(text, encoding="utf-8")
-    cached = [rooms.files, rooms.tree, rooms.imports, rooms.circles]
+    for function in (rooms.files, rooms.tree, rooms.imported, rooms.imports, rooms.circles):
+        monkeypatch.setattr(rooms, function.__name__, cache(function.__wrapped__))
     monkeypatch.setattr(rooms, "ROOT", tmp_path)
-    try:
-        for function in cached:
-            function.cache_clear()
-        assert rooms.circles() == [("nn.a", "nn.b", "nn.c")]
-        assert [(str(path), name) for path, name in rooms.upward()] == [("data/d.py", "scripts.e")]
-        assert rooms.main() == 1
-    finally:
-        monkeypatch.undo()
-        for function in cached:
-            function.cache_clear()
+    assert rooms.circles() == [("nn.a", "nn.b", "nn.c")]
+    assert [(str(path), name) for path, name in rooms.upward()] == [("data/d.py", "scripts.e")]
+    assert rooms.main() == 1
 
 
 def test_the_picture_shows_every_file(capsys):

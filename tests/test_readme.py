@@ -44,8 +44,9 @@ def test_python(block, promised, monkeypatch, capsys):
         assert line in out.splitlines()
 
 
-@pytest.mark.parametrize(("block", "promised"), [(text, shown) for kind, text, shown in BLOCKS
-                                                 if not kind and text.startswith("jsma ")])
+@pytest.mark.parametrize(("block", "promised"), [  # tests/scripts/test_verify.py is a short one
+    pytest.param(text, shown, marks=[pytest.mark.slow] * text.startswith("jsma verify"))
+    for kind, text, shown in BLOCKS if not kind and text.startswith("jsma ")])
 def test_commands(block, promised, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for line in block.splitlines():

@@ -1,7 +1,7 @@
 """What every report of a check can do: be true or false in an `assert`, raise, draw itself.
 
 In: a report's `verdict`, its text and its `errors_by_entry`. Out: its truth, an `AssertionError`,
-HTML for a notebook. Read on in `verify.report`.
+HTML for a notebook. Read on in `verify.pytest_plugin`.
 """
 import html
 
@@ -13,15 +13,26 @@ CELLS = 64                       # so many rows and columns of a table are drawn
 PALE, DARK = (244, 244, 244), (178, 24, 43)
 
 
-class Answer:
+class CheckReport:
     """Mixed into a report: it is true only if its verdict is "right".
 
     A report has a `verdict`, one of `VERDICTS`, a text (`str`), and may say where its errors sit
     (`errors_by_entry`).
     """
 
+    refused = None  # the last that was not "right" when it was asked for its truth or printed
+
     def __bool__(self):
-        return self.verdict == RIGHT
+        is_right = self.verdict == RIGHT
+        CheckReport.refused = None if is_right else self
+        return is_right
+
+    def __repr__(self):
+        """The verdict in a line, as short as pytest prints it."""
+        if self.verdict != RIGHT:
+            CheckReport.refused = self
+        first = "; ".join(line.strip() for line in str(self).splitlines()[:2])
+        return f"<{first[:200]}{' …' if len(first) > 200 else ''}>"
 
     def raise_if_wrong(self):
         """Raise AssertionError with the report as its text, unless the verdict is "right"; else

@@ -4,7 +4,7 @@ what finds them.
 
 In: a network, as `LeNet.pretrained()`. Out: the same network with one derivative wrong: a layer's
 forward derivative (Eq. 5), its backward step or the gradient of a parameter. Read on in
-`verify.function`.
+`verify.functions.jacobian`.
 """
 from copy import deepcopy
 from typing import NamedTuple

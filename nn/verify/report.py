@@ -6,7 +6,7 @@ dicts for a machine. Read on in `verify.diagnosis`.
 """
 from dataclasses import asdict, dataclass, field
 
-from nn.verify.answer import NOT_JUDGED, RIGHT, WRONG, Answer
+from nn.verify.answer import NOT_JUDGED, RIGHT, WRONG, CheckReport
 
 ACROSS = 4  # referees side by side in a table
 
@@ -49,8 +49,8 @@ class LayerRow:
     errors: dict = field(default_factory=dict)  # {referee: Comparison}
 
 
-@dataclass
-class Report(Answer):
+@dataclass(repr=False)
+class Report(CheckReport):
     """`verdict` is one of `answer.VERDICTS`, and the report true only if it is "right"; `layer` and
     `part` name the first mistake, or are None."""
     rows: list

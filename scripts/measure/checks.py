@@ -80,10 +80,13 @@ def table(images):
 
 def text(rows):
     """The rows as an aligned table with sums, the median of a check's seconds, and a legend."""
-    lines = [*_lines(rows), *_sums(rows)]
+    return "\n".join([*aligned([*_lines(rows), *_sums(rows)]), LEGEND])
+
+
+def aligned(lines):
+    """Lists of words as lines of columns."""
     widths = [max(map(len, column)) for column in zip(*lines)]
-    aligned = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-    return "\n".join([*aligned, LEGEND])
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
 def _lines(rows):

@@ -46,7 +46,7 @@ def test_does_what_algorithm_1_says(theta):
         np.testing.assert_array_equal(crafted.adversarial[n].reshape(-1), expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=pytest.mark.slow), np.float32])
 def test_does_what_algorithm_2_says_on_real_digits(dtype, network, digits):
     """The shipped LeNet and its 784×784 pairs."""
     images, targets = digits[0][:2].astype(dtype), (digits[1][:2] + [1, 4]) % 10
@@ -184,7 +184,8 @@ def test_order_and_batch_size_do_not_matter(network, digits):
         assert (again.reason == first.reason[rows]).all()
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow)
+                                        for count in (3, 200))])
 def test_forward_and_backward_choose_the_same_pixels(count, network):
     images, labels = (part[:count] for part in load_mnist("validation"))
     targets = (labels + 1 + np.arange(count) % 9) % 10

@@ -30,7 +30,8 @@ from nn import (
 )
 
 
-@pytest.fixture(scope="module", params=[LeNet.pretrained, ResNet.pretrained])
+@pytest.fixture(scope="module", params=[
+    LeNet.pretrained, pytest.param(ResNet.pretrained, marks=pytest.mark.slow)])
 def traced(request):
     """A network, the first 1 and its trace by the textbook."""
     network, digit = request.param(), first(1)

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from small import narrow_lenet
 
 from nn import LeNet, Network, get_num_threads, set_num_threads
 from nn.layers.linear import Linear
@@ -71,9 +72,11 @@ def test_a_wrong_number_is_refused(number):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 17, 33])
-def test_a_network_gives_the_same_in_two_threads(count, two_threads):
-    """Against one sample at a time in one thread, in float64."""
-    network = LeNet(0)
+def test_a_network_gives_the_same_in_two_threads(count, two_threads, monkeypatch):
+    """Against one sample at a time in one thread, in float64; many samples by a narrow LeNet."""
+    monkeypatch.setattr("nn.threads.LARGE", 0)
+    network = LeNet(0) if count <= 3 else narrow_lenet()
+    assert network.num_threads == 2
     x = np.random.default_rng(count).random((count, 28, 28))
     results = [function(x) for function in (
         network.logits, network.forward_derivative, network.backward_derivative)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small import quick
 
 from attack import craft, replay, success_interval
 from data import load_mnist
@@ -20,6 +21,7 @@ from scripts.paper.human_study import human_study
 from scripts.paper.survey_figures import FIGURES, PAPER
 
 WORDS = ["survey", "make", "--count", "13", "--derivative", "backward"]
+SMALL = [*WORDS[:2], "--count", "4", "--epsilon", "0,2", "--theta=-1,0.7", *WORDS[4:]]
 ID = "s0123456789ab"
 SAMPLES = {  # number: index, part, label, target, theta, distortion
     1: "10,unaltered,7,,,0.0000", 2: "11,distortion,3,5,1,14.2857",
@@ -54,11 +56,18 @@ def made(tmp_path_factory):
 
 # The page
 
-def test_the_page_is_made_of_the_seed(tmp_path, capsys):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        words = [*WORDS, "--epsilon", "0,2", "--theta=-1,0.7", "--seed", str(seed)]
-        assert main([*words, "--out", str(tmp_path / name)]) == 0
-    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+@pytest.fixture(scope="module")
+def small_page(tmp_path_factory):
+    """A page of four pictures, one of each kind, by the seed 0."""
+    path = tmp_path_factory.mktemp("survey") / "survey.html"
+    assert main([*SMALL, "--out", str(path)]) == 0
+    return path
+
+
+def test_the_page_is_made_of_the_seed(small_page, tmp_path, capsys):
+    for name, seed in (("b", 0), ("c", 1)):
+        assert main([*SMALL, "--seed", str(seed), "--out", str(tmp_path / name)]) == 0
+    a, b, c = small_page.read_bytes(), *((tmp_path / name).read_bytes() for name in "bc")
     assert a == b != c
     assert len(set(re.findall("survey (s[0-9a-f]{12}),", capsys.readouterr().out))) == 2
 
@@ -113,8 +122,8 @@ def test_forward_and_backward_go_the_same_way():
     assert (runs[0].predicted, runs[0].iterations) == (10, 7)
 
 
-def test_the_page_is_self_contained_and_does_not_tell(made):
-    page = made[0].read_text(encoding="utf-8")
+def test_the_page_is_self_contained_and_does_not_tell(small_page):
+    page = small_page.read_text(encoding="utf-8")
     assert len(page.encode()) < 100_000 and "Content-Security-Policy" in page
     assert not re.search(r"https?:|\bsrc=|@[A-Z]+@|import\b|fetch|XMLHttp", page)
     shown = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
@@ -150,7 +159,7 @@ def test_a_page_that_cannot_be_made_gets_one_line(words, said, capsys, tmp_path,
 
 def test_count_is_spread_over_what_is_shown():
     images, labels = (part[:40] for part in load_mnist("test"))
-    rows = [row.split(",") for _, row in draw(LeNet.pretrained(), images, labels, [0, 2, 2], [-1],
+    rows = [row.split(",") for _, row in draw(quick(), images, labels, [0, 2, 2], [-1],
                                               40, 0, "backward")]
     assert sorted(int(row[0]) for row in rows) == list(range(40))
     assert Counter(row[1] for row in rows) == {"unaltered": 14, "distortion": 13, "intensity": 13}

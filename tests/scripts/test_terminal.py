@@ -244,9 +244,10 @@ def on_a_terminal(words, columns):
 
 @pytest.mark.parametrize(("words", "first", "last"), [
     (["explain", "--target", "3", "--out", "{}/p.html"], "jsma explain …", "open it in a browser"),
-    (["craft", "--count", "2", "--out", "{}/c"], "jsma craft …", "successful"),
-    (["reproduce", "--digits", "1", "--only", "fig9", "--only", "path", "--out", "{}/r"],
-     "jsma reproduce …", "report.html"),
+    pytest.param(["craft", "--count", "2", "--target", "3", "--out", "{}/c"], "jsma craft …",
+                 "successful", marks=pytest.mark.slow),
+    (["reproduce", "--digits", "1", "--only", "fig9", "--only", "path", "--derivative", "backward",
+      "--out", "{}/r"], "jsma reproduce …", "report.html"),
     (["reproduce", "--only", "fig99"], "", "(see: jsma reproduce --help)")])
 def test_commands_on_a_terminal(words, first, last, tmp_path):
     """Something at once, before the packages are imported; in the end only what is to stay."""

@@ -2,6 +2,7 @@
 import json
 
 import pytest
+from small import narrow_lenet
 
 import scripts.verify
 from nn import LeNet
@@ -18,7 +19,7 @@ def test_right_is_0_and_a_row_a_layer(capsys):
 
 
 def test_wrong_is_1_and_names_the_layer(capsys, monkeypatch):
-    wrong = MISTAKES["conv: kernel flipped"].make(LeNet.pretrained())
+    wrong = MISTAKES["conv: kernel flipped"].make(narrow_lenet())
     monkeypatch.setattr(scripts.verify, "load_network", lambda name, path: wrong)
     assert main(["verify", "--against", "complex step", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)[0]

@@ -33,6 +33,14 @@ def test_asserts():
     assert report, report
 
 
+def test_raises():
+    nn.check_gradients(loss, {"W": W}, {"W": gradient / 2}).raise_if_wrong()
+
+
+def test_of_something_else():
+    assert nn.check_gradients(loss, {"W": W}, {"W": gradient}) and number == 4
+
+
 def test_right():
     report = nn.check_gradients(loss, {"W": W}, {"W": gradient})
     assert report, report
@@ -148,7 +156,8 @@ def has(package):
 
 @pytest.mark.parametrize(("name", "status", "said"), [
     ("report", 0, "right: 12 entries agree"), ("test_right", 0, "right: 12 entries"),
-    ("test_asserts", 1, "wrong: W: scaled by 0.5"), ("of_loss", 1, "wrong: W: the sign is wrong"),
+    ("test_asserts", 1, "wrong: W: scaled by 0.5"), ("test_raises", 1, "wrong: W: scaled by 0.5"),
+    ("of_loss", 1, "wrong: W: the sign is wrong"),
     ("of_forward", 0, "right: 4 entries"), ("of_jacobian", 1, "wrong: the Jacobian"),
     ("not_finite", 2, "not judged: the function is NaN"),
     ("random", 2, "not judged: the function gives different values"),
@@ -198,6 +207,7 @@ def test_a_network_of_digits_sees_digits_and_others_see_samples_of_a_file(own, c
     ("number", "got int"), ("loss", "got a function of arguments"),
     ("unknown_keys", "must hold one of loss, forward, f; got losses"),
     ("two_keys", "must hold one of loss, forward, f; got loss, f"), ("absent", "has no absent"),
+    ("test_of_something_else", "AssertionError"),
     ("boom", f"own.py line {SOURCE[:SOURCE.index('[][1]')].count(chr(10)) + 1}: IndexError")])
 def test_a_name_that_cannot_be_checked_is_2_and_one_line(name, said, own, capsys):
     assert main(["verify", f"{own()}:{name}"]) == 2
@@ -242,7 +252,7 @@ def test_words_that_do_not_fit_are_2_and_one_line(words, said, own, tmp_path, mo
 
 
 def test_the_file_imports_what_lies_beside_it_and_leaves_no_trace(own, tmp_path, monkeypatch):
-    """A module beside it, also one imported late; `__main__` is not run; a dataclass can be made."""
+    """A module beside it, imported late; `__main__` is not run; a dataclass can be made."""
     own("value = 2.0\n", "beside_the_file.py")
     path = own('''
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Reading order: `jacobian`, `gradients` and `backward` (what is asked, one file each), `point` (a
 function of named arrays), `slopes` (differences on a ladder of steps), `referee` (with the complex
-step), `judge` (an entry), `search` (all entries), `causes` and `patterns` (the likely mistake),
-`check` (all of it in turn), `report`. Code for torch and jax comes in by `program`, `of_torch` with
-`torch_alone`, and `of_jax`; `own` is their own derivative as a referee.
+step), `judge` (an entry), `search` (all entries), `causes`, `patterns` and `units` (the likely
+mistake), `check` (all of it in turn), `report`. Code for torch and jax comes in by `program`,
+`of_torch` with `torch_alone`, and `of_jax`; `own` is their own derivative as a referee.
 """

@@ -2,7 +2,7 @@
 db`: is the backward step that of the forward one?
 
 In: the pair, its inputs. Out: a `FunctionReport` of the gradients of Σ dout · out for a random
-cotangent dout. Read on in `verify.functions.program`.
+cotangent dout. Read on in `verify.functions.point`.
 """
 import inspect
 

@@ -175,6 +175,8 @@ def of_another(evidence):
         for candidate, word in ((other, ""), (other.T, ", transposed")):
             if evidence.fits(candidate):
                 return f"exchanged with the gradient of {name}{word}: that one would be right here"
+            if candidate.any() and _is(evidence.claimed, candidate):
+                return f"it is the gradient of {name}{word} once more"
     return ""
 
 
@@ -193,13 +195,20 @@ def one_share_only(evidence):
 
 
 def summed_wrongly(evidence):
-    """A sum of the cotangent over other axes, or a mean in place of the sum."""
+    """A sum of the cotangent over other axes, or one sample's share of it."""
     for name, array in evidence.around.items():
         for axis in range(array.ndim):
-            claim = array.sum(axis=axis)
-            if claim.shape == evidence.claimed.shape and np.allclose(claim, evidence.claimed):
+            if _is(evidence.claimed, array.sum(axis=axis)):
                 return f"it is the sum of {name} over axis {axis}: summed over the wrong axis"
+            for number, which in ((0, "first"), (-1, "last")):
+                if _is(evidence.claimed, np.take(array, number, axis)):
+                    return (f"it is the {which} of {name} along axis {axis}: of the {which} sample "
+                            "only, not summed over the batch")
     return ""
+
+
+def _is(claimed, candidate):
+    return claimed.shape == candidate.shape and np.allclose(claimed, candidate, rtol=1e-6)
 
 
 def rows_that_repeat(evidence):

@@ -61,8 +61,8 @@ def _unjudged(judged):
     if not marks.size:
         return "there is nothing to check"
     if looked_at.size and (looked_at == NOT_JUDGED).all():
-        return (f"no referee could tell about any of {marks.size:,} entries (NaN, a kink within the "
-                "steps, or noise)")
+        return (f"no referee could tell about any of {marks.size:,} entries (NaN, a kink within "
+                "the steps, or noise)")
     return ""
 
 

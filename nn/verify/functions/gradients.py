@@ -9,7 +9,7 @@ import numpy as np
 
 from nn.verify.functions.check import checked
 from nn.verify.functions.point import Point, caller, named
-from nn.verify.functions.report import FunctionReport, WrongArray
+from nn.verify.functions.report import WrongArray
 
 PREFIXES = ("", "d", "d_", "grad_", "g")  # of a gradient's name: W1, dW1, grad_W1, …
 
@@ -40,6 +40,11 @@ def check_gradients(loss, parameters, gradients=None, *, tolerance=None, seed=0)
     Raises:
         ValueError: no parameters, no gradients, or `loss` does not return one number.
     """
+    return gradients_checked(*gradients_at(loss, parameters, gradients), tolerance, seed)
+
+
+def gradients_at(loss, parameters, gradients=None):
+    """The `Point` of a loss, and {name: claimed gradient}; arguments as of `check_gradients`."""
     arrays = {name: array for name, array in named(parameters).items() if array.size}
     call = caller(loss, parameters)
     if gradients is None:
@@ -49,8 +54,7 @@ def check_gradients(loss, parameters, gradients=None, *, tolerance=None, seed=0)
     claims = _by_name(gradients, arrays)
     if not isinstance(parameters, (dict, list, tuple, np.ndarray)):
         arrays = {name: array for name, array in arrays.items() if name in claims}
-    point = Point(lambda moved: _scalar(call(moved)), arrays)
-    return gradients_checked(point, claims, tolerance, seed)
+    return Point(lambda moved: _scalar(call(moved)), arrays), claims
 
 
 def gradients_checked(point, claims, tolerance, seed, **about):
@@ -124,7 +128,7 @@ def _by_name(gradients, arrays):
                              f"{', '.join(arrays)}; got {len(gradients)}")
         claims = dict(zip(arrays, gradients))
     elif len(arrays) == 1:
-        claims = {name: gradients for name in arrays}
+        claims = dict.fromkeys(arrays, gradients)
     else:
         claims = {}
     if not claims:

@@ -30,29 +30,35 @@ def check_jacobian(f, jacobian, x, *, image=None, tolerance=None, seed=0):
     Raises:
         ValueError: the claimed Jacobian has another shape than (N, M) or is not finite.
     """
-    x = np.asarray(x, float)
-    point = Point(lambda arrays: f(arrays["x"]), {"x": x})
-    claimed = _claimed(jacobian, x, len(point.value))
+    point, claims = jacobian_at(f, jacobian, x)
+    shape = point.arrays["x"].shape
 
     def entry(_, output, index):
         """An entry of the Jacobian in words."""
         if image is None:
             return f"output {output}, feature {', '.join(map(str, index)) or 0}"
-        _, row, column = np.unravel_index(np.ravel_multi_index(index, x.shape), image)
+        _, row, column = np.unravel_index(np.ravel_multi_index(index, shape), image)
         return f"output {output}, pixel (row {row}, column {column})"
 
-    report = checked(point, {"x": claimed}, tolerance, seed, COLUMNS, entry=entry, image=image)
+    report = checked(point, claims, tolerance, seed, COLUMNS, entry=entry, image=image)
     for row in report.rows + report.findings:
         row.name = "the Jacobian"
     return report
 
 
+def jacobian_at(f, jacobian, x):
+    """The `Point` of f at x, and {"x": (N, M) claimed}; arguments as of `check_jacobian`."""
+    x = np.asarray(x, float)
+    point = Point(lambda arrays: f(arrays["x"]), {"x": x})
+    return point, {"x": _claimed(jacobian, x, len(point.value))}
+
+
 def _claimed(jacobian, x, outputs):
     """The claimed Jacobian (N, M) at x in float64; ValueError where it cannot be one."""
     claimed = np.asarray(jacobian(x.copy()) if callable(jacobian) else jacobian)
-    right = [(outputs, x.size), (outputs, *x.shape)] + [x.shape, (x.size,)] * (outputs == 1)
-    right += [(outputs,)] * (x.size == 1)
-    if claimed.shape not in right or claimed.dtype.kind not in "iuf":
+    of_a_number = outputs == 1 and claimed.shape in (x.shape, (x.size,))
+    fits = of_a_number or claimed.ndim > 1 and len(claimed) == outputs or x.size == 1
+    if claimed.size != outputs * x.size or not fits or claimed.dtype.kind not in "iuf":
         raise ValueError(f"jacobian must hold ({outputs}, {x.size}) real numbers; "
                          f"got {claimed.dtype} {claimed.shape}")
     claimed = claimed.reshape(outputs, x.size).astype(float)

@@ -14,7 +14,7 @@ RELATIVE = (1e-7, 1e-3)         # of an entry, in float64 and in float32
 OF_THE_LARGEST = (1e-12, 1e-5)  # of the largest entry: rounding of the terms that make an entry
 OF_THE_VALUE = 64               # roundings of the function's value
 BLUNT = 0.005       # an allowance of more than this share of an entry does not judge it
-COARSE = 1e-5       # but what is smaller than the largest entry by this, only its size counts
+COARSE = (1e-5, 3e-3)  # but of entries smaller than this, relative to the largest, the size counts
 
 
 class Judgement(NamedTuple):
@@ -41,28 +41,28 @@ class Tolerance:
         self.relative = RELATIVE[single] if tolerance is None else 0.0
         self.absolute = (OF_THE_LARGEST[single] if tolerance is None else tolerance) * largest
         self.rounding = OF_THE_VALUE * epsilon * np.abs(value)
-        self.largest = largest
+        self.largest, self.coarse = largest, COARSE[single]
 
     def judge(self, claimed, measured):
         """A `Judgement` of claimed slopes (N,) beside a `Measured`. At a kink, what lies outside
         the two slopes is not judged: where several kinks meet a rule may lead there."""
-        low, high = measured.low, measured.high
+        low, high, at_kink = measured.low, measured.high, measured.kink
         size = np.maximum(np.abs(low), np.abs(high))
         slack = self.relative * size + self.absolute + self.rounding + measured.error
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             off = np.maximum(np.maximum(low - claimed, claimed - high), 0)
             off = np.where(np.isfinite(claimed), off, np.inf)
-            at_value = np.abs(claimed - measured.value) <= slack
-            blunt = slack > BLUNT * np.maximum(size, np.abs(claimed))
-            vague = blunt & (measured.error > COARSE * self.largest)
-            nonzero = np.maximum(size, np.abs(claimed)) > 0
-        unknown = ~np.isfinite(measured.error) | ~np.isfinite(low) | ~np.isfinite(high)
-        wrong = ~unknown & (off > slack)
+            from_value = np.abs(claimed - measured.value)
+            size = np.maximum(size, np.abs(claimed))
+            blunt = slack > BLUNT * size
+            agrees = measured.exact & (from_value <= slack - measured.error)
+            of_no_weight = np.maximum(size, measured.error) <= self.coarse * self.largest
+            excess = np.where(off == 0, 0, off / np.where(slack == 0, 1e-300, slack))
+        unknown = ~(np.isfinite(measured.error) & np.isfinite(low) & np.isfinite(high))
+        wrong = off > slack
         marks = np.select(
-            [unknown, wrong & measured.kink & np.isfinite(claimed), wrong, vague, measured.kink & ~at_value, blunt & nonzero],
-            [NOT_JUDGED, NOT_JUDGED, WRONG, NOT_JUDGED, AT_KINK, SMALL], OK)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            excess = np.where(marks == NOT_JUDGED, np.nan,
-                              np.where(off == 0, 0, off / np.where(slack == 0, 1e-300, slack)))
-        near = np.where(measured.kink, np.clip(claimed, low, high), measured.value)
-        return Judgement(marks, excess, near)
+            [unknown | wrong & at_kink & np.isfinite(claimed), wrong,
+             blunt & ~of_no_weight & ~agrees, at_kink & ~(from_value <= slack), blunt & (size > 0)],
+            [NOT_JUDGED, WRONG, NOT_JUDGED, AT_KINK, SMALL], OK)
+        return Judgement(marks, np.where(marks == NOT_JUDGED, np.nan, excess),
+                         np.where(at_kink, np.clip(claimed, low, high), measured.value))

@@ -6,7 +6,7 @@ Read on in `verify.functions.judge`.
 """
 import numpy as np
 
-from nn.verify.functions.referee import Measured, Referee
+from nn.verify.functions.referee import VAGUE, Measured, Referee
 
 EQUAL = 64     # roundings: a claim that is the program's own slope
 
@@ -28,12 +28,14 @@ class OwnReferee(Referee):
         self.slopes = slopes
 
     def measure(self, direction, scales=(1.0,)):
-        """As every referee does; at several kinks a rule may lead outside of the slopes of both
-        sides, which is nothing to be said of the program."""
-        before = dict(self.refused)
+        """As every referee does. At several kinks a rule may lead outside of the slopes of both
+        sides, which says nothing of the program; nor do differences that are vague confirm it."""
+        refused, confirmed = dict(self.refused), self.confirmed
         measured = super().measure(direction, scales)
         if measured.kink.all():
-            self.refused = before
+            self.refused = refused
+        if not (measured.error <= VAGUE * np.abs(measured.value)).all():
+            self.confirmed = confirmed
         return measured
 
     def table(self, name):
@@ -56,7 +58,7 @@ class OwnReferee(Referee):
             return None
         return sum(self.slopes[name] @ along.reshape(-1) for name, along in direction.items())
 
-    def _is_analytic(self, direction, outputs, clearly=True):
+    def _is_analytic(self, direction, outputs, clearly=False):
         """What differences are sure of is right, then; what they are vague about, the program
         knows."""
         return not clearly

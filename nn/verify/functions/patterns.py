@@ -1,7 +1,7 @@
 """Where the wrong entries of a table lie: in one entry, in one row, in all samples but the first.
 
 In: claimed and expected numbers, a boolean table of the wrong ones. Out: words, or "" where they
-lie everywhere. Read on in `verify.functions.report`.
+lie everywhere. Read on in `verify.functions.units`.
 """
 import numpy as np
 
@@ -30,23 +30,29 @@ def confined(claimed, expected, wrong, factor_in_words):
         length = wrong.shape[axis]
         if length < 2:
             continue
-        if length > 2 and len(lines) == length - 1 and lines[0] == 1:
-            return (f"only the first along axis {axis} is right: are the others (of a batch) left "
-                    "out?")
+        if axis == 0 and length > 2 and len(lines) == length - 1 and lines[0] == 1:
+            return "only the first along axis 0 is right: are the others (of a batch) left out?"
         if len(lines) == 1 and length > 2:
             chosen = np.take(claimed, lines[0], axis), np.take(expected, lines[0], axis)
             return (f"only {_line(axis, wrong.ndim)} {lines[0]} is wrong"
                     f"{_how(*chosen, factor_in_words)}")
-        if len(lines) <= length // 2:
-            shown = ", ".join(map(str, lines[:6])) + (" …" if len(lines) > 6 else "")
+        if 1 < len(lines) <= length // 2:
+            shown = ", ".join(map(str, lines[:6])) + (", …" if len(lines) > 6 else "")
             chosen = np.take(claimed, lines, axis), np.take(expected, lines, axis)
-            return (f"only {_line(axis, wrong.ndim)}s {shown} are wrong"
+            return (f"only {_lines(axis, wrong.ndim)} {shown} are wrong"
                     f"{_how(*chosen, factor_in_words)}")
     return ""
 
 
 def _line(axis, dimensions):
-    return LINES[axis] if dimensions == 2 else f"index {axis}:" if dimensions > 2 else "entry"
+    if dimensions > 2:
+        return f"axis {axis}, index"
+    return LINES[axis] if dimensions == 2 else "entry"
+
+
+def _lines(axis, dimensions):
+    line = _line(axis, dimensions)
+    return {"entry": "entries"}.get(line, line if dimensions > 2 else f"{line}s")
 
 
 def _how(claimed, expected, factor_in_words):

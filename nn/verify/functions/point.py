@@ -13,6 +13,10 @@ import numpy as np
 
 SINGLE = np.finfo(np.float32).eps
 DOUBLE = np.finfo(np.float64).eps
+CALLS = 4              # that must give the same value
+ROUNDINGS = 8          # in one value, at least
+LINES, POINTS = 3, 10  # where the noise is looked for
+SAFETY = 4             # the noise seen is held to be this much too small
 
 
 class Point:
@@ -24,26 +28,23 @@ class Point:
             call: {name: array} → what the function returns for these.
             arrays: {name: array} the point; where one is in float32 the claims may be too.
         """
-        self.call = call
+        self.call = quietly(call)
         self.arrays = {name: np.array(array, np.float64) for name, array in arrays.items()}
         self.value = self.outputs({})
-        self.is_random = not _same(self.value, self.outputs({}))  # two calls, two values
+        self.is_random = not all(_same(self.value, self.outputs({})) for _ in range(CALLS))
         self.epsilon = DOUBLE  # of the arithmetic inside
         if not self.is_random:
             self.epsilon = max(self._epsilon(), *(float(np.finfo(np.asarray(array).dtype).eps)
                                                   for array in arrays.values()))
+        self.noise = self._noise()
         mine = self.moved({}, 0.0)
-        call(mine)
+        self.call(mine)
         self.writes = [name for name in arrays if not _same(mine[name], self.arrays[name])]
 
     def outputs(self, direction, t=0.0):
         """The function's outputs (N,) at the point + t · direction, real or complex as t is. An
         error there is raised."""
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            if np.iscomplexobj(t):
-                warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return flat(self.call(self.moved(direction, t)))
+        return flat(self.call(self.moved(direction, t)))
 
     def near(self, direction, t):
         """The same at a real t; NaN where the function raises an error or changes its shape, as
@@ -80,6 +81,35 @@ class Point:
         with np.errstate(invalid="ignore"):
             blind = (large > 64 * DOUBLE * np.abs(self.value)) & (small == 0)
         return SINGLE if blind.any() else DOUBLE
+
+
+    def _noise(self):
+        """(N,) the rounding of one value: of the value itself, and as third differences of values
+        at points a few roundings apart show it (Moré and Wild 2011)."""
+        rng = np.random.default_rng(1)
+        seen = np.zeros(self.value.shape)
+        for _ in range(LINES):
+            direction = {name: array * rng.uniform(-1, 1, array.shape)
+                         for name, array in self.arrays.items()}
+            values = [self.near(direction, 16 * k * self.epsilon) for k in range(POINTS)]
+            with np.errstate(all="ignore"):
+                third = np.diff(np.array(values), 3, axis=0)
+                seen = np.fmax(seen, np.sqrt((third * third).mean(axis=0) / 20))
+        least = np.finfo(np.float32 if self.epsilon > DOUBLE else np.float64).tiny
+        return ROUNDINGS * self.epsilon * np.abs(self.value) + SAFETY * seen + least
+
+
+def quietly(call):
+    """`call` without warnings of NumPy's and its own, but for numbers that lose their imaginary
+    part: that is an error."""
+    def quiet_call(arrays):
+        is_complex = any(array.dtype.kind == "c" for array in arrays.values())
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if is_complex:
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            return call(arrays)
+    return quiet_call
 
 
 def flat(outputs):

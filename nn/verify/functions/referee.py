@@ -15,14 +15,17 @@ from nn.verify.functions.slopes import RUNGS, slopes, surest
 COMPLEX, DIFFERENCES = "complex step", "differences"
 STEP_SIZE = 1e-20   # of the complex step, relative to the scale
 FEWER = 7           # rungs of differences, where they only confirm the complex step
-NOISE = 8           # roundings in one value
+TINY = 1e-3         # where all numbers are smaller than this, steps of order 1 are tried too
+VAGUE = 1e-2        # differences with a larger error than this, relative, confirm nothing
+ROTATED = 1e-4      # steps in complex directions, relative to the scale
 
 
 class Measured(NamedTuple):
     """The slopes of all outputs along a direction: arrays (N,).
 
     `value` ± `error`; NaN where neither referee could tell. At a `kink` the slopes from the two
-    sides are `low` and `high`; elsewhere both are `value`. `exact`: by the complex step.
+    sides are `low` and `high`; elsewhere both are `value`, or the two referees', where one is too
+    vague to confirm the other. `exact`: `value` is the complex step's.
     """
     value: np.ndarray
     error: np.ndarray
@@ -37,7 +40,7 @@ class Referee:
     `disagreements` where both are sure and differ, [(direction, complex step, differences)]."""
     exact_one = COMPLEX
     not_exact = ("the function is not analytic (np.abs, a norm, a conjugate, a maximum of complex "
-                 "numbers …): differences judge there")
+                 "numbers …) or not finite: differences judge there")
 
     def __init__(self, point):
         self.point = point
@@ -45,7 +48,6 @@ class Referee:
         self.disagreements = []
         self.stray = None   # outputs with an imaginary part where nothing was moved: not judged
         self.confirmed = 0  # times that differences agreed with the complex step in all outputs
-        self.noise = NOISE * point.epsilon * np.abs(point.value)
 
     def measure(self, direction, scales=(1.0,)):
         """`Measured` along `direction`.
@@ -58,23 +60,44 @@ class Referee:
         by_steps = self._by_differences(direction, scales, RUNGS if exact is None else FEWER)
         if exact is None:
             return Measured(*by_steps, np.zeros(len(by_steps.value), bool))
-        rounding = 8 * self.point.epsilon * np.abs(exact)
-        slack = 8 * by_steps.error + 1e-6 * np.maximum(np.abs(by_steps.low), np.abs(by_steps.high))
+        if (by_steps.kink | np.isnan(by_steps.error)).any():  # is it so nearer by?
+            by_steps = self._by_differences(direction, scales, RUNGS)
+        outside, vague = self._compared(exact, by_steps)
+        usable = np.isfinite(exact) & ~outside
+        if outside.any() and self._is_analytic(direction, outside, clearly=True):
+            where = int(np.flatnonzero(outside)[0])
+            self.disagreements.append(
+                (direction, float(exact[where]), float(by_steps.value[where])))
+        if vague.any():
+            usable &= ~vague | self._is_analytic(direction, vague)
+        if not usable.all():
+            self.refused.setdefault(f"{self.exact_one}, in places", self.not_exact)
+            by_steps = self._by_differences(direction, scales, RUNGS)
+        self.confirmed += bool(usable.all() and not by_steps.kink.any())
+        return self._together(exact, by_steps, usable, vague)
+
+    def _compared(self, exact, by_steps):
+        """Boolean (N,): where the complex step lies outside what differences say, and where they
+        are too vague to confirm it."""
+        largest = np.nanmax(np.abs(exact), initial=0) + np.finfo(np.float32).tiny
+        size = np.maximum(np.abs(by_steps.low), np.abs(by_steps.high))
+        slack = 8 * by_steps.error + 1e-6 * size + 8 * self.point.epsilon * largest
         with np.errstate(invalid="ignore"):
             outside = (exact < by_steps.low - slack) | (exact > by_steps.high + slack)
-        if not np.all(np.isfinite(exact) & ~outside):
-            by_steps = self._by_differences(direction, scales, RUNGS)  # they alone judge there
-        usable = np.isfinite(exact) & ~outside
-        self.confirmed += bool(usable.all() and not by_steps.kink.any()
-                               and np.isfinite(by_steps.error).all())
-        if outside.any():
-            self._settle(direction, exact, by_steps, outside)
-        sides = [np.where(by_steps.kink, side, exact) for side in (by_steps.low, by_steps.high)]
+            vague = ~(slack <= VAGUE * np.maximum(np.abs(exact), size)) & ~outside
+        return outside, vague
+
+    def _together(self, exact, by_steps, usable, vague):
+        """`Measured` of both: the complex step where it is usable; where nothing confirms it, what
+        either of the two says."""
+        one_slope = usable & ~by_steps.kink
+        low = np.where(vague, np.fmin(by_steps.low, exact), exact)
+        high = np.where(vague, np.fmax(by_steps.high, exact), exact)
         return Measured(
             np.where(usable, exact, by_steps.value),
-            np.where(usable, np.where(by_steps.kink, by_steps.error, rounding), by_steps.error),
-            by_steps.kink, *(np.where(usable, side, of_steps) for side, of_steps in
-                             zip(sides, (by_steps.low, by_steps.high))), usable)
+            np.where(one_slope & ~vague, 8 * self.point.epsilon * np.abs(exact), by_steps.error),
+            by_steps.kink, np.where(one_slope, low, by_steps.low),
+            np.where(one_slope, high, by_steps.high), usable)
 
     @property
     def is_trusted(self):
@@ -100,8 +123,9 @@ class Referee:
 
     def _by_differences(self, direction, scales, rungs):
         size = self.point.scale(direction)
-        ladders = [slopes(lambda t: self.point.near(direction, t), size * scale, self.noise,
-                          self.point.epsilon * size, rungs) for scale in scales]
+        sizes = [size * scale for scale in scales] + [1.0] * int(size < TINY)
+        ladders = [slopes(lambda t: self.point.near(direction, t), each, self.point.noise,
+                          self.point.epsilon * max(size, each), rungs) for each in sizes]
         return ladders[0] if len(ladders) == 1 else surest(ladders)
 
     def _by_complex_step(self, direction):
@@ -126,23 +150,25 @@ class Referee:
             self.stray = self.point.outputs({}, 0j).imag != 0
         return np.where(self.stray, np.nan, outputs.imag / h)
 
-    def _settle(self, direction, exact, by_steps, outside):
-        """The two differ: is the complex step outside its domain, or do referees disagree?"""
-        if self._is_analytic(direction, outside):
-            where = int(np.flatnonzero(outside)[0])
-            self.disagreements.append(
-                (direction, float(exact[where]), float(by_steps.value[where])))
-        else:
-            self.refused.setdefault(f"{self.exact_one}, in places", self.not_exact)
+    def _is_analytic(self, direction, outputs, clearly=False):
+        """Whether the slopes of `outputs` towards i t are those towards t, for steps that are not
+        tiny; `clearly`: and above the noise."""
+        sizes = {self.point.scale(direction), max(1.0, self.point.scale(direction))}
+        return all(self._turns(direction, outputs, ROTATED * size, clearly) for size in sizes)
 
-    def _is_analytic(self, direction, outside):
-        """Whether the slope towards i t is that towards t, for steps that are not tiny."""
-        h = 1e-4 * self.point.scale(direction)
-        ways = (1, 1j, np.exp(0.25j * np.pi))
-        values = [self.point.outputs(direction, h * way + 0j) for way in ways]
-        back = [self.point.outputs(direction, -h * way + 0j) for way in ways]
-        slope = np.array([(a - b)[outside] / (2 * h * way)
-                          for a, b, way in zip(values, back, ways)])
-        size = np.abs(slope).max(axis=0)
-        return bool(np.all(np.ptp(slope.real, axis=0) + np.ptp(slope.imag, axis=0)
-                           <= 1e-3 * size + 1e-6))
+    def _turns(self, direction, outputs, h, clearly):
+        slopes_of_ways = []
+        for way in (1, 1j, np.exp(0.25j * np.pi)):
+            step = h * way + 0j
+            try:
+                ahead, behind = (self.point.outputs(direction, side * step) for side in (1, -1))
+            except Exception:  # whatever a person's code raises there
+                return False
+            slopes_of_ways.append((ahead - behind)[outputs] / (2 * step))
+        turned = np.array(slopes_of_ways)
+        size = np.abs(turned).max(axis=0)
+        noise = 4 * self.point.noise[outputs] / h
+        gap = np.ptp(turned.real, axis=0) + np.ptp(turned.imag, axis=0)
+        if clearly and not np.all(noise <= 0.01 * size):
+            return False
+        return bool(np.all(gap <= 1e-3 * size + noise))

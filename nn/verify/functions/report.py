@@ -2,13 +2,13 @@
 array, a row an array.
 
 In: what `search` judged. Out: a `FunctionReport`, at most 20 lines of text. Read on in
-`verify.functions.jacobian`.
+`verify.functions.program`.
 """
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from nn.verify.answer import DISAGREE, NOT_JUDGED, RIGHT, WRONG, Answer
+from nn.verify.answer import DISAGREE, NOT_JUDGED, RIGHT, WRONG, CheckReport
 from nn.verify.functions import judge
 
 ROWS, FINDINGS = 6, 4   # so many are printed at most
@@ -16,7 +16,7 @@ ROWS, FINDINGS = 6, 4   # so many are printed at most
 
 @dataclass
 class WrongArray:
-    """An array whose claimed derivative is wrong: its worst entry, and what the errors look like."""
+    """An array whose claimed derivative is wrong: its worst entry, and the likely cause."""
     name: str
     entry: str
     claimed: float
@@ -40,12 +40,12 @@ class ArrayRow:
     largest: float   # error, relative to the largest entry
 
 
-@dataclass
-class FunctionReport(Answer):
+@dataclass(repr=False)
+class FunctionReport(CheckReport):
     """`verdict` is one of `answer.VERDICTS`, and the report true only if it is "right".
 
-    `finding` is the first wrong array's `WrongArray` or None, `findings` all of them; `missing` says
-    why a referee was not asked.
+    `finding` is the first wrong array's `WrongArray` or None, `findings` all of them; `missing`
+    says why a referee was not asked.
     """
     rows: list
     findings: list
@@ -57,6 +57,7 @@ class FunctionReport(Answer):
 
     @property
     def verdict(self):
+        """One of `answer.VERDICTS`."""
         if self.findings:
             return WRONG
         if self.disagreement:
@@ -66,6 +67,7 @@ class FunctionReport(Answer):
 
     @property
     def finding(self):
+        """The first wrong array's `WrongArray`, or None."""
         return self.findings[0] if self.findings else None
 
     @property
@@ -80,6 +82,7 @@ class FunctionReport(Answer):
         return {"verdict": self.verdict, **plain}
 
     def errors_by_entry(self):
+        """{array: (rows, columns) errors relative to what is allowed, NaN where not judged}."""
         return self.drawings
 
     def __str__(self):

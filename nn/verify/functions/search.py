@@ -2,9 +2,9 @@
 directions where they are many, halving what is wrong down to the entry.
 
 In: a `Point`, the claimed slopes of one of its arrays. Out: `Judged`: marks of the entries that
-were looked at, the worst one, the directions that were measured. A large array that is right along a few
-random directions is right in every entry, but for a chance of nothing: a single entry that is off
-shows in the sum. Read on in `verify.functions.causes`.
+were looked at, the worst one, the directions that were measured. A large array that is right along
+a few random directions is right in every entry, but for a chance of nothing: a single entry that is
+off shows in the sum. Read on in `verify.functions.causes`.
 """
 from dataclasses import dataclass, field
 
@@ -33,14 +33,14 @@ class Judged:
     """
     name: str
     shape: tuple
-    claimed: np.ndarray                            # (N, size)
-    marks: np.ndarray = None                       # (N, size), -1 where nobody looked
-    excess: np.ndarray = None                      # (N, size), NaN where nobody looked
-    expected: np.ndarray = None                    # (N, size), NaN where nobody looked
+    claimed: np.ndarray                       # (N, size)
+    marks: np.ndarray = field(init=False)     # (N, size), -1 where nobody looked
+    excess: np.ndarray = field(init=False)    # (N, size), NaN where nobody looked
+    expected: np.ndarray = field(init=False)  # (N, size), NaN where nobody looked
     along: list = field(default_factory=list)
-    exact: np.ndarray = None                       # (N, size), True by `exact_one`
-    whole: int = -1                                # the mark of all that nobody looked at
-    exact_one: str = COMPLEX                       # the referee beside differences
+    exact: np.ndarray = field(init=False)     # (N, size), True by `exact_one`
+    whole: int = -1                           # the mark of all that nobody looked at
+    exact_one: str = COMPLEX                  # the referee beside differences
 
     def __post_init__(self):
         self.marks = np.full(self.claimed.shape, -1)

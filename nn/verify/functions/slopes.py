@@ -14,6 +14,7 @@ RATIO = 4
 RUNGS = 12        # step sizes: scale/8, scale/32, … down to 3e-8 of the scale
 ORDERS = 3        # extrapolations, each one order higher
 APART = 8         # the slopes from both sides differ if by so many of their errors
+SURE = 1e-6       # an error up to this, relative, is a single slope's
 SAFETY = 4        # an error estimate is held to be this much too small
 
 
@@ -66,9 +67,11 @@ def slopes(phi, scale, noise, input_noise=0.0, rungs=RUNGS):
 
 
 def surest(several):
-    """Of several `Slopes` of one function, for each output the one with the smallest error."""
+    """Of several `Slopes` of one function, for each output the one with the smallest error. One
+    that is sure of a single slope comes before one that sees a kink: its steps are smaller."""
     errors = np.array([np.where(np.isnan(each.error), np.inf, each.error) for each in several])
-    best = errors.argmin(axis=0)
+    sure = np.array([~each.kink & (each.error <= SURE * np.abs(each.value)) for each in several])
+    best = np.where(sure, errors, np.where(sure.any(axis=0), np.inf, errors)).argmin(axis=0)
     return Slopes(*(np.choose(best, columns) for columns in zip(*several)))
 
 

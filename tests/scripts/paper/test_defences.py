@@ -4,15 +4,23 @@ import itertools
 import numpy as np
 import pytest
 from scipy.integrate import trapezoid
+from small import quick
 
 from attack import craft
 from nn import LeNet
 from scripts.paper import defences, threat
 from scripts.paper.experiment import Setup
+from scripts.paper.fitting import fitted
 
 
 @pytest.fixture(scope="module")
 def setup():
+    with Setup(quick(), derivative="backward", digits=3) as setup:
+        yield setup
+
+
+@pytest.fixture(scope="module")
+def shipped():
     with Setup(LeNet.pretrained(), derivative="backward", digits=3) as setup:
         yield setup
 
@@ -46,6 +54,7 @@ def test_detection_tests_the_claim_literally(setup):
     benign = defences.roughness(samples.images)
     altered = np.concatenate([defences.roughness(images) for _, images in samples.adversarial()])
     won = samples.success & (samples.iterations > 0)
+    assert won.sum() > 5
     higher = altered[won] > benign[samples.index[won]]
     assert outcome.numbers["higher_than_its_original"] == pytest.approx(100 * higher.mean())
     above = altered[won] > benign.max()
@@ -87,8 +96,8 @@ def test_a_change_agrees_where_it_is_beyond_both_intervals(after, sign, expected
 
 
 @pytest.mark.slow
-def test_every_goal_by_every_capability_judged_by_the_victim(setup):
-    outcome = threat.threat_model(setup)
+def test_every_goal_by_every_capability_judged_by_the_victim(shipped):
+    outcome = threat.threat_model(shipped)
     for goal, name in itertools.product(threat.GOALS, ("weights", "training data", "samples")):
         result = outcome.numbers[f"{goal} | {name}"]
         assert result["interval"][0] <= result["success"] <= result["interval"][1]
@@ -116,8 +125,10 @@ def test_the_victim_judges_not_the_surrogate(setup):
     assert result["on_its_own_model"] == 10 and result["success"] == 10 and read != 9
 
 
-def test_an_output_vector_comes_nearer(setup):
-    outcome = threat.beyond(setup)
+def test_an_output_vector_comes_nearer(shipped, monkeypatch):
+    monkeypatch.setattr(threat, "fitted", lambda *args, **options: fitted(
+        *args, **{**options, "epochs": 4}))  # of 12
+    outcome = threat.beyond(shipped)
     numbers = outcome.numbers
     assert all(after < before for after, before in zip(numbers["distance"], numbers["started"]))
     assert numbers["success"] == [after <= before / 2 + 1e-9
