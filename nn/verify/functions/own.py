@@ -39,8 +39,8 @@ class OwnReferee(Referee):
         return measured
 
     def table(self, name):
-        """`Measured` of all entries of an array at once, where the program can be trusted."""
-        if name not in self.slopes or not self.is_trusted:
+        """`Measured` of all entries of an array at once."""
+        if name not in self.slopes:
             return None
         exact = self.slopes[name][0]
         no = np.zeros(len(exact), bool)

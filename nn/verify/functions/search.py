@@ -92,7 +92,7 @@ class Search:
             others = self._unlike_own(judged)
             self._look_at(judged, others[:UNLIKE])
             self._halve(judged)
-            if judged.worst is None and len(others) > UNLIKE:
+            if judged.worst is None and len(others) > UNLIKE and self.referee.is_trusted:
                 judged.whole = NOT_JUDGED
         self._look_again(judged)
         return judged
@@ -195,8 +195,8 @@ class Search:
         if judged.worst is None and not agreed and judged.claimed.shape[1] <= EXACTLY:
             self.look_at_all(judged)
         if judged.worst is None:
-            table = self.referee.table(judged.name)
-            judged.whole = OK if agreed or table is not None else NOT_JUDGED
+            is_own = self.referee.is_trusted and self.referee.table(judged.name) is not None
+            judged.whole = OK if agreed or is_own else NOT_JUDGED
 
     def _worst_half(self, judged, weights):
         """The last two columns left after taking the worse half again and again."""

@@ -274,6 +274,20 @@ def test_what_insists_on_float32_is_checked_in_float32(seed):
     assert nn.check_torch(wrong, x).verdict == "wrong"
 
 
+@pytest.mark.parametrize("size", [1e-30, 1, 255])
+def test_one_entry_of_many_in_float32(size):
+    """Where differences along a direction cannot see it, torch's own derivative shows where to
+    look; at 1e-30 differences cannot tell, and nothing is called right."""
+    x = torch.tensor(size * np.random.default_rng(0).normal(size=(5, 40)), dtype=torch.float32)
+    assert nn.check_torch(SingleOnly, x).verdict != "wrong"
+    x[2, 3] = size
+    wrong = changed(SingleOnly, lambda dx: dx * (1 + 0.05 * (torch.arange(200) == 83)).reshape(
+        x.shape))
+    report = nn.check_torch(wrong, x)
+    assert report.verdict == ("wrong" if size > 1e-30 else "not judged"), report
+    assert size == 1e-30 or report.finding.entry == "x[2, 3]"
+
+
 def test_half_precision_is_refused():
     class Half(ReLU):
         """Computes in float16."""
