@@ -12,7 +12,7 @@ from nn.layers.base import Merge
 from nn.verify.catalogue import BACKWARD, step_of
 from nn.verify.diagnosis import likely_cause
 from nn.verify.frameworks import FOREIGN
-from nn.verify.judging import CLEAR, DIFFERENCES, largest_of
+from nn.verify.judging import CLEAR, DIFFERENCES, broken, largest_of
 from nn.verify.parts import as_gradient, entry_in_words, flat
 from nn.verify.report import Finding
 from nn.verify.unitwise import slope_at
@@ -77,6 +77,7 @@ def _heard(checked, layers, statement, result, cotangents, carried):
         clear = np.isfinite(expected[:, columns]) & (allowed <= max(CLEAR * largest, standard.tiny))
         allowed = np.maximum(allowed, standard.largest * largest)
         near = errors[:, columns] <= allowed
+        clear |= broken(carried[:, columns], expected[:, columns])
     agrees[columns] = (near & clear).all(axis=0)
     wrong[columns] = (~near & clear).any(axis=0)
     if statement.excused is not None:

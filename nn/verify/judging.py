@@ -116,7 +116,7 @@ def _heard(claimed, statement, standard, columns):
         allowed, clear = _allowed(statement, standard, columns, right)
         near = errors <= standard.relative * np.abs(right)
         yes = near | clear & (errors <= allowed)
-        no = clear & ~yes
+        no = (clear | broken(claimed[:, columns], right)) & ~yes
     agrees = np.ones(claimed.shape, bool)
     differs = np.zeros(claimed.shape, bool)
     agrees[:, columns], differs[:, columns] = yes, no
@@ -124,6 +124,11 @@ def _heard(claimed, statement, standard, columns):
         agrees &= ~statement.excused  # another rule: it is asked about none of these
         differs &= ~statement.excused
     return agrees, differs
+
+
+def broken(claimed, right):
+    """Where what is claimed is not finite, and should be: that is wrong, whatever rounding does."""
+    return ~np.isfinite(claimed) & (np.abs(right) < np.finfo(claimed.dtype).max)
 
 
 def _allowed(statement, standard, columns, right):
