@@ -116,13 +116,16 @@ def _heard(claimed, statement, standard, columns):
         allowed, clear = _allowed(statement, standard, columns, right)
         near = errors <= standard.relative * np.abs(right)
         yes = near | clear & (errors <= allowed)
-        no = (clear | broken(claimed[:, columns], right)) & ~yes
+        bad = broken(claimed[:, columns], right)
+        no = (clear | bad) & ~yes
     agrees = np.ones(claimed.shape, bool)
     differs = np.zeros(claimed.shape, bool)
     agrees[:, columns], differs[:, columns] = yes, no
     if statement.excused is not None and (differs & statement.excused).any():
-        agrees &= ~statement.excused  # another rule: it is asked about none of these
-        differs &= ~statement.excused
+        excused = statement.excused.copy()  # another rule: it is asked about none of these
+        excused[:, columns] &= ~bad  # no rule gives that
+        agrees &= ~excused
+        differs &= ~excused
     return agrees, differs
 
 

@@ -18,20 +18,27 @@ ROUNDINGS = 32     # of a value in its last digit, where values are subtracted
 
 def complex_step(network, x):
     """∂H_k/∂x of every layer: Im H_k(x + ih) / h with h = 1e-30."""
-    x = np.asarray(x).reshape(-1).astype(np.complex128)
-    tables = {name: np.empty((*shape, len(x))) for name, shape in network.shapes.items()}
+    tables = {name: np.empty((*shape, np.size(x))) for name, shape in network.shapes.items()}
 
-    def move(pixels):
-        """Fills the columns of `pixels`, a slice, in all tables."""
-        moved = np.tile(x, (pixels.stop - pixels.start, 1))
-        np.fill_diagonal(moved[:, pixels], x[pixels] + 1j * STEP_SIZE)
+    def move(batch):
+        """Fills the columns of some pixels in all tables."""
+        pixels, moved = batch
         for name, _, value, _ in network.steps(network.as_input(moved)):
             columns = tables[name][..., pixels]  # (c, y, x, pixels)
             np.divide(value.imag.transpose(3, 1, 2, 0), STEP_SIZE, out=columns)
 
-    network.in_threads(move, [slice(start, min(start + PIXELS, len(x)))
-                              for start in range(0, len(x), PIXELS)])
-    return {name: table.reshape(-1, len(x)) for name, table in tables.items()}
+    network.in_threads(move, moved_by_pixel(x))
+    return {name: table.reshape(-1, np.size(x)) for name, table in tables.items()}
+
+
+def moved_by_pixel(x):
+    """Yields (some pixels as a slice, x (…, M) with one of these pixels moved in each row)."""
+    x = np.asarray(x).reshape(-1).astype(np.complex128)
+    for start in range(0, len(x), PIXELS):
+        pixels = slice(start, min(start + PIXELS, len(x)))
+        moved = np.tile(x, (pixels.stop - start, 1))
+        np.fill_diagonal(moved[:, pixels], x[pixels] + 1j * STEP_SIZE)
+        yield pixels, moved
 
 
 def central_differences(network, x):

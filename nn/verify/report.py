@@ -204,8 +204,14 @@ def _ties(rows):
         because = ", ".join(last.because)
         yield (f"no derivative: {last.undecided:,} entries of {last.layer} hang on ties "
                f"({because}); the rule here: the first maximum wins, 0 at a ReLU's 0")
-    for row in rows:
-        for name, error in row.errors.items():
-            if error.not_judged:
-                yield (f"set aside: {error.not_judged:,} of these in {row.layer}, which {name} may "
-                       "take by another rule")
+    for name in dict.fromkeys(name for row in rows for name in row.errors):
+        silent = [row for row in rows if name in row.errors and row.errors[name].not_judged]
+        if silent:
+            row = silent[-1]
+            count = row.errors[name].not_judged
+            if count <= row.undecided:
+                yield (f"set aside: {count:,} of these in {row.layer}, which {name} may take by "
+                       "another rule")
+            else:
+                yield (f"set aside: {count:,} entries of {row.layer}, of which {name} says nothing "
+                       "(ties, rounding, no finite number)")

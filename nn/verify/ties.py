@@ -16,6 +16,7 @@ from nn.graph import IMAGE, inputs_from
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Softmax
 from nn.layers.base import Merge, tap_slice
 from nn.layers.pooling import MaxPool2d
+from nn.verify.referees import moved_by_pixel
 
 
 class Undecided(NamedTuple):
@@ -23,55 +24,84 @@ class Undecided(NamedTuple):
     ties: int          # of this layer alone
     table: np.ndarray  # (units, M), True where an entry does
     because: list      # the names of the layers whose ties these are
-    unsure: Any        # the same for ties that only some computations see, as they round, or None
+    strayed: Any       # the same for ties that the complex step breaks in another way, or None
 
 
 class Seen(NamedTuple):
     """What a layer takes, as it is looked at for ties; tuples for a `Merge`."""
     x: Any        # (1, y, x, c)
-    exact: Any    # the same in float64, as the complex step has it
     slack: Any    # how far rounding can have moved x
     before: Any   # ∂H/∂x of it, (units, M)
+    strays: Any   # for each unit of a kink, each window of a pool: does the complex step stray? None
 
 
-def undecided_entries(network, layers, rounded, value):
-    """Yields an `Undecided` for each layer of `layers`, a list of `parts.LayerAtSample` at the
-    sample `value` (1, y, x, c); `rounded` are the `Rounded` of these."""
+def undecided_entries(network, layers, rounded, strays=None):
+    """Yields an `Undecided` for each layer of `layers`, a list of `parts.LayerAtSample`; `rounded`
+    are the `Rounded` of these, `strays` what `straying` says, if it was asked."""
     known = {IMAGE: Undecided(0, np.zeros((network.features,) * 2, bool), [], None)}
-    for at, own, exact in zip(layers, rounded, _in_float64(network, layers, value)):
+    for at, own in zip(layers, rounded):
         sources = network.inputs[at.name]
         tables = inputs_from(sources, {name: known[name].table for name in sources})
-        unsure = None
-        if any(known[name].unsure is not None for name in sources):
-            unsure = inputs_from(sources, {
-                name: np.zeros_like(known[name].table) if known[name].unsure is None
-                else known[name].unsure for name in sources})
-        seen = Seen(at.x, exact, own.before, at.before)
-        number, table, unsure = ties(at.layer, seen, tables, unsure)
+        strayed = None
+        if any(known[name].strayed is not None for name in sources):
+            strayed = inputs_from(sources, {
+                name: np.zeros_like(known[name].table) if known[name].strayed is None
+                else known[name].strayed for name in sources})
+        seen = Seen(at.x, own.before, at.before, (strays or {}).get(at.name))
+        number, table, strayed = ties(at.layer, seen, tables, strayed)
         because = [name for source in sources for name in known[source].because]
         because = list(dict.fromkeys(because)) + [at.name] * (number > 0)
-        known[at.name] = Undecided(number, table, because, unsure)
+        known[at.name] = Undecided(number, table, because, strayed)
         yield known[at.name]
 
 
-def ties(layer, seen, undecided, unsure):
+def straying(network, x):
+    """{layer: for each unit of a kink, each window of a pool, whether the complex step goes another
+    way there than the network itself}: it rounds otherwise, and sees another unit ahead."""
+    def ways(value):
+        """Yields which way each layer goes, (b, units)."""
+        for name, inputs, _, _ in network.steps(value):
+            way = _way(network.layers[name], inputs)
+            if way is not None:
+                yield name, way
+
+    here = dict(ways(network.as_input(np.reshape(x, (1, -1)))))
+    strays = {name: np.zeros(way.shape[1], bool) for name, way in here.items()}
+    for _, moved in moved_by_pixel(x):
+        for name, way in ways(network.as_input(moved)):
+            strays[name] |= (way != here[name]).any(axis=0)
+    return strays
+
+
+def _way(layer, x):
+    """On which side of its kink each unit is, or which unit of a window is ahead: (b, units);
+    None for a layer that has but one way."""
+    if _has_kink(layer):
+        return (x.real > 0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+    if isinstance(layer, MaxPool2d):
+        taps = [x[:, rows, columns].real for rows, columns in pool_taps(layer, x.shape)]
+        return np.argmax(taps, axis=0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+    return None
+
+
+def ties(layer, seen, undecided, strayed):
     """One layer at one sample; for a `Merge` all are tuples.
 
     Args:
         layer: the layer.
         seen: a `Seen`.
         undecided: (units, M) boolean, the entries of ∂H/∂x of its input that hang on ties.
-        unsure: the same of ties that only some computations see, or None.
+        strayed: the same for those on which the complex step strays, or None.
 
     Returns:
-        The number of ties of this layer, and `undecided` and `unsure` for its output, (units', M).
+        The number of ties of this layer, and `undecided` and `strayed` for its output, (units', M).
     """
     if _has_kink(layer):
-        return _kinks(seen, undecided, unsure)
+        return _kinks(seen, undecided, strayed)
     if isinstance(layer, MaxPool2d):
-        return _tied_windows(layer, seen, undecided, unsure)
+        return _tied_windows(layer, seen, undecided, strayed)
     return (0, _reached(layer, seen.x, undecided),
-            None if unsure is None else _reached(layer, seen.x, unsure))
+            None if strayed is None else _reached(layer, seen.x, strayed))
 
 
 def pool_taps(layer, shape):
@@ -90,57 +120,40 @@ def _has_kink(layer):
     return isinstance(layer, ReLU) or isinstance(layer, ELU) and layer.alpha != 1
 
 
-def _in_float64(network, layers, value):
-    """What each layer takes where the image is complex, the real part of it; what it takes here
-    where some layer cannot be asked."""
-    try:
-        steps = list(network.steps(value.astype(np.complex128)))
-    except Exception:  # whatever a layer of the user's own raises
-        return [at.x for at in layers]
-    return [tuple(part.real for part in x) if isinstance(x, tuple) else x.real
-            for _, x, _, _ in steps]
+def _kinks(seen, undecided, strayed):
+    """A unit that stands on the kink at 0, or that rounding can move across it."""
+    x, hangs = _units(seen.x), seen.before != 0
+    at_zero = (x == 0) | (np.abs(x) <= _units(seen.slack))
+    if seen.strays is not None and seen.strays.any():
+        strayed = (False if strayed is None else strayed) | (seen.strays[:, None] & hangs)
+    return int(at_zero.sum()), undecided | (at_zero[:, None] & hangs), strayed
 
 
-def _kinks(seen, undecided, unsure):
-    """A unit that rounding can move across the kink at 0, and one that stands on it."""
-    near = np.abs(_units(seen.x)) <= _units(seen.slack)
-    at_zero = (_units(seen.x) == 0) | near
-    both = (_units(seen.x) == 0) & (_units(seen.exact) == 0)
-    hangs = seen.before != 0
-    if (at_zero & ~both).any():
-        unsure = (False if unsure is None else unsure) | ((at_zero & ~both)[:, None] & hangs)
-    return int(at_zero.sum()), undecided | (at_zero[:, None] & hangs), unsure
-
-
-def _tied_windows(layer, seen, undecided, unsure):
+def _tied_windows(layer, seen, undecided, strayed):
     """A window's entries are undecided where its largest units have different derivatives, or
     undecided ones. Units that differ by rounding alone count as equal: another program may see the
     other one ahead."""
     _, height, width, channels = seen.x.shape
-    values, exact, slack = (_units(part) for part in (seen.x, seen.exact, seen.slack))
+    values, slack = _units(seen.x), _units(seen.slack)
     number = np.arange(len(values)).reshape(channels, height, width)
     taps = [number[:, rows, columns].reshape(-1) for rows, columns in pool_taps(layer, seen.x.shape)]
-    most, exact_most = (np.max([part[units] for units in taps], axis=0) for part in (values, exact))
     least = np.max([values[units] - slack[units] for units in taps], axis=0)
     largest = [values[units] + slack[units] >= least for units in taps]  # (windows,) for each tap
-    same = [(values[units] == most) == (exact[units] == exact_most) for units in taps]
-    near = [is_largest == (values[units] == most) for units, is_largest in zip(taps, largest)]
-    tied = np.sum(largest, axis=0) > 1
-    shaky = tied & ~(np.all(same, axis=0) & np.all(near, axis=0))
-    first = np.select([values[units] == most for units in taps], taps)
+    first = np.select(largest, taps)
     table = np.zeros((len(first), seen.before.shape[1]), bool)
-    doubtful = np.zeros_like(table) if shaky.any() or unsure is not None else None
+    strays = np.zeros(len(first), bool) if seen.strays is None else seen.strays
+    astray = np.zeros_like(table) if strayed is not None or strays.any() else None
     for units, is_largest in zip(taps, largest):
         rows = np.flatnonzero(is_largest)
         table[rows] |= undecided[units[rows]]
         others = rows[units[rows] != first[rows]]
         differ = seen.before[units[others]] != seen.before[first[others]]
         table[others] |= differ
-        if doubtful is not None:
-            doubtful[others] |= differ & shaky[others, None]
-        if unsure is not None:
-            doubtful[rows] |= unsure[units[rows]]
-    return int(tied.sum()), table, doubtful
+        if astray is not None:
+            astray[others] |= differ & strays[others, None]
+        if strayed is not None:
+            astray[rows] |= strayed[units[rows]]
+    return int((np.sum(largest, axis=0) > 1).sum()), table, astray
 
 
 def _reached(layer, x, undecided):
