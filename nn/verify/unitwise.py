@@ -9,7 +9,7 @@ import numpy as np
 from nn.layers.activation import ELU, ReLU, Sigmoid, Softplus, Tanh
 from nn.layers.base import Merge
 from nn.verify.catalogue import FORWARD
-from nn.verify.diagnosis import explains
+from nn.verify.diagnosis import explains, scaled
 from nn.verify.locally import slopes, works_unit_by_unit
 from nn.verify.report import UnitSlope
 
@@ -63,11 +63,11 @@ def _known(at, claims, seen, right, y):
         "f' is z itself": _units(at.x),
         "f' is the square root of f'": np.sqrt(right),
     }
+    claims, right = (part[seen].astype(at.output.dtype) for part in (claims, right))
     for words, candidate in candidates.items():
-        if explains(claims[seen].astype(at.output.dtype), candidate[seen]) and not explains(
-                right[seen].astype(at.output.dtype), candidate[seen]):
+        if explains(claims, candidate[seen]) and not explains(right, candidate[seen]):
             return words
-    return ""
+    return scaled(claims, right)
 
 
 def _units(x):
