@@ -62,7 +62,8 @@ def _heard(checked, layers, statement, result, cotangents, carried):
     with np.errstate(all="ignore"):
         expected = cotangents @ right
         errors = np.abs(carried - expected)
-        agrees = (errors <= standard.relative * np.abs(expected)).all(axis=0)
+        close = (errors <= standard.relative * np.abs(expected)) & np.isfinite(errors)
+        agrees = close.all(axis=0)
         columns = np.flatnonzero(~agrees)
         wrong = np.zeros_like(agrees)
         if not len(columns):

@@ -55,10 +55,13 @@ def looked_over(claimed, right, relative):
             part = right[start:start + rows]
             errors = np.abs(claimed[start:start + rows] - part)
             close = errors <= relative * np.abs(part)
+            largest = errors.max(initial=0)
+            if not np.isfinite(largest):
+                close &= np.isfinite(errors)
+                largest = np.where(np.isfinite(part), errors, 0).max(initial=0)
             if not close.all():
                 suspicious |= ~close.all(axis=0)
-                errors = np.where(np.isfinite(part), errors, 0)
-            worst = np.maximum(worst, errors.max(initial=0))
+            worst = np.maximum(worst, largest)
     return float(worst), suspicious
 
 
@@ -114,7 +117,7 @@ def _heard(claimed, statement, standard, columns):
     with np.errstate(all="ignore"):
         errors = np.abs(claimed[:, columns] - right)
         allowed, clear = _allowed(statement, standard, columns, right)
-        near = errors <= standard.relative * np.abs(right)
+        near = (errors <= standard.relative * np.abs(right)) & np.isfinite(errors)
         yes = near | clear & (errors <= allowed)
         bad = broken(claimed[:, columns], right)
         no = (clear | bad) & ~yes
