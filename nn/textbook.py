@@ -144,11 +144,11 @@ def _softmax(layer: Softmax, parameters, H, shape):
     def f(z):
         e = np.exp(z.reshape(shape) - z.reshape(shape).max(axis=0))
         return (e / e.sum(axis=0)).reshape(-1)
-    def df(z):  # ∂p_j/∂z_k = p_j (δ_jk − p_k) between the channels of one position,
+    def df(z):
+        """∂p_j/∂z_k = p_j (δ_jk − p_k) of one position's channels; 1 − p_j is Σ_{k≠j} p_k."""
         p, position = f(z), np.arange(z.size) % (shape[1] * shape[2])
-        others = (position[:, None] == position) & ~np.eye(z.size, dtype=bool)
-        pp = np.outer(p, p) * others
-        return np.diag(pp.sum(axis=1)) - pp  # with 1 − p_j = Σ_{k≠j} p_k
+        pp = np.outer(p, p) * ((position[:, None] == position) - np.eye(z.size))
+        return np.diag(pp.sum(axis=1)) - pp
     return _identity(H), 0, f, df, shape
 
 def _activation(kind, f, slope):  # W = I, b = 0, f works on each unit alone: f' is diagonal

@@ -1,14 +1,19 @@
 """Activations: f and the f' of Eq. 5, for each unit on its own; softmax, which ties all outputs.
 
 In and out: (b, y, x, c). Complex input is allowed: where f has a kink, the real part decides.
-Where an activation is saturated, f' is tiny: nothing here subtracts numbers that are nearly equal,
-so that it is right in all its digits. `nn.textbook` has the same f and f' by other formulas. Read on
-in `layers.linear`.
+Where an activation is saturated, f' is tiny; here it is right in all its digits, for no numbers are
+subtracted that are nearly equal. `nn.textbook` has the same f and f' by other formulas. Read on in
+`layers.linear`.
 """
 import numpy as np
-from scipy.special import expm1, log1p  # right in all digits for complex numbers too
+import scipy
 
 from nn.layers.base import Layer, number
+
+
+def _precise(function, x):
+    """NumPy's `function` of x, "log1p" or "expm1"; of complex x SciPy's, which loses no digits."""
+    return getattr(scipy.special if x.dtype.kind == "c" else np, function)(x)
 
 
 def _upward(x):
@@ -84,7 +89,7 @@ class ELU(_Elementwise):
         on = x.real > 0
         alpha = x.real.dtype.type(self.alpha)
         z = np.where(on, 0, x)
-        return np.where(on, x, alpha * expm1(z)), np.where(on, 1, alpha * np.exp(z))
+        return np.where(on, x, alpha * _precise("expm1", z)), np.where(on, 1, alpha * np.exp(z))
 
     def __repr__(self):
         return f"ELU({self.alpha:g})"
@@ -105,7 +110,7 @@ class Softplus(_Elementwise):
         z = x * beta
         off = z.real < 0
         e = np.exp(-_upward(z))
-        return (np.where(off, 0, z) + log1p(e)) / beta, np.where(off, e, 1) / (1 + e)
+        return (np.where(off, 0, z) + _precise("log1p", e)) / beta, np.where(off, e, 1) / (1 + e)
 
     def __repr__(self):
         return f"Softplus({self.beta:g})"
@@ -115,7 +120,7 @@ class Softmax(Layer):
     """p_j = e^{z_j} / Σ_k e^{z_k} over the channels of each position.
 
     A number that is added to all z changes nothing. So the largest z is subtracted first, and
-    nothing overflows; of derivatives that of the largest p, and nothing cancels where p is nearly 1.
+    nothing overflows; of derivatives that of the largest p: nothing cancels where p is nearly 1.
     """
 
     @np.errstate(over="ignore")  # a difference of −∞ is a probability of 0

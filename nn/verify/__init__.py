@@ -2,9 +2,10 @@
 disagreement means.
 
 Reading order: `network` (every layer of a network: `check_network`), `referees` (the complex step,
-differences, the textbook), `parts` (forward derivative, backward step, gradients, each judged),
-`ties` (where there is no derivative), `answer` and `report` (what is said), `diagnosis` (the
-likely cause), `catalogue` (the mistakes one makes), `mistakes` (the same, seeded into a network),
+differences, the textbook), `parts` with `forward_part`, `backward_part` and `gradient_part` (each
+judged), `ties` (where there is no derivative), `locally` (one layer by itself), `rounding` (what it
+can do) and `judging` (entry by entry), `answer` and `report` (what is said), `diagnosis` and
+`unitwise` (the likely cause), `catalogue` (the mistakes one makes), `mistakes` (the same, seeded),
 `function` (a bare function and its Jacobian: `check_jacobian`), `frameworks` (torch, jax and
 autograd).
 """

@@ -58,7 +58,7 @@ def _disputed(statement, result):
 
 def _heard(checked, layers, statement, result, cotangents, carried):
     """For each pixel, whether the referee agrees at all cotangents, and whether he disagrees."""
-    at, standard, right = layers[-1], checked.standard, statement.right
+    standard, right = checked.standard, statement.right
     with np.errstate(all="ignore"):
         expected = cotangents @ right
         errors = np.abs(carried - expected)

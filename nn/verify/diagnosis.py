@@ -3,7 +3,7 @@ few words.
 
 In: the step of a layer that went wrong, the numbers it claims, those it should give. Out: a cause,
 or "" where no pattern shows. A mistake of the catalogue is named only if making it on purpose, in a
-copy of the layer as it stands in `nn`, gives the claimed numbers. Read on in `verify.catalogue`.
+copy of the layer as it stands in `nn`, gives the claimed numbers. Read on in `verify.unitwise`.
 """
 import numpy as np
 

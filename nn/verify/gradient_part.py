@@ -64,7 +64,8 @@ def _sizes_of_terms(layer, x, gradient):
         return {}
     layer.parameters = {key: -np.abs(array) if key == "running_mean" else np.abs(array)
                         for key, array in layer.parameters.items()}
-    terms = layer.gradients(np.abs(gradient).astype(float), layer.forward(np.abs(x).astype(float))[1])
+    saved = layer.forward(np.abs(x).astype(float))[1]
+    terms = layer.gradients(np.abs(gradient).astype(float), saved)
     return {key: SPREAD * np.finfo(x.dtype).eps * term for key, term in terms.items()}
 
 

@@ -4,7 +4,7 @@ which entries a referee says nothing.
 In: a layer's table, what the referees say of it, what rounding can do. Out: a `Judged` table: where
 it is wrong, where referees differ from each other, what nobody judged. A referee judges an entry
 only if it gave a finite number there, if it breaks ties by our rule or none is near, and if
-rounding leaves something to be judged. Read on in `verify.report`.
+rounding leaves something to be judged. Read on in `verify.answer`.
 """
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -34,22 +34,25 @@ def check_network(network, x, *, against=("complex step", "dense"), tolerance=No
                   seed=0):
     """Check all derivatives of `network` at real samples.
 
-    Entries that hang on a tie are counted. Where a referee other than the complex step disagrees on
-    them it is not asked about these: it breaks ties by another rule, or rounds otherwise and sees
-    none.
+    An entry may be off by `tolerance` of itself and by what rounding can do. Entries that hang on a
+    tie are counted. Where a referee other than the complex step disagrees on them it is not asked
+    about these: it breaks ties by another rule, or rounds otherwise and sees none. What no referee
+    judged is counted too, and the verdict is then "not judged" where nothing is wrong; it is
+    "referees disagree" where some of them agree with the network and others do not.
 
     Args:
         x: (B, …) samples in a shape the network takes; forward derivatives and backward steps are
             checked at the first one, parameter gradients over all. float64 x is checked in float64,
             float32 x in float32 with tolerances that fit.
         against: "complex step", "dense", "differences", names of `nn.verify.frameworks.FOREIGN`.
-        tolerance: the largest allowed error relative to the largest entry (default 1e-9; 1e-3 in
-            float32).
+        tolerance: by default 1e-9, 1e-5 in float32; one that is given is relative to the largest
+            entry too.
         nudge: first move x off its ties.
         seed: of the noise and the cotangents.
 
     Returns:
-        A `Report`; a referee that is not installed is listed in `missing`.
+        A `Report`; a referee that is not installed, or that refuses the network, is listed in
+        `missing` with its reason.
 
     Raises:
         ValueError: an unknown referee; samples that do not fit, or none.

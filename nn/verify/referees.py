@@ -60,7 +60,8 @@ def differences_and_doubt(network, x):
     np.fill_diagonal(left, x - STEP)
     np.fill_diagonal(right, x + STEP)
     below, above = (np.diag(moved) - x for moved in (left, right))
-    slopes = [(network.logits(moved) - here).T / by for moved, by in ((left, below), (right, above))]
+    slopes = [(network.logits(moved) - here).T / by
+              for moved, by in ((left, below), (right, above))]
     rounding = ROUNDINGS * np.finfo(float).eps * np.abs(here)[:, None] / STEP
     table = (slopes[0] * below - slopes[1] * above) / (below - above)
     return {network.logit_layers[-1]: (table, np.abs(slopes[0] - slopes[1]) + rounding)}

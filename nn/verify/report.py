@@ -87,6 +87,7 @@ class Report(Answer):
 
     @property
     def verdict(self):
+        """One of `answer.VERDICTS`."""
         if self.finding is not None:
             return WRONG
         if not self.checked:

@@ -1,10 +1,10 @@
-"""What rounding can do, in each layer and to each entry of ∂H_k/∂x: an error below it is no mistake.
+"""What rounding can do, in each layer and to each entry of ∂H_k/∂x: so much is no mistake.
 
 In: the layers at a sample, `parts.LayerAtSample`. Out: a `Rounded` a layer, which says how far its
 values can be off and carries the errors of derivatives through the layer, forward and backward;
 `EntryErrors`, the errors of the columns of ∂H_k/∂x that are asked for. Independent errors add up
 as the root of their squares; `SPREAD` leaves room for those that are not. Read on in
-`verify.answer`.
+`verify.judging`.
 """
 from collections.abc import Callable
 from copy import copy

@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     x: Any        # (1, y, x, c)
     slack: Any    # how far rounding can have moved x
     before: Any   # ∂H/∂x of it, (units, M)
-    strays: Any   # for each unit of a kink, each window of a pool: does the complex step stray? None
+    strays: Any   # for each unit of a kink or window: does the complex step stray there? or None
 
 
 def undecided_entries(network, layers, rounded, strays=None):
@@ -136,7 +136,8 @@ def _tied_windows(layer, seen, undecided, strayed):
     _, height, width, channels = seen.x.shape
     values, slack = _units(seen.x), _units(seen.slack)
     number = np.arange(len(values)).reshape(channels, height, width)
-    taps = [number[:, rows, columns].reshape(-1) for rows, columns in pool_taps(layer, seen.x.shape)]
+    taps = [number[:, rows, columns].reshape(-1)
+            for rows, columns in pool_taps(layer, seen.x.shape)]
     least = np.max([values[units] - slack[units] for units in taps], axis=0)
     largest = [values[units] + slack[units] >= least for units in taps]  # (windows,) for each tap
     first = np.select(largest, taps)

@@ -71,8 +71,8 @@ def test_the_slope_is_right_in_all_digits(layer, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("z", [[40.0, 0, -1], [0.3, 0.2, 60], [3.0, 3, 3], [80.0, 79.5, 2], [17.0, 1, 0],
-                               [-300.0, 0, 300]])
+@pytest.mark.parametrize("z", [[40.0, 0, -1], [0.3, 0.2, 60], [3.0, 3, 3], [80.0, 79.5, 2],
+                               [17.0, 1, 0], [-300.0, 0, 300]])
 def test_softmax_is_right_where_one_output_takes_nearly_all(z, dtype):
     """∂p_j/∂z_k = p_j (δ_jk − p_k), with 1 − p_j as the sum of the others."""
     e = [exponential(float(np.array(one, dtype)) - max(z)) for one in z]

@@ -1,5 +1,5 @@
-"""Layers of one's own that work unit by unit, as people write them: layer, part and cause are named,
-with z and f'(z); and layers that are right are right, whatever they are made of."""
+"""Layers of one's own that work unit by unit, as people write them: layer, part and cause are
+named, with z and f'(z); and layers that are right are right, whatever they are made of."""
 import numpy as np
 import pytest
 

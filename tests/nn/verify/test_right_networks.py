@@ -137,7 +137,7 @@ def tables(network, x, method, name):
         unit = np.eye(int(np.prod(shape))).reshape(-1, 1, *shape)
         return network.carried_back(np.moveaxis(unit, 2, -1).astype(x.dtype), saved).reshape(
             len(unit), -1)
-    for key, inputs, output, saved in network.steps(network.as_input(x)):
+    for key, _, output, saved in network.steps(network.as_input(x)):
         if key == name:
             layer = network.layers[name]
             gradients = layer.gradients(np.ones_like(output), saved)

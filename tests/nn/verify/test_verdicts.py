@@ -1,5 +1,5 @@
 """The verdicts of `check_network` beside "right" and "wrong": what nobody judged, referees that
-refuse, give no number or differ from each other; and the text that `assert report, report` prints."""
+refuse, give no number or differ from each other; the text that `assert report, report` prints."""
 from unittest.mock import patch
 
 import numpy as np
@@ -67,7 +67,7 @@ def with_holes(number):
 @pytest.mark.parametrize("referee", ["autograd", "differences"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_shipped_network_is_not_accused_at_its_ties(referee, dtype):
-    """Neither forward nor backward; what hangs on ties is not judged, and the text says how much."""
+    """Neither forward nor backward; what hangs on ties is not judged, and the text says so."""
     if referee == "autograd":
         pytest.importorskip("autograd", reason="autograd (extra: referees) is not installed")
     digit = load_mnist("test")[0][:1].astype(dtype)
@@ -188,7 +188,8 @@ def test_referees_that_differ_from_each_other():
         assert report.dispute.layer == "last" and report.dispute.entry == "output 1, feature 2"
         assert report.dispute.says["complex step"] == pytest.approx(report.dispute.claimed)
         assert report.dispute.says["dense"] == pytest.approx(1.01 * report.dispute.claimed)
-        assert str(report).startswith("referees disagree: about layer 'last'\n  output 1, feature 2")
+        assert str(report).startswith(
+            "referees disagree: about layer 'last'\n  output 1, feature 2")
         alone = check_network(network(), X, against=["dense"])
         assert alone.verdict == "wrong"
         wrong = network()
