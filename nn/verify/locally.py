@@ -35,13 +35,40 @@ def slopes(layer, x):
 def local_jacobian(layer, x):
     """The layer's own derivative (units', units) at x, units in channel, row, column order; None
     if it is too large."""
-    shape = layer.forward(x)[0].shape
-    units = x.size
-    if units * int(np.prod(shape)) > LARGEST:
+    directions = _unit_directions(layer, x)
+    if directions is None:
         return None
-    directions = np.moveaxis(np.eye(units).reshape(units, x.shape[3], *x.shape[1:3]), 1, -1)
     columns = _along(layer, np.broadcast_to(x, directions.shape), directions)
-    return np.moveaxis(columns, -1, 1).reshape(units, -1).T
+    return np.moveaxis(columns, -1, 1).reshape(x.size, -1).T
+
+
+def _unit_directions(layer, x):
+    """(units, y, x, c): one unit of the input after the other; None if they are too many."""
+    if x.size * layer.forward(x)[0].size > LARGEST:
+        return None
+    return np.moveaxis(np.eye(x.size).reshape(x.size, x.shape[3], *x.shape[1:3]), 1, -1)
+
+
+def kinks(layer, x):
+    """Where the layer has a kink right at x: which unit of the output (units',) where it works unit
+    by unit, else of which unit of the input too, (units', units); None if that is too large."""
+    x = np.asarray(x, float)
+    if works_unit_by_unit(layer, x):
+        return _bends(layer, x, np.ones_like(x)).transpose(0, 3, 1, 2).reshape(-1)
+    directions = _unit_directions(layer, x)
+    if directions is None:
+        return None
+    bends = _bends(layer, np.broadcast_to(x, directions.shape), directions)
+    return np.moveaxis(bends, -1, 1).reshape(x.size, -1).T
+
+
+def _bends(layer, x, direction):
+    """Whether the slopes to the left and to the right differ, however short the step."""
+    near = NEAR * np.maximum(1e-3, np.abs(x).max(initial=0))
+    here, right, left = (layer.forward(x + move * direction)[0] for move in (0, near, -near))
+    rounding = 1e3 * np.finfo(float).eps * np.abs(here).max(initial=0)
+    size = np.abs(right - here) + np.abs(here - left)
+    return np.abs(right - 2 * here + left) > 0.01 * size + rounding
 
 
 def takes_complex_numbers(layer, x):

@@ -112,6 +112,7 @@ def _ask(network, x, value, against, notes):
     def ask(name):
         """One of them; whatever it raises is the reason why it could not be asked."""
         try:
+            _check_repeatable(network, value)
             with np.errstate(all="ignore"):
                 answer = _answer(network, name, x)
             if not answer.tables:
@@ -137,6 +138,15 @@ def _answer(network, name, x):
         return Answered({layer: table for layer, (table, _) in both.items()},
                         {layer: doubt for layer, (_, doubt) in both.items()})
     return Answered((OWN[name] if name in OWN else FOREIGN[name])(network, x), {})
+
+
+def _check_repeatable(network, value):
+    """ValueError names a layer that gives other values each time."""
+    for name, x, here, _ in network.steps(value):
+        layer = network.layers[name]
+        if not np.array_equal(layer.forward(x)[0], here, equal_nan=True):
+            raise ValueError(f"layer {name!r}: {type(layer).__name__} gives other values each time "
+                             "it is asked")
 
 
 def _check_domain(network, value):

@@ -20,7 +20,7 @@ from nn.layers.linear import Linear
 from nn.layers.normalization import BatchNorm2d
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.verify.catalogue import plain
-from nn.verify.locally import local_jacobian, slopes, works_unit_by_unit
+from nn.verify.locally import kinks, local_jacobian, slopes, works_unit_by_unit
 from nn.verify.referees import STEP_SIZE
 from nn.verify.ties import pool_taps
 
@@ -35,6 +35,7 @@ class Rounded(NamedTuple):
     value: np.ndarray    # of its output
     forward: Callable    # (∂H/∂x of the input, its error) → the error of its output's
     backward: Callable   # (∂/∂output, its error) → the error of ∂/∂input
+    kinks: Any           # as `locally.kinks` has them, of a layer of the user's own; None
 
 
 class Precision(NamedTuple):
@@ -57,7 +58,24 @@ def roundings(network, layers, exact_slopes=True):
         with np.errstate(all="ignore"):
             value, forward, backward = _steps(at, before, precision)
         values[at.name] = value
-        yield Rounded(at.name, before, value, forward, backward)
+        yield Rounded(at.name, before, value, forward, backward, _own_kinks(at))
+
+
+def _own_kinks(at):
+    """The kinks of a layer whose value the user wrote: what its code makes of complex numbers there
+    is no rule. None where the value is that of nn, for complex numbers too."""
+    if type(at.layer).forward.__module__.startswith("nn.") or isinstance(at.layer, Merge):
+        return None
+    layer = plain(at.layer)
+    if layer is not None:
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], at.x.shape)
+        try:
+            moved = at.x + 1j * STEP_SIZE * signs
+            if np.array_equal(layer.forward(moved)[0], at.layer.forward(moved)[0], equal_nan=True):
+                return None
+        except Exception:  # whatever a layer of the user's own raises
+            return None
+    return kinks(at.layer, at.x)
 
 
 def smallest(dtype):

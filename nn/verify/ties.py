@@ -33,6 +33,7 @@ class Seen(NamedTuple):
     slack: Any    # how far rounding can have moved x
     before: Any   # ∂H/∂x of it, (units, M)
     strays: Any   # for each unit of a kink or window: does the complex step stray there? or None
+    kinks: Any    # of a layer of the user's own, as `locally.kinks` has them, or None
 
 
 def undecided_entries(network, layers, rounded, strays=None):
@@ -47,7 +48,7 @@ def undecided_entries(network, layers, rounded, strays=None):
             strayed = inputs_from(sources, {
                 name: np.zeros_like(known[name].table) if known[name].strayed is None
                 else known[name].strayed for name in sources})
-        seen = Seen(at.x, own.before, at.before, (strays or {}).get(at.name))
+        seen = Seen(at.x, own.before, at.before, (strays or {}).get(at.name), own.kinks)
         number, table, strayed = ties(at.layer, seen, tables, strayed)
         because = [name for source in sources for name in known[source].because]
         because = list(dict.fromkeys(because)) + [at.name] * (number > 0)
@@ -96,6 +97,8 @@ def ties(layer, seen, undecided, strayed):
     Returns:
         The number of ties of this layer, and `undecided` and `strayed` for its output, (units', M).
     """
+    if seen.kinks is not None and seen.kinks.any():
+        return _own_kinks(layer, seen, undecided, strayed)
     if _has_kink(layer):
         return _kinks(seen, undecided, strayed)
     if isinstance(layer, MaxPool2d):
@@ -127,6 +130,15 @@ def _kinks(seen, undecided, strayed):
     if seen.strays is not None and seen.strays.any():
         strayed = (False if strayed is None else strayed) | (seen.strays[:, None] & hangs)
     return int(at_zero.sum()), undecided | (at_zero[:, None] & hangs), strayed
+
+
+def _own_kinks(layer, seen, undecided, strayed):
+    """A layer of the user's own, which has kinks right here: who knows by which rule."""
+    hangs = seen.before != 0
+    hangs = seen.kinks[:, None] & hangs if seen.kinks.ndim == 1 else seen.kinks @ hangs
+    table = _reached(layer, seen.x, undecided) | hangs
+    strayed = hangs if strayed is None else _reached(layer, seen.x, strayed) | hangs
+    return int((seen.kinks if seen.kinks.ndim == 1 else seen.kinks.any(axis=1)).sum()), table, strayed
 
 
 def _tied_windows(layer, seen, undecided, strayed):

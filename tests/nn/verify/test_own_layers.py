@@ -3,7 +3,7 @@ named, with z and f'(z); and layers that are right are right, whatever they are 
 import numpy as np
 import pytest
 
-from nn import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Tanh, check_network
+from nn import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, ReLU, Tanh, check_network
 
 X = np.random.default_rng(5).normal(size=(2, 6))
 
@@ -176,6 +176,74 @@ def test_where_complex_numbers_have_no_place_others_judge(kind, reason, right):
     alone = check_network(network(layer), X)
     assert alone.verdict == report.verdict and "in place of the complex step" in alone.notes[0]
     assert set(alone.missing) == {"complex step", "dense"}
+
+
+class Rectifier(Layer):
+    """NumPy orders complex numbers by their imaginary part where the real parts are equal."""
+
+    def forward(self, x):
+        return np.maximum(x, 0), x.real > 0
+
+    def forward_derivative(self, jacobian, saved):
+        return jacobian.scaled(saved)
+
+    def backward(self, grad_y, saved):
+        return grad_y * saved
+
+
+class RectifierOfOurs(Rectifier, ReLU):
+    pass
+
+
+class Masked(Rectifier):
+    def forward(self, x):
+        return x * (x > 0), x.real > 0
+
+
+class Largest(Layer):
+    """Of all inputs, the first of equals."""
+
+    def output_shape(self, shape):
+        return (1, 1, 1)
+
+    def forward(self, x):
+        first = np.arange(x.shape[-1]) == x.real.argmax(axis=-1)[..., None]
+        return x.max(axis=-1, keepdims=True), first
+
+    def forward_derivative(self, jacobian, saved):
+        return jacobian.with_values((jacobian.values * saved).sum(axis=-1, keepdims=True))
+
+    def backward(self, grad_y, saved):
+        return grad_y * saved
+
+
+@pytest.mark.parametrize("kind", [Rectifier, RectifierOfOurs, Masked, Largest])
+def test_a_kink_of_ones_own_is_no_mistake(kind):
+    """Units at exactly 0 or equal: there is no derivative, whatever complex numbers give."""
+    x = np.array([[0.0, 0, 1, 1, -1, 0.5]])
+    layers = Network([kind(), Linear(1 if kind is Largest else 6, 3)], (6,))
+    for dtype in (np.float64, np.float32):
+        report = check_network(layers, x.astype(dtype))
+        assert report.verdict == ("right" if kind is RectifierOfOurs else "not judged"), str(report)
+        assert report.rows[0].ties > 0
+        moved = x + np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
+        assert check_network(layers, moved.astype(dtype)).verdict == "right"
+    layers.layers["0"].forward_derivative = lambda jacobian, saved: kind.forward_derivative(
+        layers.layers["0"], jacobian, saved * 2)
+    assert check_network(layers, moved).verdict == "wrong"
+
+
+def test_a_random_layer_is_not_judged():
+    class Dropping(Own):
+        rng = np.random.default_rng(0)
+
+        def forward(self, x):
+            y, saved = super().forward(x)
+            return y * (self.rng.random(x.shape) < 0.5), saved
+
+    report = check_network(network(Dropping()), X)
+    assert report.verdict == "not judged"
+    assert "layer 'own': Dropping gives other values each time" in report.missing["complex step"]
 
 
 def test_a_layer_that_mixes_units_is_judged_too():
