@@ -25,7 +25,8 @@ from nn.verify.referees import STEP_SIZE
 from nn.verify.ties import pool_taps
 
 ACTIVATIONS = (Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus)
-SPREAD = 32  # roundings in the last digit that one operation may be off, all in all
+COHERENT = 2  # sums of numbers of one sign: their roundings may be alike to this part
+SPREAD = 12  # roundings in the last digit that one operation may be off, all in all
 
 
 class Rounded(NamedTuple):
@@ -165,7 +166,7 @@ def _weighted(layer, at, before, precision):
     if squares:
         linear.parameters["weight"] = linear.parameters["weight"] ** 2
     saved = linear.forward(_each(np.abs, at.x))[1]
-    rounds = precision.unit * _summands(layer, at) ** 0.5
+    rounds = precision.unit * (1 + _summands(layer, at) ** 0.5 / COHERENT)
 
     def through(step, sizes_in, errors):
         """The error behind `step`, which multiplies by |W| or |W|²."""
@@ -246,7 +247,7 @@ def _softmax(layer, at, before, precision):
     p = layer.forward(at.x.astype(float))[0]
     others = (p[..., None, :] * (1 - np.eye(p.shape[-1]))).sum(axis=-1)  # 1 − p_j
     own = others if precision.exact_slopes else 1
-    off = np.expm1(np.minimum(4 * before.max(axis=-1, keepdims=True), 700)) + precision.unit
+    off = np.expm1(np.minimum(2 * before.max(axis=-1, keepdims=True), 700)) + precision.unit
 
     def coupled(sizes):
         """p_j (v_j Σ_{k≠j} p_k + Σ_{k≠j} p_k v_k), or with v_j·1."""
