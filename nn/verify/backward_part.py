@@ -47,6 +47,8 @@ def check_backward_steps(checked, forward, rng):
             if (left & wrong).any():
                 return _finding(checked, layers, one, cotangents, carried, left & wrong), unjudged
             left &= ~agrees
+            if not left.any():
+                break
         if left.any():
             unjudged[at.name] = int(left.sum())
     return None, unjudged

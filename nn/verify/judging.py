@@ -54,8 +54,10 @@ def looked_over(claimed, right, relative):
         for start in range(0, len(claimed), rows):
             part = right[start:start + rows]
             errors = np.abs(claimed[start:start + rows] - part)
-            close = errors <= relative * np.abs(part)
             largest = errors.max(initial=0)
+            if largest == 0:
+                continue
+            close = errors <= relative * np.abs(part)
             if not np.isfinite(largest):
                 close &= np.isfinite(errors)
                 largest = np.where(np.isfinite(part), errors, 0).max(initial=0)
@@ -162,7 +164,7 @@ def relative_errors(claimed, statement, standard, silent):
 
 def largest_of(table):
     """The largest finite entry without its sign, 0 if there is none."""
-    largest = np.abs(table).max(initial=0)
+    largest = max(table.max(initial=0), -table.min(initial=0))
     if not np.isfinite(largest):
         largest = np.abs(table[np.isfinite(table)]).max(initial=0)
     return float(largest)

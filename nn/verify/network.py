@@ -112,7 +112,6 @@ def _ask(network, x, value, against, notes):
     def ask(name):
         """One of them; whatever it raises is the reason why it could not be asked."""
         try:
-            _check_repeatable(network, value)
             with np.errstate(all="ignore"):
                 answer = _answer(network, name, x)
             if not answer.tables:
@@ -123,6 +122,10 @@ def _ask(network, x, value, against, notes):
         except Exception as error:
             missing[name] = " ".join(str(error).split()) or type(error).__name__
 
+    try:
+        _check_repeatable(network, value)
+    except ValueError as error:
+        return answers, dict.fromkeys(against, str(error))
     for name in against:
         ask(name)
     if not answers and "complex step" in missing and "differences" not in against:
