@@ -138,7 +138,8 @@ def _own_kinks(layer, seen, undecided, strayed):
     hangs = seen.kinks[:, None] & hangs if seen.kinks.ndim == 1 else seen.kinks @ hangs
     table = _reached(layer, seen.x, undecided) | hangs
     strayed = hangs if strayed is None else _reached(layer, seen.x, strayed) | hangs
-    return int((seen.kinks if seen.kinks.ndim == 1 else seen.kinks.any(axis=1)).sum()), table, strayed
+    units = seen.kinks if seen.kinks.ndim == 1 else seen.kinks.any(axis=1)
+    return int(units.sum()), table, strayed
 
 
 def _tied_windows(layer, seen, undecided, strayed):
