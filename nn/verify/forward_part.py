@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nn.layers.activation import Softmax
 from nn.verify.catalogue import FORWARD, step_of
 from nn.verify.diagnosis import likely_cause
 from nn.verify.frameworks import FOREIGN
@@ -143,9 +144,16 @@ def _row(checked, at):
         if at.name in answer.tables:
             right = answer.tables[at.name]
             worst, columns = looked_over(at.claimed, right, checked.standard.relative)
-            row.errors[referee] = Comparison(worst, worst / (largest_of(right) or 1), 0)
+            row.errors[referee] = Comparison(worst, worst / (_size(at, right) or 1), 0)
             suspicious |= columns
     return row, suspicious
+
+
+def _size(at, right):
+    """What errors are shown relative to: the largest entry; of a softmax also that of ∂z, for it
+    cannot be righter than z is."""
+    before = largest_of(at.before) if isinstance(at.layer, Softmax) else 0
+    return max(largest_of(right), before)
 
 
 def _largest(table):
@@ -158,7 +166,7 @@ def _set_aside(row, at, statement, silent):
     if silent is not None:
         with np.errstate(all="ignore"):
             worst = float(np.where(silent, 0, np.abs(at.claimed - statement.right)).max(initial=0))
-        relative = worst / (largest_of(statement.right) or 1)
+        relative = worst / (_size(at, statement.right) or 1)
         row.errors[statement.referee] = Comparison(worst, relative, int(silent.sum()))
 
 
