@@ -2,7 +2,7 @@
 
 In: a network and weights (default: the shipped LeNet), digits, referees. Out: a verdict, a row a
 layer, for a mistake the worst entry and its likely cause. Exit status 0 right, 1 wrong, 2 could not
-check.
+check, or not all of it.
 """
 import numpy as np
 
