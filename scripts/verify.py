@@ -3,7 +3,7 @@
 
 In: a network and weights (default: the shipped LeNet), digits, referees; or your file. Out: a
 verdict, a row a layer or an array, for a mistake the worst entry and its likely cause. Exit status
-0 right, 1 wrong, 2 could not check.
+0 right, 1 wrong, 2 could not check, or not all of it.
 """
 from pathlib import Path
 

@@ -244,16 +244,23 @@ def of_units(evidence):
     return evidence.units(evidence.claimed, evidence.expected)
 
 
-def masked(evidence):
-    """Zeros where there should be none, or none where there should be zeros."""
+def not_masked(evidence):
+    """Numbers where there should be zeros."""
     if evidence.expected is None:
         return ""
-    claimed, expected = evidence.claimed, np.nan_to_num(evidence.expected)
-    size = 1e-9 * np.abs(expected).max()
-    if np.all(~_wrong(evidence) | (np.abs(expected) <= size)):
+    size = 1e-9 * np.abs(evidence.expected).max()
+    if np.all(~_wrong(evidence) | (np.abs(evidence.expected) <= size)):
         return ("wrong only where it should be 0: a mask (a ReLU's, dropout's, a maximum's) is "
                 "missing")
-    if np.all(~_wrong(evidence) | (np.abs(claimed) <= size)):
+    return ""
+
+
+def left_out(evidence):
+    """Zeros where there should be none."""
+    if evidence.expected is None:
+        return ""
+    size = 1e-9 * np.abs(evidence.expected).max()
+    if np.all(~_wrong(evidence) | (np.abs(evidence.claimed) <= size)):
         return "0 where it should not be: a mask or an index leaves entries out"
     return ""
 
@@ -300,4 +307,4 @@ def _wrong(evidence):
 
 MISTAKES = (not_finite, moved_pixels, scaled, of_units, turned, regularised,
             scaled_beside_a_regulariser, of_another, summed_wrongly, one_share_only,
-            rows_that_repeat, in_a_part, masked, constant, weighted)
+            rows_that_repeat, not_masked, in_a_part, left_out, constant, weighted)
