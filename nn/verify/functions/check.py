@@ -75,7 +75,7 @@ def _disagreement(referee):
 
 
 def _wrong_array(point, judged, claims, about):
-    """The `WrongArray` of a `Judged` that has wrong entries."""
+    """The `WrongArray` of a `JudgedArray` that has wrong entries."""
     output, column = judged.worst
     index = tuple(int(k) for k in np.unravel_index(column, judged.shape))
     entry = about.get("entry", _entry)(judged.name, output, index)
@@ -89,7 +89,7 @@ def _entry(name, output, index):
 
 
 def evidence(point, judged, claims, about):
-    """The `Evidence` of a `Judged`: tables in the shape of the array, of a Jacobian as (N, M)."""
+    """The `Evidence` of a `JudgedArray`: tables in the shape of the array, of a Jacobian as (N, M)."""
     outputs = len(judged.claimed)
     shape = judged.shape if outputs == 1 else judged.claimed.shape
 

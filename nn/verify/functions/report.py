@@ -118,7 +118,7 @@ class FunctionReport(CheckReport):
 
 
 def row_of(judged):
-    """The `ArrayRow` of a `Judged`."""
+    """The `ArrayRow` of a `JudgedArray`."""
     looked_at = int((judged.marks >= 0).sum())
     unjudged = judged.count(judge.NOT_JUDGED)
     if judged.whole == judge.NOT_JUDGED:

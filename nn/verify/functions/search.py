@@ -1,7 +1,7 @@
 """Which entries of a claimed derivative are wrong? Entry by entry where they are few; along random
 directions where they are many, halving what is wrong down to the entry.
 
-In: a `Point`, the claimed slopes of one of its arrays. Out: `Judged`: marks of the entries that
+In: a `Point`, the claimed slopes of one of its arrays. Out: `JudgedArray`: marks of the entries that
 were looked at, the worst one, the directions that were measured. A large array that is right along
 a few random directions is right in every entry, but for a chance of nothing: a single entry that is
 off shows in the sum. Read on in `verify.functions.causes`.
@@ -26,7 +26,7 @@ OF_TERMS = (1e-11, 1e-4)  # along a direction: of the sum of sizes, in float64 a
 
 
 @dataclass
-class Judged:
+class JudgedArray:
     """What was said of one array's entries; `entries` are flat, numbers of columns (N each).
 
     `along` are the random directions that were measured: (direction, slopes, errors).
@@ -78,8 +78,8 @@ class Search:
         self.rng = np.random.default_rng((seed, 2))
 
     def judge(self, name, claimed):
-        """`Judged` of the array `name`, whose claimed slopes are (N, size)."""
-        judged = Judged(name, self.point.arrays[name].shape, claimed,
+        """`JudgedArray` of the array `name`, whose claimed slopes are (N, size)."""
+        judged = JudgedArray(name, self.point.arrays[name].shape, claimed,
                         exact_one=self.referee.exact_one)
         size = claimed.shape[1]
         if not size:
