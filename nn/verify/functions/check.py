@@ -89,7 +89,7 @@ def _entry(name, output, index):
 
 
 def evidence(point, judged, claims, about):
-    """The `Evidence` of a `JudgedArray`: tables in the shape of the array, of a Jacobian as (N, M)."""
+    """The `Evidence` of a `JudgedArray`: tables of the array's shape, of a Jacobian (N, M)."""
     outputs = len(judged.claimed)
     shape = judged.shape if outputs == 1 else judged.claimed.shape
 
