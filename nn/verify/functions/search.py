@@ -2,9 +2,9 @@
 directions where they are many, halving what is wrong down to the entry.
 
 In: a `Point`, the claimed slopes of one of its arrays. Out: `JudgedArray`: marks of the entries
-that were looked at, the worst one, the directions that were measured. A large array that is right along
-a few random directions is right in every entry, but for a chance of nothing: a single entry that is
-off shows in the sum. Read on in `verify.functions.causes`.
+that were looked at, the worst one, the directions that were measured. A large array that is right
+along a few random directions is right in every entry, but for a chance of nothing: a single entry
+that is off shows in the sum. Read on in `verify.functions.causes`.
 """
 from dataclasses import dataclass, field
 
