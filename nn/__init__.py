@@ -21,6 +21,8 @@ from nn.threads import get_num_threads, set_num_threads
 from nn.verify.functions.backward import check_backward
 from nn.verify.functions.gradients import check_gradients
 from nn.verify.functions.jacobian import check_jacobian
+from nn.verify.functions.of_jax import check_jax
+from nn.verify.functions.of_torch import check_torch
 from nn.verify.functions.report import FunctionReport
 from nn.verify.network import Report, check_network
 from nn.weights import WeightsError, load_weights, save_weights
@@ -30,6 +32,6 @@ __all__ = [
     "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet",
     "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
     "Softmax", "Softplus", "Tanh", "WeightsError", "check_backward", "check_gradients",
-    "check_jacobian", "check_network", "from_sklearn", "from_torch", "get_num_threads",
-    "load_weights", "save_weights", "set_num_threads", "to_torch",
+    "check_jacobian", "check_jax", "check_network", "check_torch", "from_sklearn", "from_torch",
+    "get_num_threads", "load_weights", "save_weights", "set_num_threads", "to_torch",
 ]

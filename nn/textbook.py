@@ -142,11 +142,13 @@ def _concat(layer: Concat, parameters, H, shape):
 @written_out.register
 def _softmax(layer: Softmax, parameters, H, shape):
     def f(z):
-        e = np.exp(z.reshape(shape) - z.real.reshape(shape).max(axis=0))
+        e = np.exp(z.reshape(shape) - z.reshape(shape).max(axis=0))
         return (e / e.sum(axis=0)).reshape(-1)
-    def df(z):  # ∂p_j/∂z_k = p_j (δ_jk − p_k) between the channels of one position
+    def df(z):
+        """∂p_j/∂z_k = p_j (δ_jk − p_k) of one position's channels; 1 − p_j is Σ_{k≠j} p_k."""
         p, position = f(z), np.arange(z.size) % (shape[1] * shape[2])
-        return np.diag(p) - np.outer(p, p) * (position[:, None] == position)
+        pp = np.outer(p, p) * ((position[:, None] == position) - np.eye(z.size))
+        return np.diag(pp.sum(axis=1)) - pp
     return _identity(H), 0, f, df, shape
 
 def _activation(kind, f, slope):  # W = I, b = 0, f works on each unit alone: f' is diagonal
@@ -167,5 +169,5 @@ _activation(LeakyReLU, lambda layer, z: np.where(z.real > 0, z, layer.negative_s
 _activation(ELU, lambda layer, z: np.where(z.real > 0, z, layer.alpha * np.expm1(z)),
             lambda layer, z: np.where(z.real > 0, 1, layer.alpha * np.exp(z)))
 _activation(Softplus, lambda layer, z: np.where(z.real > 0, z, 0)  # log(1 + e^βz) / β, in two parts
-            - np.log(_phi(layer.beta * np.where(z.real > 0, z, -z))) / layer.beta,
+            - scipy.special.log1p(-_phi(-layer.beta * np.where(z.real > 0, z, -z))) / layer.beta,
             lambda layer, z: _phi(layer.beta * z))

@@ -1,11 +1,24 @@
 """Activations: f and the f' of Eq. 5, for each unit on its own; softmax, which ties all outputs.
 
 In and out: (b, y, x, c). Complex input is allowed: where f has a kink, the real part decides.
-`nn.textbook` has the same f and f' by other formulas. Read on in `layers.linear`.
+Where an activation is saturated, f' is tiny; here it is right in all its digits, for no numbers are
+subtracted that are nearly equal. `nn.textbook` has the same f and f' by other formulas. Read on in
+`layers.linear`.
 """
 import numpy as np
+import scipy
 
 from nn.layers.base import Layer, number
+
+
+def _precise(function, x):
+    """NumPy's `function` of x, "log1p" or "expm1"; of complex x SciPy's, which loses no digits."""
+    return getattr(scipy.special if x.dtype.kind == "c" else np, function)(x)
+
+
+def _upward(x):
+    """x or −x, whichever has the real part ≥ 0."""
+    return np.where(x.real < 0, -x, x) if x.dtype.kind == "c" else np.abs(x)
 
 
 class _Elementwise(Layer):
@@ -21,24 +34,25 @@ class _Elementwise(Layer):
 
 
 class Tanh(_Elementwise):
-    """f = tanh(z); f' = 1 − tanh²(z)."""
+    """f = tanh(z); f' = 1 − tanh²(z) = 4e / (1 + e)² with e = e^{−2|z|}."""
 
     def forward(self, x):
-        """(tanh(x), 1 − tanh²(x))."""
+        """(tanh(x), 4e / (1 + e)²)."""
         y = np.tanh(x)
-        return y, 1 - y * y
+        if x.dtype.kind == "c":  # the complex step asks for values alone: what is fast will do
+            return y, 1 - y * y
+        e = np.exp(-2 * np.abs(x))
+        return y, 4 * e / (1 + e) ** 2
 
 
 class Sigmoid(_Elementwise):
-    """f = φ(z) = 1 / (1 + e^−z); f' = φ·(1 − φ).
-
-    Computed as (1 + tanh(z/2)) / 2, which does not overflow.
-    """
+    """f = φ(z) = 1 / (1 + e^−z); f' = φ·(1 − φ) = e / (1 + e)² with e = e^{−|z|}."""
 
     def forward(self, x):
-        """(φ(x), φ(x)·(1 − φ(x)))."""
-        y = 0.5 * (1 + np.tanh(0.5 * x))
-        return y, y * (1 - y)
+        """(1 / (1 + e) or, below 0, e / (1 + e); e / (1 + e)²)."""
+        e = np.exp(-_upward(x))
+        smaller = e / (1 + e)
+        return np.where(x.real < 0, smaller, 1 / (1 + e)), smaller / (1 + e)
 
 
 class ReLU(_Elementwise):
@@ -77,15 +91,15 @@ class ELU(_Elementwise):
         """(x or alpha·(e^x − 1), 1 or alpha·e^x)."""
         on = x.real > 0
         alpha = x.real.dtype.type(self.alpha)
-        below = alpha * np.expm1(np.where(on, 0, x))
-        return np.where(on, x, below), np.where(on, 1, below + alpha)
+        z = np.where(on, 0, x)
+        return np.where(on, x, alpha * _precise("expm1", z)), np.where(on, 1, alpha * np.exp(z))
 
     def __repr__(self):
         return f"ELU({self.alpha:g})"
 
 
 class Softplus(_Elementwise):
-    """f = log(1 + e^{beta·z}) / beta, computed so that nothing overflows; f' = φ(beta·z)."""
+    """f = log(1 + e^{beta·z}) / beta; f' = φ(beta·z). With e = e^{−|beta·z|} nothing overflows."""
 
     def __init__(self, beta=1.0):
         super().__init__()
@@ -94,12 +108,12 @@ class Softplus(_Elementwise):
             raise ValueError(f"beta must be above 0; got {beta!r}")
 
     def forward(self, x):
-        """(log(1 + e^{beta·x}) / beta, φ(beta·x))."""
+        """((max(z, 0) + log(1 + e)) / beta, 1 / (1 + e) or, below 0, e / (1 + e)); z = beta·x."""
         beta = x.real.dtype.type(self.beta)
         z = x * beta
-        on = z.real > 0
-        small = np.log1p(np.exp(np.where(on, -z, z)))
-        return (np.where(on, z, 0) + small) / beta, 0.5 * (1 + np.tanh(0.5 * z))
+        off = z.real < 0
+        e = np.exp(-_upward(z))
+        return (np.where(off, 0, z) + _precise("log1p", e)) / beta, np.where(off, e, 1) / (1 + e)
 
     def __repr__(self):
         return f"Softplus({self.beta:g})"
@@ -108,24 +122,32 @@ class Softplus(_Elementwise):
 class Softmax(Layer):
     """p_j = e^{z_j} / Σ_k e^{z_k} over the channels of each position.
 
-    The largest z is subtracted first, so nothing overflows.
+    A number that is added to all z changes nothing. So the largest z is subtracted first, and
+    nothing overflows; of derivatives that of the largest p: nothing cancels where p is nearly 1.
     """
 
     @np.errstate(over="ignore")  # a difference of −∞ is a probability of 0
     def forward(self, x):
         """(p, p)."""
-        e = np.exp(x - x.real.max(axis=-1, keepdims=True))
+        e = np.exp(x - x.max(axis=-1, keepdims=True))  # of complex numbers the largest real part
         p = e / e.sum(axis=-1, keepdims=True)
         return p, p
 
     def forward_derivative(self, jacobian, saved):
         """∂p_j/∂x_i = p_j · (∂z_j/∂x_i − Σ_k p_k ∂z_k/∂x_i)."""
-        values = jacobian.values
         p = np.moveaxis(saved, 0, 2)  # (y, x, b, c)
-        mean = (values * p).sum(axis=-1, keepdims=True)
-        return jacobian.with_values(p * (values - mean))
+        return jacobian.with_values(_coupled(jacobian.values, p))
 
     def backward(self, grad_y, saved):
         """∂/∂z_j = p_j · (∂/∂p_j − Σ_k p_k ∂/∂p_k)."""
-        p = saved
-        return p * (grad_y - (grad_y * p).sum(axis=-1, keepdims=True))
+        return _coupled(grad_y, saved)
+
+
+def _coupled(values, p):
+    """p_j · (v_j − Σ_k p_k v_k) along the last axis, where v_m of the largest p_m is subtracted
+    from all v first."""
+    largest = p.real.argmax(axis=-1)[(None,) * (values.ndim - p.ndim) + (..., None)]
+    values = np.broadcast_to(values, np.broadcast_shapes(values.shape, p.shape))
+    largest = np.broadcast_to(largest, (*values.shape[:-1], 1))
+    values = values - np.take_along_axis(values, largest, axis=-1)
+    return p * (values - (values * p).sum(axis=-1, keepdims=True))

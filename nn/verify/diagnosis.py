@@ -3,11 +3,13 @@ few words.
 
 In: the step of a layer that went wrong, the numbers it claims, those it should give. Out: a cause,
 or "" where no pattern shows. A mistake of the catalogue is named only if making it on purpose, in a
-copy of the layer as it stands in `nn`, gives the claimed numbers. Read on in `verify.catalogue`.
+copy of the layer as it stands in `nn`, gives the claimed numbers. Read on in `verify.unitwise`.
 """
 import numpy as np
 
 from nn.verify.catalogue import CATALOGUE
+
+EXPLAINED = {"float64": 1e-8, "float32": 1e-3}  # of the largest number: a cause gives these numbers
 
 
 def likely_cause(step, read, claimed, expected, image=None, shifts=(1,)):
@@ -51,7 +53,7 @@ def scaled(claimed, expected):
         return "zero everywhere"
     if abs(factor + 1) < 1e-6:
         return "the sign is wrong"
-    return f"scaled by {factor:.6g}"
+    return f"scaled by {factor:.6g}" if abs(factor - 1) > 1e-4 else f"scaled by 1 {factor - 1:+.2g}"
 
 
 def moved(claimed, expected, image, shifts=(1,)):
@@ -84,8 +86,16 @@ def _shift_in_words(pixels, name):
 
 
 def _same(claimed, wrong, expected):
-    """Whether `wrong` explains `claimed`: a hundred times nearer to it than `expected` is."""
-    if claimed.shape != wrong.shape:
+    """Whether `wrong` explains `claimed`: to rounding, and a hundred times nearer to it than
+    `expected` is."""
+    if claimed.shape != wrong.shape or not explains(claimed, wrong):
         return False
     difference = np.abs(claimed - wrong).max(initial=0)
     return bool(difference <= 0.01 * np.abs(claimed - expected).max(initial=0))
+
+
+def explains(claimed, wrong):
+    """Whether the numbers `wrong` are those of `claimed`, to rounding."""
+    relative = EXPLAINED.get(np.asarray(claimed).dtype.name, EXPLAINED["float64"])
+    difference = np.abs(claimed - wrong).max(initial=0)
+    return bool(difference <= relative * np.abs(claimed).max(initial=0))

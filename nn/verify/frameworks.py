@@ -73,10 +73,10 @@ def torch_reverse(network, x):
 
 def jax_forward(network, x):
     """∂H_k/∂x of every layer by `jax.jacfwd`; arguments, result and errors as `torch_forward`."""
-    with _needs("jax"):
+    with needs("jax"):
         import jax
     sample, layers, weights = _described(network, network.layers, x)
-    with _precise(jax):
+    with precise(jax):
         jacobian = _jax_jacobian(layers, jax.jacfwd)
         return _tables(network, sample.reshape(-1), sample.dtype, jacobian, sample, weights)
 
@@ -84,11 +84,11 @@ def jax_forward(network, x):
 def jax_reverse(network, x):
     """∂logits/∂x by `jax.jacrev`: {the layer that gives the logits: (N, M)}, or {} if that is the
     input."""
-    with _needs("jax"):
+    with needs("jax"):
         import jax
     sample, layers, weights = _described(network, network.logit_layers, x)
     jacobian = _jax_jacobian(layers, jax.jacrev)
-    with _precise(jax):
+    with precise(jax):
         return {layer.name: np.array(jacobian(sample.reshape(-1), 0, sample, weights)[-1])
                 for layer in layers[-1:]}
 
@@ -96,7 +96,7 @@ def jax_reverse(network, x):
 def autograd_reverse(network, x):
     """∂logits/∂x by HIPS `autograd.jacobian`: {the layer that gives the logits: (N, M)}, or {} if
     that is the input."""
-    with _needs("autograd"):
+    with needs("autograd"):
         import autograd
     sample, layers, weights = _described(network, network.logit_layers, x)
     functions = _autograd_functions()
@@ -116,7 +116,8 @@ RELU_AT_ZERO = dict.fromkeys(FOREIGN, 0.0) | {"autograd": 0.5}
 
 
 @contextmanager
-def _needs(package):
+def needs(package):
+    """A block that imports `package`; where that fails, one line says how to install it."""
     try:
         yield
     except ImportError as error:
@@ -187,7 +188,7 @@ def _values(layers, weights, functions, h):
 def _torch(network, names, x):
     """torch, a function that gives H_k of the layers `names` in torch, and the sample as that
     function takes it."""
-    with _needs("torch"):
+    with needs("torch"):
         import torch
     sample = torch.from_numpy(_sample(network, x)[None])
     sample = sample.reshape(1, -1) if len(network.input_shape) == 1 else sample
@@ -223,7 +224,7 @@ def _jax_jacobian(layers, transform):
 
 
 @contextmanager
-def _precise(jax):
+def precise(jax):
     """64 bits allowed, products in full precision, on the CPU: in this block only."""
     try:
         enable_x64 = jax.enable_x64

@@ -6,9 +6,21 @@ dicts for a machine. Read on in `verify.diagnosis`.
 """
 from dataclasses import asdict, dataclass, field
 
-from nn.verify.answer import NOT_JUDGED, RIGHT, WRONG, CheckReport
+from nn.verify.answer import DISAGREE, NOT_JUDGED, RIGHT, WRONG, CheckReport
 
 ACROSS = 4  # referees side by side in a table
+LINES = 20  # of the text where something is wrong
+HEAD = 6    # lines of it beside the rows and what follows them
+ROWS = 12   # of a table where something is wrong
+
+
+@dataclass
+class UnitSlope:
+    """f' of one unit, where a layer works unit by unit."""
+    z: float
+    claimed: float
+    expected: float
+    known: str       # which f' the claimed one is, in words; "" for none that is known
 
 
 @dataclass
@@ -21,6 +33,16 @@ class Finding:
     claimed: float
     expected: float
     cause: str      # "" where no pattern shows
+    slope: UnitSlope | None = None
+
+
+@dataclass
+class Dispute:
+    """Where referees differ from each other, and some of them agree with what is claimed."""
+    layer: str
+    entry: str
+    claimed: float
+    says: dict       # {referee: number}
 
 
 @dataclass
@@ -47,6 +69,7 @@ class LayerRow:
     undecided: int = 0
     because: list = field(default_factory=list)
     errors: dict = field(default_factory=dict)  # {referee: Comparison}
+    unjudged: int = 0  # entries of which no referee says anything
 
 
 @dataclass(repr=False)
@@ -58,10 +81,18 @@ class Report(CheckReport):
     missing: dict    # {referee: why it could not be asked}
     notes: list
     checked: bool = True
+    dispute: Dispute | None = None
+    not_judged: list = field(default_factory=list)  # what was not, in words
+    errors: dict = field(default_factory=dict, repr=False, compare=False)  # see `errors_by_entry`
 
     @property
     def verdict(self):
-        return NOT_JUDGED if not self.checked else RIGHT if self.finding is None else WRONG
+        """One of `answer.VERDICTS`."""
+        if self.finding is not None:
+            return WRONG
+        if not self.checked:
+            return NOT_JUDGED
+        return DISAGREE if self.dispute else NOT_JUDGED if self.not_judged else RIGHT
 
     @property
     def layer(self):
@@ -73,26 +104,56 @@ class Report(CheckReport):
 
     def to_dict(self):
         """All of it as plain dicts and lists, for JSON."""
-        return {"verdict": self.verdict, **asdict(self)}
+        plain = asdict(self)
+        del plain["errors"]
+        return {"verdict": self.verdict, **plain}
+
+    def errors_by_entry(self):
+        """{the wrong layer: (units, M) errors relative to what is allowed, NaN where not judged};
+        {} where nothing is wrong in a forward derivative."""
+        return self.errors
 
     def __str__(self):
         referees = list(dict.fromkeys(name for row in self.rows for name in row.errors))
         missing = [f"missing: {name}: {why}" for name, why in self.missing.items()]
-        return "\n".join([*_verdict(self, referees), *_table(self.rows, referees),
-                          *_ties(self.rows), *missing, *self.notes])
+        tail = [*_ties(self.rows), *missing, *self.notes]
+        rows, left_out = self.rows, []
+        if self.finding is not None:
+            rows = _around(self.rows, self.finding.layer, LINES - HEAD - len(tail))
+            if len(rows) < len(self.rows):
+                left_out = [f"({len(self.rows) - len(rows)} more layers: see rows)"]
+        return "\n".join([*_verdict(self, referees), *_table(rows, referees), *left_out, *tail])
+
+
+def _around(rows, layer, room):
+    """The rows of the layer and of those beside it, as many as there is room for."""
+    number = [row.layer for row in rows].index(layer) if rows else 0
+    room = max(3, min(room, ROWS))
+    start = max(0, min(number - room // 2, len(rows) - room))
+    return rows[start:start + room]
 
 
 def _verdict(report, referees):
-    finding = report.finding
-    if not report.checked and finding is None:
-        yield "not judged: no referee could be asked"
-    elif finding is None:
-        yield f"right: {_agreement(report.rows, referees)}"
-    else:
+    finding, dispute = report.finding, report.dispute
+    if finding is not None:
         cause = f": {finding.cause}" if finding.cause else ""
         yield f"wrong: the {finding.part} of layer {finding.layer!r}{cause}"
         yield (f"  worst entry: {finding.entry}: {finding.claimed:.10g} instead of "
                f"{finding.expected:.10g} ({finding.referee})")
+        if finding.slope is not None:
+            yield (f"  there z = {finding.slope.z:.6g}: f'(z) is {finding.slope.expected:.6g}, "
+                   f"claimed is {finding.slope.claimed:.6g}")
+    elif not report.checked:
+        yield "not judged: no referee could be asked"
+    elif dispute is not None:
+        says = ", ".join(f"{name} says {number:.10g}" for name, number in dispute.says.items())
+        yield f"referees disagree: about layer {dispute.layer!r}"
+        yield f"  {dispute.entry}: claimed is {dispute.claimed:.10g}; {says}"
+    elif report.not_judged:
+        yield f"not judged: {'; '.join(report.not_judged)}"
+        yield f"  nothing is wrong with the rest: {_agreement(report.rows, referees)}"
+    else:
+        yield f"right: {_agreement(report.rows, referees)}"
 
 
 def _agreement(rows, referees):
@@ -144,8 +205,14 @@ def _ties(rows):
         because = ", ".join(last.because)
         yield (f"no derivative: {last.undecided:,} entries of {last.layer} hang on ties "
                f"({because}); the rule here: the first maximum wins, 0 at a ReLU's 0")
-    for row in rows:
-        for name, error in row.errors.items():
-            if error.not_judged:
-                yield (f"set aside: {error.not_judged:,} of these in {row.layer}, which {name} may "
-                       "take by another rule")
+    for name in dict.fromkeys(name for row in rows for name in row.errors):
+        silent = [row for row in rows if name in row.errors and row.errors[name].not_judged]
+        if silent:
+            row = silent[-1]
+            count = row.errors[name].not_judged
+            if count <= row.undecided:
+                yield (f"set aside: {count:,} of these in {row.layer}, which {name} may take by "
+                       "another rule")
+            else:
+                yield (f"set aside: {count:,} entries of {row.layer}, of which {name} says nothing "
+                       "(ties, rounding, no finite number)")

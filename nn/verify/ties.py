@@ -1,12 +1,13 @@
 """Where a network has no derivative: tied max-pooling windows and ReLUs at exactly 0, and all that
 hangs on them.
 
-In: a layer, its input and ∂H/∂x there. Out: how many ties it has, and which entries of its own
-∂H/∂x depend on how they are broken. The rules that programs follow there are in `frameworks`; ours
-is in the layers `pooling` and `activation`. Such entries are counted, and judged only by referees
-that follow the same rule. Read on in `verify.answer`.
+In: a layer, its input and ∂H/∂x there, and how far rounding can have moved that input. Out: how
+many ties it has, and which entries of its own ∂H/∂x depend on how they are broken. The rules that
+programs follow there are in `frameworks`; ours is in the layers `pooling` and `activation`. Such
+entries are counted, and judged only by referees that follow the same rule. Read on in
+`verify.locally`.
 """
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,7 @@ from nn.graph import IMAGE, inputs_from
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Softmax
 from nn.layers.base import Merge, tap_slice
 from nn.layers.pooling import MaxPool2d
-
-ULPS = 64  # values that differ by no more roundings count as equal
+from nn.verify.referees import moved_by_pixel
 
 
 class Undecided(NamedTuple):
@@ -24,39 +24,87 @@ class Undecided(NamedTuple):
     ties: int          # of this layer alone
     table: np.ndarray  # (units, M), True where an entry does
     because: list      # the names of the layers whose ties these are
+    strayed: Any       # the same for ties that the complex step breaks in another way, or None
 
 
-def undecided_entries(network, layers):
-    """Yields an `Undecided` for each layer of `layers`, a list of `parts.LayerAtSample`."""
-    known = {IMAGE: Undecided(0, np.zeros((network.features,) * 2, bool), [])}
-    for at in layers:
+class Seen(NamedTuple):
+    """What a layer takes, as it is looked at for ties; tuples for a `Merge`."""
+    x: Any        # (1, y, x, c)
+    slack: Any    # how far rounding can have moved x
+    before: Any   # ∂H/∂x of it, (units, M)
+    strays: Any   # for each unit of a kink or window: does the complex step stray there? or None
+    kinks: Any    # of a layer of the user's own, as `locally.kinks` has them, or None
+
+
+def undecided_entries(network, layers, rounded, strays=None):
+    """Yields an `Undecided` for each layer of `layers`, a list of `parts.LayerAtSample`; `rounded`
+    are the `Rounded` of these, `strays` what `straying` says, if it was asked."""
+    known = {IMAGE: Undecided(0, np.zeros((network.features,) * 2, bool), [], None)}
+    for at, own in zip(layers, rounded):
         sources = network.inputs[at.name]
         tables = inputs_from(sources, {name: known[name].table for name in sources})
-        number, table = ties(at.layer, at.x, at.before, tables)
+        strayed = None
+        if any(known[name].strayed is not None for name in sources):
+            strayed = inputs_from(sources, {
+                name: np.zeros_like(known[name].table) if known[name].strayed is None
+                else known[name].strayed for name in sources})
+        seen = Seen(at.x, own.before, at.before, (strays or {}).get(at.name), own.kinks)
+        number, table, strayed = ties(at.layer, seen, tables, strayed)
         because = [name for source in sources for name in known[source].because]
         because = list(dict.fromkeys(because)) + [at.name] * (number > 0)
-        known[at.name] = Undecided(number, table, because)
+        known[at.name] = Undecided(number, table, because, strayed)
         yield known[at.name]
 
 
-def ties(layer, x, before, undecided):
-    """One layer at one sample; for a `Merge` x, before and undecided are tuples.
+def straying(network, x):
+    """{layer: for each unit of a kink, each window of a pool, whether the complex step goes another
+    way there than the network itself}: it rounds otherwise, and sees another unit ahead."""
+    def ways(value):
+        """Yields which way each layer goes, (b, units)."""
+        for name, inputs, _, _ in network.steps(value):
+            way = _way(network.layers[name], inputs)
+            if way is not None:
+                yield name, way
+
+    here = dict(ways(network.as_input(np.reshape(x, (1, -1)))))
+    strays = {name: np.zeros(way.shape[1], bool) for name, way in here.items()}
+    for _, moved in moved_by_pixel(x):
+        for name, way in ways(network.as_input(moved)):
+            strays[name] |= (way != here[name]).any(axis=0)
+    return strays
+
+
+def _way(layer, x):
+    """On which side of its kink each unit is, or which unit of a window is ahead: (b, units);
+    None for a layer that has but one way."""
+    if _has_kink(layer):
+        return (x.real > 0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+    if isinstance(layer, MaxPool2d):
+        taps = [x[:, rows, columns].real for rows, columns in pool_taps(layer, x.shape)]
+        return np.argmax(taps, axis=0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+    return None
+
+
+def ties(layer, seen, undecided, strayed):
+    """One layer at one sample; for a `Merge` all are tuples.
 
     Args:
         layer: the layer.
-        x: (1, y, x, c), its input.
-        before: (units, M), ∂H/∂x of that input.
-        undecided: (units, M) boolean, the entries of `before` that hang on ties.
+        seen: a `Seen`.
+        undecided: (units, M) boolean, the entries of ∂H/∂x of its input that hang on ties.
+        strayed: the same for those on which the complex step strays, or None.
 
     Returns:
-        The number of ties of this layer, and `undecided` for its output, (units', M).
+        The number of ties of this layer, and `undecided` and `strayed` for its output, (units', M).
     """
+    if seen.kinks is not None and seen.kinks.any():
+        return _own_kinks(layer, seen, undecided, strayed)
     if _has_kink(layer):
-        at_zero = _units(x) == 0
-        return int(at_zero.sum()), undecided | (at_zero[:, None] & (before != 0))
+        return _kinks(seen, undecided, strayed)
     if isinstance(layer, MaxPool2d):
-        return _tied_windows(layer, x, before, undecided)
-    return 0, _reached(layer, x, undecided)
+        return _tied_windows(layer, seen, undecided, strayed)
+    return (0, _reached(layer, seen.x, undecided),
+            None if strayed is None else _reached(layer, seen.x, strayed))
 
 
 def pool_taps(layer, shape):
@@ -75,25 +123,51 @@ def _has_kink(layer):
     return isinstance(layer, ReLU) or isinstance(layer, ELU) and layer.alpha != 1
 
 
-def _tied_windows(layer, x, before, undecided):
+def _kinks(seen, undecided, strayed):
+    """A unit that stands on the kink at 0, or that rounding can move across it."""
+    x, hangs = _units(seen.x), seen.before != 0
+    at_zero = (x == 0) | (np.abs(x) <= _units(seen.slack))
+    if seen.strays is not None and seen.strays.any():
+        strayed = (False if strayed is None else strayed) | (seen.strays[:, None] & hangs)
+    return int(at_zero.sum()), undecided | (at_zero[:, None] & hangs), strayed
+
+
+def _own_kinks(layer, seen, undecided, strayed):
+    """A layer of the user's own, which has kinks right here: who knows by which rule."""
+    hangs = seen.before != 0
+    hangs = seen.kinks[:, None] & hangs if seen.kinks.ndim == 1 else seen.kinks @ hangs
+    table = _reached(layer, seen.x, undecided) | hangs
+    strayed = hangs if strayed is None else _reached(layer, seen.x, strayed) | hangs
+    units = seen.kinks if seen.kinks.ndim == 1 else seen.kinks.any(axis=1)
+    return int(units.sum()), table, strayed
+
+
+def _tied_windows(layer, seen, undecided, strayed):
     """A window's entries are undecided where its largest units have different derivatives, or
     undecided ones. Units that differ by rounding alone count as equal: another program may see the
     other one ahead."""
-    _, height, width, channels = x.shape
-    values = _units(x)
+    _, height, width, channels = seen.x.shape
+    values, slack = _units(seen.x), _units(seen.slack)
     number = np.arange(len(values)).reshape(channels, height, width)
-    taps = [number[:, rows, columns].reshape(-1) for rows, columns in pool_taps(layer, x.shape)]
-    slack = ULPS * np.finfo(x.dtype).eps * np.abs(values).max(initial=0)
-    least = np.max([values[units] for units in taps], axis=0) - slack
-    largest = [values[units] >= least for units in taps]  # (windows,) for each tap
+    taps = [number[:, rows, columns].reshape(-1)
+            for rows, columns in pool_taps(layer, seen.x.shape)]
+    least = np.max([values[units] - slack[units] for units in taps], axis=0)
+    largest = [values[units] + slack[units] >= least for units in taps]  # (windows,) for each tap
     first = np.select(largest, taps)
-    table = np.zeros((len(first), before.shape[1]), bool)
+    table = np.zeros((len(first), seen.before.shape[1]), bool)
+    strays = np.zeros(len(first), bool) if seen.strays is None else seen.strays
+    astray = np.zeros_like(table) if strayed is not None or strays.any() else None
     for units, is_largest in zip(taps, largest):
         rows = np.flatnonzero(is_largest)
         table[rows] |= undecided[units[rows]]
         others = rows[units[rows] != first[rows]]
-        table[others] |= before[units[others]] != before[first[others]]
-    return int((np.sum(largest, axis=0) > 1).sum()), table
+        differ = seen.before[units[others]] != seen.before[first[others]]
+        table[others] |= differ
+        if astray is not None:
+            astray[others] |= differ & strays[others, None]
+        if strayed is not None:
+            astray[rows] |= strayed[units[rows]]
+    return int((np.sum(largest, axis=0) > 1).sum()), table, astray
 
 
 def _reached(layer, x, undecided):

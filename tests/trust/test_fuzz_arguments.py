@@ -34,7 +34,7 @@ OPTIONS = {
     "train": ("--out", "--recipe", "--epochs", "--seed", "--holdout", "--output-weights",
               "--resume", "--network", "--data"),
     "verify": ("--network", "--weights", "--against", "--digits", "--dtype", "--nudge", "--json",
-               "--data"),
+               "--data", "--at"),
     "craft": ("--out", "--split", "--index", "--count", "--target", "--goal", "--confidence",
               "--theta", "--max-distortion", "--saliency", "--rule", "--margin", "--of",
               "--weights", "--derivative", "--data"),

@@ -41,7 +41,7 @@ def check_backward(forward, backward, inputs, *, tolerance=None, seed=0):
 def backward_at(forward, backward, inputs, seed=0):
     """The `Point` of Σ dout · out, {input: claimed gradient}, and what is known around them;
     arguments as of `check_backward`."""
-    inputs = _by_name(forward, inputs)
+    inputs = by_name(forward, inputs)
     arrays = {name: np.asarray(value) for name, value in inputs.items()
               if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
     if not arrays:
@@ -73,11 +73,11 @@ def backward_at(forward, backward, inputs, seed=0):
                            "repeated": _repeated(inputs, arrays)}
 
 
-def _by_name(forward, inputs):
+def by_name(forward, inputs):
     """{name of forward's argument: value}, in order."""
     if isinstance(inputs, dict):
         return dict(inputs)
-    inputs = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    inputs = [inputs] if hasattr(inputs, "shape") else list(inputs)
     try:
         names = list(inspect.signature(forward).parameters)
     except (TypeError, ValueError):
@@ -118,8 +118,8 @@ def _repeated(inputs, arrays):
     rows = {}
     for value in inputs.values():
         if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size:
-            times = np.bincount(value.reshape(-1) - min(value.min(), 0))
             for name, array in arrays.items():
-                if array.ndim and len(array) >= len(times) and value.min() >= 0:
-                    rows[name] = np.pad(times, (0, len(array) - len(times))) > 1
+                if array.ndim and value.min() >= 0 and value.max() < len(array):
+                    index = value.reshape(-1).astype(np.intp)
+                    rows[name] = np.bincount(index, minlength=len(array)) > 1
     return rows

@@ -18,7 +18,7 @@ WHOLE = 4000   # entries of a wrong array that are all measured, by the complex 
 SOME = 400     # … by differences
 
 
-def checked(point, claims, tolerance=None, seed=0, few=FEW, **about):
+def checked(point, claims, tolerance=None, seed=0, few=FEW, referee=None, **about):
     """Judge all claims at a point.
 
     Args:
@@ -27,13 +27,14 @@ def checked(point, claims, tolerance=None, seed=0, few=FEW, **about):
         tolerance: the largest allowed error relative to the largest entry, in place of the default.
         seed: of the random directions.
         few: up to so many entries of an array are measured one by one.
+        referee: a `Referee` of the point (default: the complex step and differences).
         about: what else the causes may look at: `around`, `repeated`, `units`, `image` (of
             `evidence.Evidence`), and `entry`, a function (name, output, index) → words.
 
     Returns:
         A `FunctionReport`.
     """
-    referee = Referee(point)
+    referee = Referee(point) if referee is None else referee
     notes = [f"the function changes its argument {name}" for name in point.writes]
     if point.is_random:
         return FunctionReport([], [], {}, notes, "the function gives different values at the same "
@@ -77,7 +78,7 @@ def _disagreement(referee):
 
 
 def _wrong_array(point, judged, claims, about):
-    """The `WrongArray` of a `Judged` that has wrong entries."""
+    """The `WrongArray` of a `JudgedArray` that has wrong entries."""
     output, column = judged.worst
     index = tuple(int(k) for k in np.unravel_index(column, judged.shape))
     entry = about.get("entry", _entry)(judged.name, output, index)
@@ -91,7 +92,7 @@ def _entry(name, output, index):
 
 
 def evidence(point, judged, claims, about):
-    """The `Evidence` of a `Judged`: tables in the shape of the array, of a Jacobian as (N, M)."""
+    """The `Evidence` of a `JudgedArray`: tables of the array's shape, of a Jacobian (N, M)."""
     outputs = len(judged.claimed)
     shape = judged.shape if outputs == 1 else judged.claimed.shape
 

@@ -73,7 +73,7 @@ def gradients_checked(point, claims, tolerance, seed, **about):
         if claim.shape == array.shape and claim.dtype.kind in "fiub":
             fitting[name] = claim.reshape(1, -1).astype(float)
         else:
-            wrong.append(_of_another_shape(name, claim, array, about))
+            wrong.append(of_another_shape(name, claim, array))
         if claim.dtype in (np.float32, np.float16):
             point.epsilon = max(point.epsilon, float(np.finfo(claim.dtype).eps))
     report = checked(point, fitting, tolerance, seed, **about)
@@ -84,7 +84,7 @@ def gradients_checked(point, claims, tolerance, seed, **about):
     return report
 
 
-def _of_another_shape(name, claim, array, about):
+def of_another_shape(name, claim, array):
     """The `WrongArray` of a gradient that has not its parameter's shape."""
     cause = f"its shape is {claim.shape}, not {array.shape}"
     if claim.dtype.kind not in "fiub":

@@ -103,6 +103,7 @@ def quietly(call):
     """`call` without warnings of NumPy's and its own, but for numbers that lose their imaginary
     part: that is an error."""
     def quiet_call(arrays):
+        """`call` of these arrays."""
         is_complex = any(array.dtype.kind == "c" for array in arrays.values())
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -4,7 +4,7 @@ it applies, and what they say together.
 In: a `Point`, a direction {name: array}. Out: `Measured`: the slope of each output with its error,
 the two slopes at a kink, or nothing where neither could tell. The complex step counts where the
 function takes complex numbers, gives finite ones, and agrees with differences that are sure of
-themselves: np.abs, a norm or a conjugate are not analytic. Read on in `verify.functions.judge`.
+themselves: np.abs, a norm or a conjugate are not analytic. Read on in `verify.functions.own`.
 """
 from typing import NamedTuple
 
@@ -18,8 +18,6 @@ FEWER = 7           # rungs of differences, where they only confirm the complex 
 TINY = 1e-3         # where all numbers are smaller than this, steps of order 1 are tried too
 VAGUE = 1e-2        # differences with a larger error than this, relative, confirm nothing
 ROTATED = 1e-4      # steps in complex directions, relative to the scale
-NOT_ANALYTIC = ("the function is not analytic (np.abs, a norm, a conjugate, a maximum of complex "
-                "numbers …) or not finite: differences judge there")
 
 
 class Measured(NamedTuple):
@@ -40,6 +38,9 @@ class Measured(NamedTuple):
 class Referee:
     """The referees of one `Point`; `refused` says why one was not asked, {referee: reason}, and
     `disagreements` where both are sure and differ, [(direction, complex step, differences)]."""
+    exact_one = COMPLEX
+    not_exact = ("the function is not analytic (np.abs, a norm, a conjugate, a maximum of complex "
+                 "numbers …) or not finite: differences judge there")
 
     def __init__(self, point):
         self.point = point
@@ -70,7 +71,7 @@ class Referee:
         if vague.any():
             usable &= ~vague | self._is_analytic(direction, vague)
         if not usable.all():
-            self.refused.setdefault("complex step, in places", NOT_ANALYTIC)
+            self.refused.setdefault(f"{self.exact_one}, in places", self.not_exact)
             by_steps = self._by_differences(direction, scales, RUNGS)
         self.confirmed += bool(usable.all() and not by_steps.kink.any())
         return self._together(exact, by_steps, usable, vague)
@@ -111,6 +112,14 @@ class Referee:
         error = 8 * self.point.epsilon * np.abs(exact)
         no = np.zeros(len(exact), bool)
         return Measured(exact, error, no, exact, exact, ~no)
+
+    def table(self, name):
+        """`Measured` of all entries of an array at once, where a referee has them; else None."""
+        return None
+
+    def accepts(self, name, column, claimed):
+        """Whether a referee that differences do not agree with has just the claimed slopes (N,)."""
+        return False
 
     def _by_differences(self, direction, scales, rungs):
         size = self.point.scale(direction)

@@ -2,7 +2,7 @@
 array, a row an array.
 
 In: what `search` judged. Out: a `FunctionReport`, at most 20 lines of text. Read on in
-`verify.frameworks`.
+`verify.functions.program`.
 """
 from dataclasses import asdict, dataclass, field
 
@@ -118,7 +118,7 @@ class FunctionReport(CheckReport):
 
 
 def row_of(judged):
-    """The `ArrayRow` of a `Judged`."""
+    """The `ArrayRow` of a `JudgedArray`."""
     looked_at = int((judged.marks >= 0).sum())
     unjudged = judged.count(judge.NOT_JUDGED)
     if judged.whole == judge.NOT_JUDGED:

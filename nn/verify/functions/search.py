@@ -1,16 +1,16 @@
 """Which entries of a claimed derivative are wrong? Entry by entry where they are few; along random
 directions where they are many, halving what is wrong down to the entry.
 
-In: a `Point`, the claimed slopes of one of its arrays. Out: `Judged`: marks of the entries that
-were looked at, the worst one, the directions that were measured. A large array that is right along
-a few random directions is right in every entry, but for a chance of nothing: a single entry that is
-off shows in the sum. Read on in `verify.functions.causes`.
+In: a `Point`, the claimed slopes of one of its arrays. Out: `JudgedArray`: marks of the entries
+that were looked at, the worst one, the directions that were measured. A large array that is right
+along a few random directions is right in every entry, but for a chance of nothing: a single entry
+that is off shows in the sum. Read on in `verify.functions.causes`.
 """
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from nn.verify.functions.judge import NOT_JUDGED, OK, SMALL, WRONG, Tolerance
+from nn.verify.functions.judge import AT_KINK, NOT_JUDGED, OK, SMALL, WRONG, Tolerance
 from nn.verify.functions.referee import COMPLEX, DIFFERENCES
 
 FEW = 40            # entries that are always measured one by one
@@ -19,12 +19,14 @@ DIRECTIONS = 3
 SAMPLED = 24        # entries of a large array that are measured one by one
 AGAIN = (1.0, 0.3, 2 ** -13, 2 ** -26, 8.0)  # ladders of steps for what is in doubt
 CONFIRMED = 8       # wrong entries in a row, after which the complex step alone is believed
+UNLIKE = 200        # entries that differ from a program's own derivative, measured at most
+ALLOWED = 1000      # along a direction: what the tolerances of entries may add up to
 DOUBTFUL = 60       # entries that are measured again at most
 OF_TERMS = (1e-11, 1e-4)  # along a direction: of the sum of sizes, in float64 and in float32
 
 
 @dataclass
-class Judged:
+class JudgedArray:
     """What was said of one array's entries; `entries` are flat, numbers of columns (N each).
 
     `along` are the random directions that were measured: (direction, slopes, errors).
@@ -36,8 +38,9 @@ class Judged:
     excess: np.ndarray = field(init=False)    # (N, size), NaN where nobody looked
     expected: np.ndarray = field(init=False)  # (N, size), NaN where nobody looked
     along: list = field(default_factory=list)
-    exact: np.ndarray = field(init=False)     # (N, size), True by the complex step
+    exact: np.ndarray = field(init=False)     # (N, size), True by `exact_one`
     whole: int = -1                           # the mark of all that nobody looked at
+    exact_one: str = COMPLEX                  # the referee beside differences
 
     def __post_init__(self):
         self.marks = np.full(self.claimed.shape, -1)
@@ -63,7 +66,7 @@ class Judged:
     @property
     def referee_of_worst(self):
         """Who says that the worst entry is wrong."""
-        return COMPLEX if self.exact[self.worst] else DIFFERENCES
+        return self.exact_one if self.exact[self.worst] else DIFFERENCES
 
 
 class Search:
@@ -75,8 +78,9 @@ class Search:
         self.rng = np.random.default_rng((seed, 2))
 
     def judge(self, name, claimed):
-        """`Judged` of the array `name`, whose claimed slopes are (N, size)."""
-        judged = Judged(name, self.point.arrays[name].shape, claimed)
+        """`JudgedArray` of the array `name`, whose claimed slopes are (N, size)."""
+        judged = JudgedArray(name, self.point.arrays[name].shape, claimed,
+                        exact_one=self.referee.exact_one)
         size = claimed.shape[1]
         if not size:
             return judged
@@ -85,9 +89,23 @@ class Search:
             self._look_at(judged, range(size))
         else:
             self._look_at(judged, self.rng.permutation(size)[:SAMPLED])
+            others = self._unlike_own(judged)
+            self._look_at(judged, others[:UNLIKE])
             self._halve(judged)
+            if judged.worst is None and len(others) > UNLIKE and self.referee.is_trusted:
+                judged.whole = NOT_JUDGED
         self._look_again(judged)
         return judged
+
+    def _unlike_own(self, judged):
+        """Columns in which the claim is not the program's own derivative, the worst first: wrong,
+        or at a kink, where there are several right ones."""
+        table = self.referee.table(judged.name)
+        if table is None:
+            return []
+        said = self.tolerance(judged).judge(judged.claimed[0], table)
+        columns = np.flatnonzero(~np.isin(said.marks, (OK, SMALL)))
+        return columns[np.argsort(-np.nan_to_num(said.excess[columns], nan=np.inf))]
 
     def look_at_all(self, judged):
         """Measures every entry that nobody looked at."""
@@ -100,7 +118,7 @@ class Search:
         return Tolerance(self.point.epsilon, self.point.value, max(known), self.limit)
 
     def _along(self, judged, weights, scales=(1.0,), quick=False):
-        """`Measured` along `weights` (size,); `quick`: by the complex step alone, if it is
+        """`Measured` along `weights` (size,); `quick`: by the exact referee alone, if it is
         trusted."""
         direction = {judged.name: weights.reshape(judged.shape)}
         if quick and self.referee.is_trusted:
@@ -128,12 +146,20 @@ class Search:
                 slopes = self._at(judged, column, scales)
                 said = tolerance.judge(judged.claimed[:, column], slopes)
                 seen = seen + 1 if (said.marks == WRONG).any() else 0
-            judged.marks[:, column], judged.excess[:, column] = said.marks, said.excess
+            judged.marks[:, column] = self._excused(judged, column, said.marks, slopes.kink)
+            judged.excess[:, column] = said.excess
             judged.expected[:, column] = said.expected
             judged.exact[:, column] = slopes.exact
 
+    def _excused(self, judged, column, marks, kink):
+        """The marks of a column; what is a program's own slope is right at a kink, whatever rule
+        leads there, and elsewhere nobody can say that it is wrong."""
+        accepted = self.referee.accepts(judged.name, column, judged.claimed[:, column])
+        marks = np.where(accepted & kink & (marks == NOT_JUDGED), AT_KINK, marks)
+        return np.where(accepted & (marks == WRONG), NOT_JUDGED, marks)
+
     def _at(self, judged, column, scales, quick=False):
-        """`Measured` of one entry; `quick`: by the complex step alone."""
+        """`Measured` of one entry; `quick`: by the exact referee alone."""
         weights = np.zeros(judged.claimed.shape[1])
         weights[column] = 1
         return self._along(judged, weights, scales, quick)
@@ -151,7 +177,9 @@ class Search:
                 return
 
     def _halve(self, judged):
-        """Marks all entries by the random directions; where one is wrong, looks for the entry."""
+        """Marks all entries by the random directions; where one is wrong, looks for the entry. A
+        direction that is wrong by much, and no entry of it, says nothing: its kinks may explain it,
+        or hide another entry."""
         agreed = 0
         for weights, slopes in judged.along:
             off = self._off(judged, weights, slopes)
@@ -162,10 +190,13 @@ class Search:
                 continue
             columns = self._worst_half(judged, weights)
             self._look_at(judged, columns)
-            if judged.worst is None:
+            if judged.worst is None and off <= ALLOWED:
                 agreed += 1  # nothing that an entry's tolerance does not allow
+        if judged.worst is None and not agreed and judged.claimed.shape[1] <= EXACTLY:
+            self.look_at_all(judged)
         if judged.worst is None:
-            judged.whole = OK if agreed else NOT_JUDGED
+            is_own = self.referee.is_trusted and self.referee.table(judged.name) is not None
+            judged.whole = OK if agreed or is_own else NOT_JUDGED
 
     def _worst_half(self, judged, weights):
         """The last two columns left after taking the worse half again and again."""
