@@ -21,10 +21,10 @@ from nn.threads import get_num_threads, set_num_threads
 from nn.verify.functions.backward import check_backward
 from nn.verify.functions.gradients import check_gradients
 from nn.verify.functions.jacobian import check_jacobian
-from nn.verify.functions.of_jax import check_jax
-from nn.verify.functions.of_torch import check_torch
 from nn.verify.functions.report import FunctionReport
 from nn.verify.network import Report, check_network
+from nn.verify.programs.of_jax import check_jax
+from nn.verify.programs.of_torch import check_torch
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = [

@@ -7,5 +7,6 @@ judged), `ties` (where there is no derivative), `locally` (one layer by itself),
 can do) and `judging` (entry by entry), `answer`, `pytest_plugin` and `report` (what is said),
 `diagnosis` and `unitwise` (the likely cause), `catalogue` (the mistakes one makes), `mistakes` (the
 same, seeded), `functions` (code that is no network: `check_jacobian`, `check_gradients`,
-`check_backward`), `frameworks` (torch, jax and autograd).
+`check_backward`) with `tape` (the likely mistake in it) and `programs` (of torch and jax:
+`check_torch`, `check_jax`), `frameworks` (torch, jax and autograd as referees of a network).
 """

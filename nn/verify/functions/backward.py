@@ -10,7 +10,7 @@ import numpy as np
 
 from nn.verify.functions.gradients import gradients_checked
 from nn.verify.functions.point import Point
-from nn.verify.functions.units import slope_of_units
+from nn.verify.tape.units import slope_of_units
 
 
 def check_backward(forward, backward, inputs, *, tolerance=None, seed=0):

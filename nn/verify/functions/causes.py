@@ -12,8 +12,8 @@ import numpy as np
 
 from nn.verify.diagnosis import moved
 from nn.verify.functions.evidence import TO_ROUNDING
-from nn.verify.functions.explain import in_some_rows, in_the_function, upstream_ignored
 from nn.verify.functions.patterns import confined
+from nn.verify.tape.explain import in_some_rows, in_the_function, upstream_ignored
 
 
 def likely_cause(evidence):

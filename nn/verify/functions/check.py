@@ -8,11 +8,11 @@ import numpy as np
 
 from nn.verify.functions.causes import likely_cause
 from nn.verify.functions.evidence import Evidence
-from nn.verify.functions.explain import Explanations
 from nn.verify.functions.judge import NOT_JUDGED
 from nn.verify.functions.referee import COMPLEX, DIFFERENCES, Referee
 from nn.verify.functions.report import FunctionReport, WrongArray, row_of
 from nn.verify.functions.search import FEW, Search
+from nn.verify.tape.explain import Explanations
 
 WHOLE = 4000   # entries of a wrong array that are all measured, by the complex step, for the cause
 SOME = 400     # … by differences

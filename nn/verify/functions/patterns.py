@@ -1,7 +1,7 @@
 """Where the wrong entries of a table lie: in one entry, in one row, in all samples but the first.
 
 In: claimed and expected numbers, a boolean table of the wrong ones. Out: words, or "" where they
-lie everywhere. Read on in `verify.functions.units`.
+lie everywhere. Read on in `verify.tape.units`.
 """
 import numpy as np
 

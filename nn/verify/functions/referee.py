@@ -4,7 +4,7 @@ it applies, and what they say together.
 In: a `Point`, a direction {name: array}. Out: `Measured`: the slope of each output with its error,
 the two slopes at a kink, or nothing where neither could tell. The complex step counts where the
 function takes complex numbers, gives finite ones, and agrees with differences that are sure of
-themselves: np.abs, a norm or a conjugate are not analytic. Read on in `verify.functions.own`.
+themselves: np.abs, a norm or a conjugate are not analytic. Read on in `verify.functions.judge`.
 """
 from typing import NamedTuple
 

@@ -2,7 +2,7 @@
 array, a row an array.
 
 In: what `search` judged. Out: a `FunctionReport`, at most 20 lines of text. Read on in
-`verify.functions.program`.
+`verify.programs.own`.
 """
 from dataclasses import asdict, dataclass, field
 

@@ -3,14 +3,14 @@ What is its derivative taken for?
 
 In: a `Way`. Out: `Mutation`s in which the way back from the compound's result to its argument is
 another one. A compound is known by its numbers, however it is written. Read on in
-`verify.functions.mutations`.
+`verify.tape.mutations`.
 """
 import numpy as np
 
-from nn.verify.functions.others import series
-from nn.verify.functions.reverse import share
-from nn.verify.functions.units import SLOPES
-from nn.verify.functions.uses import MANY, Mutation
+from nn.verify.tape.others import series
+from nn.verify.tape.reverse import share
+from nn.verify.tape.units import SLOPES
+from nn.verify.tape.uses import MANY, Mutation
 
 LINEAR = ("add", "subtract", "negative", "sum", "mean")
 NEAR = 14        # operations between argument and result, at most

@@ -2,7 +2,7 @@
 
 In: a `Point`, the slopes of one output by the program. Out: a `Referee` that asks differences too:
 what the program says is no derivative of the values where the forward step detaches something.
-Read on in `verify.functions.judge`.
+Read on in `verify.programs.program`.
 """
 import numpy as np
 

@@ -3,7 +3,7 @@ the gradients of all arrays by reverse mode.
 
 In: `Node`s and a cotangent. Out: {number of a node: its cotangent}. An operation's share can be
 computed with other values of its operands than those it had; and the whole way back with shares
-that were changed on purpose. Read on in `verify.functions.tape`.
+that were changed on purpose. Read on in `verify.tape.tape`.
 """
 import numpy as np
 

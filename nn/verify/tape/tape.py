@@ -3,16 +3,16 @@
 In: a function of named arrays. Out: `Way`, the operations between the arrays and the result, or
 None where they cannot be followed. The arrays go in as `Traced`, which behave as arrays do and
 write down what is done with them. It is for the words of a cause only: no verdict depends on it.
-Read on in `verify.functions.uses`.
+Read on in `verify.tape.uses`.
 """
 import sys
 from contextlib import contextmanager
 
 import numpy as np
 
-from nn.verify.functions.node import Tape, TooLong, is_of_numpy
-from nn.verify.functions.operations import moved, of_function, of_ufunc, plain, written
-from nn.verify.functions.reverse import Way
+from nn.verify.tape.node import Tape, TooLong, is_of_numpy
+from nn.verify.tape.operations import moved, of_function, of_ufunc, plain, written
+from nn.verify.tape.reverse import Way
 
 LONGEST = 20_000  # operations
 

@@ -1,10 +1,10 @@
 """Another value in an operation's derivative: of another layer, of the step before or after, of
 another gate.
 
-In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.functions.compounds`.
+In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.tape.compounds`.
 """
-from nn.verify.functions.reverse import share
-from nn.verify.functions.uses import ADDING, Mutation
+from nn.verify.tape.reverse import share
+from nn.verify.tape.uses import ADDING, Mutation
 
 NEIGHBOURS = 40  # values of the same shape that may stand for another
 

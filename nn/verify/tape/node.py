@@ -2,7 +2,7 @@
 where in the code it stands.
 
 In: values. Out: `Node`, and `Tape`, all of them in the order of computation. Read on in
-`verify.functions.operations`.
+`verify.tape.operations`.
 """
 import linecache
 import sys

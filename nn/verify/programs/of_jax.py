@@ -11,7 +11,7 @@ import numpy as np
 
 from nn.verify.frameworks import needs, precise
 from nn.verify.functions.backward import by_name
-from nn.verify.functions.program import NoOwnDerivative, WrittenCode, check_written
+from nn.verify.programs.program import NoOwnDerivative, WrittenCode, check_written
 
 
 def check_jax(f, inputs, *, tolerance=None, seed=0):

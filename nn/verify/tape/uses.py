@@ -2,7 +2,7 @@
 of one place in the code, as in a loop.
 
 In: a `Way`. Out: `Group`s, and `Mutation`, a mistake with its words. Read on in
-`verify.functions.forgotten`.
+`verify.tape.forgotten`.
 """
 from collections.abc import Callable
 from typing import NamedTuple

@@ -2,7 +2,7 @@
 step is left out.
 
 In: torch; within the block `by_torch_alone` the function is called. Out: values that torch has
-recorded, to be differentiated by torch. Read on in `verify.functions.of_jax`.
+recorded, to be differentiated by torch. Read on in `verify.programs.of_jax`.
 """
 import inspect
 from contextlib import contextmanager

@@ -1,12 +1,12 @@
 """What is left out of a derivative: an f', a factor, a mask, a power, a path, what was treated as
 constant; or its sign is wrong.
 
-In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.functions.sums`.
+In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.tape.sums`.
 """
 import numpy as np
 
-from nn.verify.functions.reverse import share, summed_to, with_axes
-from nn.verify.functions.uses import ADDING, CONSTANTS, Mutation, groups
+from nn.verify.tape.reverse import share, summed_to, with_axes
+from nn.verify.tape.uses import ADDING, CONSTANTS, Mutation, groups
 
 
 def slopes(way, group):

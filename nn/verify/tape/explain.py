@@ -8,8 +8,8 @@ before one that explains this array only. Read on in `verify.functions.check`.
 """
 import numpy as np
 
-from nn.verify.functions.mutations import mutations
-from nn.verify.functions.tape import record
+from nn.verify.tape.mutations import mutations
+from nn.verify.tape.tape import record
 
 TRIES = 4000
 WORK = 2e9      # numbers that are computed, in all tries; an operation costs as CALL of them

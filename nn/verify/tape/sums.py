@@ -1,12 +1,12 @@
 """Products and sums on the way back: an operand is not transposed, one sample counts in place of
 the sum over all, the sum goes over another axis.
 
-In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.functions.places`.
+In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.tape.places`.
 """
 import numpy as np
 
-from nn.verify.functions.reverse import contract, partial, share, summed_to
-from nn.verify.functions.uses import CONSTANTS, Mutation
+from nn.verify.tape.reverse import contract, partial, share, summed_to
+from nn.verify.tape.uses import CONSTANTS, Mutation
 
 
 def transposed(way, group):

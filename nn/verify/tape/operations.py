@@ -3,13 +3,13 @@
 In: a `Tape`, a ufunc or a function with its arguments. Out: what comes out, as `Node`s, or
 `NotImplemented` where it is not known (its result is then a constant to the tape). What only moves
 entries (reshape, getitem, concatenate, pad, …) is done once more with the numbers of the entries,
-and so all of it goes back in one way. Read on in `verify.functions.reverse`.
+and so all of it goes back in one way. Read on in `verify.tape.reverse`.
 """
 from string import ascii_letters
 
 import numpy as np
 
-from nn.verify.functions.reverse import PARTIALS, REDUCED
+from nn.verify.tape.reverse import PARTIALS, REDUCED
 
 NOTHING = np._NoValue
 SAME = {np.asarray, np.array, np.copy, np.real, np.ascontiguousarray, np.asanyarray, np.conj,

@@ -1,12 +1,12 @@
 """Entries that come back to the wrong place, or over one another: `=` where `+=` is needed, windows
 of another stride, parts in another order.
 
-In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.functions.others`.
+In: a `Way`, a `Group` of uses. Out: `Mutation`s. Read on in `verify.tape.others`.
 """
 import numpy as np
 
-from nn.verify.functions.reverse import share, with_axes
-from nn.verify.functions.uses import CONSTANTS, Mutation
+from nn.verify.tape.reverse import share, with_axes
+from nn.verify.tape.uses import CONSTANTS, Mutation
 
 
 def moves(way, group):

@@ -2,7 +2,7 @@
 
 In: f, z, a cotangent. Out: a function that says of claimed and expected gradients whose slope the
 claimed one is: that of y in place of z, of another activation, y itself. Read on in
-`verify.functions.node`.
+`verify.tape.node`.
 """
 import numpy as np
 

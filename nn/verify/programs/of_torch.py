@@ -3,7 +3,7 @@ backward hook. `check_torch` asks whether it is right.
 
 In: the function or module, its inputs. Out: a `FunctionReport` that names the argument or
 parameter. A module is copied, and its buffers are new at every call. Read on in
-`verify.functions.torch_alone`.
+`verify.programs.torch_alone`.
 """
 import inspect
 import re
@@ -15,8 +15,8 @@ import numpy as np
 
 from nn.verify.frameworks import needs
 from nn.verify.functions.backward import by_name
-from nn.verify.functions.program import NoOwnDerivative, WrittenCode, WrongShape, check_written
-from nn.verify.functions.torch_alone import (
+from nn.verify.programs.program import NoOwnDerivative, WrittenCode, WrongShape, check_written
+from nn.verify.programs.torch_alone import (
     by_torch_alone,
     calls_hand_written,
     takes_ctx,

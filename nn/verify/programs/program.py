@@ -3,7 +3,7 @@
 In: `WrittenCode`, which calls the code with NumPy arrays. Out: a `FunctionReport`. What is
 hand-written is held against differences and, where the forward step is made of parts that the
 program differentiates, against the program's own derivative. Read on in
-`verify.functions.of_torch`.
+`verify.programs.of_torch`.
 """
 from abc import ABC, abstractmethod
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from nn.verify.functions.backward import backward_at
 from nn.verify.functions.gradients import gradients_checked, of_another_shape
-from nn.verify.functions.own import OwnReferee
 from nn.verify.functions.report import FunctionReport
+from nn.verify.programs.own import OwnReferee
 
 SAME = 1e4    # roundings between the values of the code and of its undecorated forward step
 

@@ -1,10 +1,10 @@
 """All mistakes that are made on purpose, one at a time, the plainest first.
 
-In: a `Way`. Out: `Mutation`s. Read on in `verify.functions.explain`.
+In: a `Way`. Out: `Mutation`s. Read on in `verify.tape.explain`.
 """
 from itertools import product
 
-from nn.verify.functions.compounds import (
+from nn.verify.tape.compounds import (
     normalizations,
     of_others,
     pairs,
@@ -12,11 +12,11 @@ from nn.verify.functions.compounds import (
     units,
     unitwise,
 )
-from nn.verify.functions.forgotten import constants, factors, left_out, powers, slopes
-from nn.verify.functions.others import everywhere, exchanged, replaced
-from nn.verify.functions.places import kept_only, moves, overwritten
-from nn.verify.functions.sums import summed, transposed
-from nn.verify.functions.uses import groups
+from nn.verify.tape.forgotten import constants, factors, left_out, powers, slopes
+from nn.verify.tape.others import everywhere, exchanged, replaced
+from nn.verify.tape.places import kept_only, moves, overwritten
+from nn.verify.tape.sums import summed, transposed
+from nn.verify.tape.uses import groups
 
 PLAIN = (slopes, powers, transposed, summed, left_out, moves, overwritten, kept_only)
 FURTHER = (factors, replaced, everywhere, exchanged)
