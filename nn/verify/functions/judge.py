@@ -48,20 +48,21 @@ class Tolerance:
         the two slopes is not judged: where several kinks meet a rule may lead there."""
         low, high, at_kink = measured.low, measured.high, measured.kink
         size = np.maximum(np.abs(low), np.abs(high))
-        slack = self.relative * size + self.absolute + self.rounding + measured.error
+        base = self.relative * size + self.absolute + self.rounding
+        slack = base + measured.error
         with np.errstate(all="ignore"):
             off = np.maximum(np.maximum(low - claimed, claimed - high), 0)
             off = np.where(np.isfinite(claimed), off, np.inf)
             from_value = np.abs(claimed - measured.value)
             size = np.maximum(size, np.abs(claimed))
             blunt = slack > BLUNT * size
-            agrees = measured.exact & (from_value <= slack - measured.error)
+            agrees = measured.exact & (from_value <= base)
             of_no_weight = np.maximum(size, measured.error) <= self.coarse * self.largest
             excess = np.where(off == 0, 0, off / np.where(slack == 0, 1e-300, slack))
         unknown = ~(np.isfinite(measured.error) & np.isfinite(low) & np.isfinite(high))
         wrong = off > slack
         marks = np.select(
-            [unknown | wrong & at_kink & np.isfinite(claimed), wrong,
+            [unknown & ~agrees | wrong & at_kink & np.isfinite(claimed), wrong,
              blunt & ~of_no_weight & ~agrees, at_kink & ~(from_value <= slack), blunt & (size > 0)],
             [NOT_JUDGED, WRONG, NOT_JUDGED, AT_KINK, SMALL], OK)
         return Judgement(marks, np.where(marks == NOT_JUDGED, np.nan, excess),

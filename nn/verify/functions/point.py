@@ -16,7 +16,7 @@ DOUBLE = np.finfo(np.float64).eps
 CALLS = 4              # that must give the same value
 ROUNDINGS = 8          # in one value, at least
 LINES, POINTS = 3, 10  # where the noise is looked for
-SAFETY = 4             # the noise seen is held to be this much too small
+SAFETY = (4, 8)        # the noise seen is held to be this much too small; in float32
 
 
 class Point:
@@ -95,8 +95,10 @@ class Point:
             with np.errstate(all="ignore"):
                 third = np.diff(np.array(values), 3, axis=0)
                 seen = np.fmax(seen, np.sqrt((third * third).mean(axis=0) / 20))
-        least = np.finfo(np.float32 if self.epsilon > DOUBLE else np.float64).tiny
-        return ROUNDINGS * self.epsilon * np.abs(self.value) + SAFETY * seen + least
+        is_single = self.epsilon > DOUBLE
+        least = np.finfo(np.float32 if is_single else np.float64).tiny
+        seen = SAFETY[int(is_single)] * seen
+        return ROUNDINGS * self.epsilon * np.abs(self.value) + seen + least
 
 
 def quietly(call):

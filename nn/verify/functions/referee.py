@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nn.verify.functions.point import DOUBLE
 from nn.verify.functions.slopes import RUNGS, slopes, surest
 
 COMPLEX, DIFFERENCES = "complex step", "differences"
 STEP_SIZE = 1e-20   # of the complex step, relative to the scale
 FEWER = 7           # rungs of differences, where they only confirm the complex step
 TINY = 1e-3         # where all numbers are smaller than this, steps of order 1 are tried too
-VAGUE = 1e-2        # differences with a larger error than this, relative, confirm nothing
+UNDERFLOW = (1e-150, 1e-18)  # numbers whose squares are 0, in float64 and in float32: no steps
+VAGUE = 1e-5        # differences with a larger error than this, relative, confirm nothing
 ROTATED = 1e-4      # steps in complex directions, relative to the scale
 
 
@@ -73,7 +75,7 @@ class Referee:
         if not usable.all():
             self.refused.setdefault(f"{self.exact_one}, in places", self.not_exact)
             by_steps = self._by_differences(direction, scales, RUNGS)
-        self.confirmed += bool(usable.all() and not by_steps.kink.any())
+        self.confirmed += not (vague | by_steps.kink | ~usable).any()
         return self._together(exact, by_steps, usable, vague)
 
     def _compared(self, exact, by_steps):
@@ -81,7 +83,7 @@ class Referee:
         are too vague to confirm it."""
         largest = np.nanmax(np.abs(exact), initial=0) + np.finfo(np.float32).tiny
         size = np.maximum(np.abs(by_steps.low), np.abs(by_steps.high))
-        slack = 8 * by_steps.error + 1e-6 * size + 8 * self.point.epsilon * largest
+        slack = 8 * by_steps.error + 1e-7 * size + 8 * self.point.epsilon * largest
         with np.errstate(invalid="ignore"):
             outside = (exact < by_steps.low - slack) | (exact > by_steps.high + slack)
             vague = ~(slack <= VAGUE * np.maximum(np.abs(exact), size)) & ~outside
@@ -126,7 +128,10 @@ class Referee:
         sizes = [size * scale for scale in scales] + [1.0] * int(size < TINY)
         ladders = [slopes(lambda t: self.point.near(direction, t), each, self.point.noise,
                           self.point.epsilon * max(size, each), rungs) for each in sizes]
-        return ladders[0] if len(ladders) == 1 else surest(ladders)
+        slopes_of = ladders[0] if len(ladders) == 1 else surest(ladders)
+        if size < UNDERFLOW[int(self.point.epsilon > DOUBLE)]:
+            slopes_of = slopes_of._replace(error=np.full(len(slopes_of.error), np.nan))
+        return slopes_of
 
     def _by_complex_step(self, direction):
         """Im f(x + ih·direction) / h (N,), None where the function does not take it."""

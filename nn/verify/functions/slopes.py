@@ -61,6 +61,8 @@ def slopes(phi, scale, noise, input_noise=0.0, rungs=RUNGS):
         # a hidden kink moves the middle away from both sides
         astray = np.abs(middle - (right + left) / 2)
         error = np.where(astray > APART * (one_sided + error) + 1e-6 * size, np.nan, error)
+        gap = np.abs(right - left)  # between one error and eight: maybe a kink
+        error = np.where(gap > one_sided + 1e-9 * size, np.fmax(error, gap), error)
     return Slopes(np.where(kink, np.nan, middle), np.where(kink, one_sided, error), kink,
                   np.where(kink, np.fmin(left, right), middle),
                   np.where(kink, np.fmax(left, right), middle))
@@ -68,11 +70,18 @@ def slopes(phi, scale, noise, input_noise=0.0, rungs=RUNGS):
 
 def surest(several):
     """Of several `Slopes` of one function, for each output the one with the smallest error. One
-    that is sure of a single slope comes before one that sees a kink: its steps are smaller."""
+    that is sure of a single slope comes before one that sees a kink: its steps are smaller. Where two
+    contradict each other the error is what they differ by."""
     errors = np.array([np.where(np.isnan(each.error), np.inf, each.error) for each in several])
     sure = np.array([~each.kink & (each.error <= SURE * np.abs(each.value)) for each in several])
     best = np.where(sure, errors, np.where(sure.any(axis=0), np.inf, errors)).argmin(axis=0)
-    return Slopes(*(np.choose(best, columns) for columns in zip(*several)))
+    chosen = Slopes(*(np.choose(best, columns) for columns in zip(*several)))
+    error = chosen.error
+    for other in several:
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(other.value - chosen.value)
+            error = np.where(apart > other.error + chosen.error, np.fmax(error, apart), error)
+    return chosen._replace(error=error)
 
 
 def _extrapolated(rungs, doubt, order):

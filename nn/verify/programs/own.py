@@ -6,8 +6,9 @@ Read on in `verify.programs.program`.
 """
 import numpy as np
 
-from nn.verify.functions.referee import VAGUE, Measured, Referee
+from nn.verify.functions.referee import Measured, Referee
 
+VAGUE = 1e-2   # differences with a larger error than this, relative, confirm nothing
 EQUAL = 64     # roundings: a claim that is the program's own slope
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 import nn
-from nn.verify.functions import tape
+from nn.verify.tape import tape
 
 RNG = np.random.default_rng(19)
 SQUARE, TALL, ROW = RNG.normal(size=(3, 3)), RNG.normal(size=(4, 3)), RNG.normal(size=3)
