@@ -93,7 +93,7 @@ class Point:
                          for name, array in self.arrays.items()}
             values = [self.near(direction, 16 * k * self.epsilon) for k in range(POINTS)]
             with np.errstate(all="ignore"):
-                third = np.diff(np.array(values), 3, axis=0)
+                third = np.diff(np.array(values, float), 3, axis=0)
                 seen = np.fmax(seen, np.sqrt((third * third).mean(axis=0) / 20))
         is_single = self.epsilon > DOUBLE
         least = np.finfo(np.float32 if is_single else np.float64).tiny

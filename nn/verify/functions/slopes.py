@@ -45,7 +45,7 @@ def slopes(phi, scale, noise, input_noise=0.0, rungs=RUNGS):
         `Slopes`.
     """
     steps = scale / 8 * float(RATIO) ** -np.arange(rungs)
-    here = phi(0.0)
+    here = np.asarray(phi(0.0), float)
     with np.errstate(all="ignore"):
         ahead = np.array([(phi(t) - here) / t for t in steps])
         behind = np.array([(phi(-t) - here) / -t for t in steps])
@@ -70,8 +70,8 @@ def slopes(phi, scale, noise, input_noise=0.0, rungs=RUNGS):
 
 def surest(several):
     """Of several `Slopes` of one function, for each output the one with the smallest error. One
-    that is sure of a single slope comes before one that sees a kink: its steps are smaller. Where two
-    contradict each other the error is what they differ by."""
+    that is sure of a single slope comes before one that sees a kink: its steps are smaller. Where
+    two contradict each other the error is what they differ by."""
     errors = np.array([np.where(np.isnan(each.error), np.inf, each.error) for each in several])
     sure = np.array([~each.kink & (each.error <= SURE * np.abs(each.value)) for each in several])
     best = np.where(sure, errors, np.where(sure.any(axis=0), np.inf, errors)).argmin(axis=0)
