@@ -175,7 +175,7 @@ def rows_that_repeat(evidence):
 def in_a_part(evidence):
     """Wrong in some rows, columns or samples only."""
     if evidence.expected is None:
-        return ""
+        return evidence.where
     where = confined(evidence.claimed, evidence.expected, _wrong(evidence), factor_in_words)
     if where.startswith("one entry") or ":" in where and not where.endswith("?"):
         return where

@@ -108,7 +108,7 @@ def evidence(point, judged, claims, about):
                     as_array(judged.expected) if whole else None, along,
                     point.arrays[judged.name], others, about.get("around", {}),
                     about.get("repeated", {}).get(judged.name), about.get("units"),
-                    about.get("image"), about.get("explain"))
+                    about.get("image"), judged.where, about.get("explain"))
 
 
 def _picture(judged):

@@ -24,6 +24,7 @@ class Evidence(NamedTuple):
     repeated: Any = None  # a boolean array (rows,): rows that an index names more than once
     units: Any = None     # (claimed, expected) → words, of a function that works unit by unit
     image: Any = None     # (channels, height, width) of a Jacobian's columns
+    where: str = ""       # where the wrong entries lie, of an array measured along directions
     explain: Any = None   # (evidence) → words, of a mistake made on purpose in the function
 
     def fits(self, candidate):

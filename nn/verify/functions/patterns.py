@@ -32,9 +32,9 @@ def confined(claimed, expected, wrong, factor_in_words):
             continue
         if axis == 0 and length > 2 and len(lines) == length - 1 and lines[0] == 1:
             return "only the first along axis 0 is right: are the others (of a batch) left out?"
-        if len(lines) == 1 and length > 2:
+        if len(lines) == 1 and (length > 2 or wrong.ndim == 1):
             chosen = np.take(claimed, lines[0], axis), np.take(expected, lines[0], axis)
-            return (f"only {_line(axis, wrong.ndim)} {lines[0]} is wrong"
+            return (f"only {line_in_words(axis, wrong.ndim)} {lines[0]} is wrong"
                     f"{_how(*chosen, factor_in_words)}")
         if 1 < len(lines) <= length // 2:
             shown = ", ".join(map(str, lines[:6])) + (", …" if len(lines) > 6 else "")
@@ -44,14 +44,15 @@ def confined(claimed, expected, wrong, factor_in_words):
     return ""
 
 
-def _line(axis, dimensions):
+def line_in_words(axis, dimensions):
+    """A row, a column, an entry, or an index of another axis."""
     if dimensions > 2:
         return f"axis {axis}, index"
     return LINES[axis] if dimensions == 2 else "entry"
 
 
 def _lines(axis, dimensions):
-    line = _line(axis, dimensions)
+    line = line_in_words(axis, dimensions)
     return {"entry": "entries"}.get(line, line if dimensions > 2 else f"{line}s")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nn.verify.functions.judge import AT_KINK, NOT_JUDGED, OK, SMALL, WRONG, Tolerance
+from nn.verify.functions.patterns import line_in_words
 from nn.verify.functions.referee import COMPLEX, DIFFERENCES
 
 FEW = 40            # entries that are always measured one by one
@@ -39,6 +40,7 @@ class JudgedArray:
     expected: np.ndarray = field(init=False)  # (N, size), NaN where nobody looked
     along: list = field(default_factory=list)
     exact: np.ndarray = field(init=False)     # (N, size), True by `exact_one`
+    where: str = ""                           # where the wrong entries of a large array lie
     whole: int = -1                           # the mark of all that nobody looked at
     exact_one: str = COMPLEX                  # the referee beside differences
 
@@ -194,9 +196,28 @@ class Search:
                 agreed += 1  # nothing that an entry's tolerance does not allow
         if judged.worst is None and not agreed and judged.claimed.shape[1] <= EXACTLY:
             self.look_at_all(judged)
-        if judged.worst is None:
+        if judged.worst is not None:
+            judged.where = self._where(judged)
+        else:
             is_own = self.referee.is_trusted and self.referee.table(judged.name) is not None
             judged.whole = OK if agreed or is_own else NOT_JUDGED
+
+    def _where(self, judged):
+        """Where the wrong entries of a large array lie, if all that are not there agree along a
+        random direction: in one entry, one row, one column, in words; else ""."""
+        weights, _ = judged.along[0]
+        place = np.unravel_index(judged.worst[1], judged.shape)
+        parts = {"one entry alone": np.s_[place]}
+        for axis in range(len(judged.shape) if len(judged.shape) > 1 else 0):
+            line = line_in_words(axis, len(judged.shape))
+            parts[f"only {line} {place[axis]}"] = (slice(None),) * axis + (place[axis],)
+        for words, part in parts.items():
+            rest = weights.reshape(judged.shape).copy()
+            rest[part] = 0
+            off = self._off(judged, rest.reshape(-1), self._along(judged, rest, quick=True))
+            if off is not None and off <= 1:
+                return f"{words} is wrong"
+        return ""
 
     def _worst_half(self, judged, weights):
         """The last two columns left after taking the worse half again and again."""

@@ -170,7 +170,11 @@ def test_many_numbers_are_checked_along_directions(units):
     gradient = loss(W)[1]
     gradient[123, 45] *= 1.01
     report = check_gradients(lambda W: loss(W)[0], W, gradient)
-    assert report.finding.entry == "x[123, 45]"
+    assert report.finding.entry == "x[123, 45]" and report.cause == "one entry alone is wrong"
+    gradient = loss(W)[1]
+    gradient[:, 45] = gradient[:, 46]
+    report = check_gradients(lambda W: loss(W)[0], W, gradient)
+    assert "only column 45 is wrong" in report.cause
 
 
 def test_float32_gets_tolerances_that_fit():
