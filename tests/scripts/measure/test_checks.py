@@ -11,9 +11,10 @@ from data import load_mnist
 from nn import LeNet, Linear, Network, Tanh
 from nn.verify.mistakes import BACKWARD, FORWARD, GRADIENT, MISTAKES
 from scripts.__main__ import main
-from scripts.measure import checks
+from scripts.measure import checks, own_code
 from scripts.measure.checkers import CHECKERS
 from scripts.measure.claims import claims
+from scripts.measure.handwritten import RIGHT, WRONG
 
 DIGIT = load_mnist("test")[0][0].astype(np.float64)
 MOVED = DIGIT + checks.NUDGE * np.random.default_rng(0).uniform(size=DIGIT.shape)
@@ -105,11 +106,15 @@ def test_as_text(monkeypatch):
 def test_the_command_writes_the_table_as_json_too(monkeypatch, tmp_path, capsys):
     rows = table(monkeypatch, "wrong", "conv1", always=lambda claim: True)
     monkeypatch.setattr(checks, "table", lambda images: rows)
+    own = own_code.table([RIGHT[0], WRONG[0]], with_others=False)
+    monkeypatch.setattr(own_code, "table", lambda cases: own)
     monkeypatch.setattr(scripts.bench, "machine", lambda packages: {"cores": 2})
     assert main(["bench", "--checks", "--json", str(tmp_path / "checks.json")]) == 0
-    assert checks.text(rows) in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert checks.text(rows) in printed and own_code.text(own) in printed
     written = json.loads((tmp_path / "checks.json").read_text(encoding="utf-8"))
-    assert written["machine"] == {"cores": 2} and len(written["rows"]) == len(rows)
+    assert written["machine"] == {"cores": 2} and len(written["rows"]) == len(rows) + len(own)
+    assert [row["right"] for row in written["rows"][len(rows):]] == [True, False]
     for row, content in zip(rows, written["rows"]):
         cells = {name: {"said": cell.said, "seconds": cell.seconds}
                  for name, cell in row.cells.items()}
