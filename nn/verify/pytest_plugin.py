@@ -1,7 +1,8 @@
 """Reports in a person's own tests: `assert nn.check_gradients(…)` prints the whole report.
 
 In: a test that failed in an `assert`. Out: the report that was not true, below its traceback.
-pytest finds this file by itself where the package is installed. Read on in `verify.report`.
+To be named in a person's `conftest.py`: `pytest_plugins = ["nn.verify.pytest_plugin"]`. Read on in
+`verify.report`.
 """
 import sys
 
