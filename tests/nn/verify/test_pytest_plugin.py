@@ -31,7 +31,8 @@ def printed(tmp_path_factory):
     file.write_text(TEST)
     conftest = 'pytest_plugins = ["nn.verify.pytest_plugin"]\n'
     (file.parent / "conftest.py").write_text(conftest, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(file)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null",
+               str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
