@@ -9,7 +9,7 @@ import numpy as np
 from nn.verify.functions.causes import likely_cause
 from nn.verify.functions.evidence import Evidence
 from nn.verify.functions.judge import NOT_JUDGED
-from nn.verify.functions.referee import COMPLEX, DIFFERENCES, Referee
+from nn.verify.functions.referee import DIFFERENCES, Referee
 from nn.verify.functions.report import FunctionReport, WrongArray, row_of
 from nn.verify.functions.search import FEW, Search
 from nn.verify.tape.explain import Explanations
@@ -41,7 +41,7 @@ def checked(point, claims, tolerance=None, seed=0, few=FEW, referee=None, **abou
                               "point (dropout, a random batch?): fix its seed")
     if not np.isfinite(point.value).any():
         return FunctionReport([], [], {}, notes, "the function is NaN or infinite at this point")
-    if point.epsilon > 1e-9:
+    if point.is_single:
         notes.append("computed in float32: errors up to 1e-3 of an entry pass")
     search = Search(point, referee, tolerance, seed, few)
     judged = [search.judge(name, claim) for name, claim in claims.items()]
@@ -73,8 +73,8 @@ def _disagreement(referee):
     if not referee.disagreements:
         return ""
     direction, exact, by_steps = referee.disagreements[0]
-    return (f"along a direction in {', '.join(direction)} the {COMPLEX} gives {exact:.10g}, "
-            f"{DIFFERENCES} {by_steps:.10g}, and each is sure of it")
+    return (f"along a direction in {', '.join(direction)} the {referee.exact_one} gives "
+            f"{exact:.10g}, {DIFFERENCES} {by_steps:.10g}, and each is sure of it")
 
 
 def _wrong_array(point, judged, claims, about):

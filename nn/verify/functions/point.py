@@ -41,6 +41,11 @@ class Point:
         self.call(mine)
         self.writes = [name for name in arrays if not _same(mine[name], self.arrays[name])]
 
+    @property
+    def is_single(self):
+        """Whether the arithmetic inside, or what is claimed, is in float32 or less."""
+        return bool(self.epsilon > DOUBLE)
+
     def outputs(self, direction, t=0.0):
         """The function's outputs (N,) at the point + t · direction, real or complex as t is. An
         error there is raised."""
@@ -95,9 +100,8 @@ class Point:
             with np.errstate(all="ignore"):
                 third = np.diff(np.array(values, float), 3, axis=0)
                 seen = np.fmax(seen, np.sqrt((third * third).mean(axis=0) / 20))
-        is_single = self.epsilon > DOUBLE
-        least = np.finfo(np.float32 if is_single else np.float64).tiny
-        seen = SAFETY[int(is_single)] * seen
+        least = np.finfo(np.float32 if self.is_single else np.float64).tiny
+        seen = SAFETY[int(self.is_single)] * seen
         return ROUNDINGS * self.epsilon * np.abs(self.value) + seen + least
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nn.verify.functions.point import DOUBLE
 from nn.verify.functions.slopes import RUNGS, slopes, surest
 
 COMPLEX, DIFFERENCES = "complex step", "differences"
@@ -129,7 +128,7 @@ class Referee:
         ladders = [slopes(lambda t: self.point.near(direction, t), each, self.point.noise,
                           self.point.epsilon * max(size, each), rungs) for each in sizes]
         slopes_of = ladders[0] if len(ladders) == 1 else surest(ladders)
-        if size < UNDERFLOW[int(self.point.epsilon > DOUBLE)]:
+        if size < UNDERFLOW[int(self.point.is_single)]:
             slopes_of = slopes_of._replace(error=np.full(len(slopes_of.error), np.nan))
         return slopes_of
 

@@ -82,7 +82,7 @@ class Search:
     def judge(self, name, claimed):
         """`JudgedArray` of the array `name`, whose claimed slopes are (N, size)."""
         judged = JudgedArray(name, self.point.arrays[name].shape, claimed,
-                        exact_one=self.referee.exact_one)
+                             exact_one=self.referee.exact_one)
         size = claimed.shape[1]
         if not size:
             return judged
@@ -240,8 +240,8 @@ class Search:
             claimed = judged.claimed[:, moved] @ weights[moved]
             terms = np.abs(judged.claimed[:, moved]) @ np.abs(weights[moved])
             terms = np.maximum(terms, np.abs(slopes.value))
-            single = int(self.point.epsilon > 1e-9)
-            allowed = (OF_TERMS[single] if self.limit is None else self.limit) * terms
+            of_terms = OF_TERMS[int(self.point.is_single)] if self.limit is None else self.limit
+            allowed = of_terms * terms
             allowed = allowed + slopes.error + 64 * self.point.epsilon * np.abs(self.point.value)
             off = np.abs(claimed - slopes.value) / np.where(allowed == 0, 1e-300, allowed)
         off = np.where(np.isfinite(claimed), off, np.inf)

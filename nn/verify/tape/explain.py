@@ -68,7 +68,7 @@ class Explanations:
             self._all_rows = bool(wrong.all())
         _shifts_cut(way)
         self._comparisons = [_Comparison(way, each, self.claims) for each in weights]
-        found = _searched(way, self._comparisons, self.point.epsilon > 1e-9)
+        found = _searched(way, self._comparisons, self.point.is_single)
         return {name: (words, fit == 2 and self._all_rows) for name, (words, fit) in found.items()}
 
     def _wrong_rows(self, way):
@@ -76,7 +76,7 @@ class Explanations:
         rows = []
         for unit in np.eye(len(self.point.value)):
             each = _Comparison(way, unit, self.claims)
-            rows.append(any(each.is_wrong(name, self.point.epsilon > 1e-9) for name in self.claims))
+            rows.append(any(each.is_wrong(name, self.point.is_single) for name in self.claims))
         return np.array(rows)
 
     def _is_followed(self, evidence):
