@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scripts.__main__ import BLAS_THREADS
 from scripts.measure.timing import Reading, alternating
+from scripts.terminal.options import cores
 
 ROOT = Path(__file__).resolve().parents[2]
 JSMA = sys.executable, "-m", "scripts"
@@ -50,12 +51,15 @@ def beginning(trial):
 
 
 def default_tests(_):
-    """One run of the default tests, where this is a checkout and pytest is installed."""
+    """One run of the default tests, where this is a checkout and pytest is installed; on all cores
+    where pytest-xdist is."""
     checkout = (ROOT / "setup.cfg").is_file() and (ROOT / "tests").is_dir()
     if not checkout or not importlib.util.find_spec("pytest"):
         return [Reading([], "only in a checkout, with pytest")]
+    spread = ["-n", str(cores())] if importlib.util.find_spec("xdist") else []
     start = time.perf_counter()
-    _run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], env=_environment())
+    _run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *spread],
+         env=_environment())
     return [Reading([time.perf_counter() - start])]
 
 

@@ -246,8 +246,9 @@ def on_a_terminal(words, columns):
     (["explain", "--target", "3", "--out", "{}/p.html"], "jsma explain …", "open it in a browser"),
     pytest.param(["craft", "--count", "2", "--target", "3", "--out", "{}/c"], "jsma craft …",
                  "successful", marks=pytest.mark.slow),
-    (["reproduce", "--digits", "1", "--only", "fig9", "--only", "path", "--derivative", "backward",
-      "--out", "{}/r"], "jsma reproduce …", "report.html"),
+    pytest.param(["reproduce", "--digits", "1", "--only", "fig9", "--only", "path", "--derivative",
+                  "backward", "--out", "{}/r"], "jsma reproduce …", "report.html",
+                 marks=pytest.mark.slow),
     (["reproduce", "--only", "fig99"], "", "(see: jsma reproduce --help)")])
 def test_commands_on_a_terminal(words, first, last, tmp_path):
     """Something at once, before the packages are imported; in the end only what is to stay."""

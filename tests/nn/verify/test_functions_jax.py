@@ -136,7 +136,8 @@ def test_arguments_that_are_no_arrays_of_numbers_stay_as_they_are():
     assert report.finding.name == "table" and "index" in report.cause, report
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow)
+                                       for seed in range(1, 3))])
 def test_what_insists_on_float32_is_checked_in_float32(seed):
     def single(x):
         return jnp.tanh(x.astype(jnp.float32))

@@ -262,7 +262,8 @@ class SingleOnly(ReLU):
         return ReLU.forward(ctx, x)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow)
+                                       for seed in range(1, 5))])
 def test_what_insists_on_float32_is_checked_in_float32(seed):
     x = torch.tensor(np.random.default_rng(seed).normal(size=(3, 4)), dtype=torch.float32)
     for inputs in (x, x.numpy(), x.double().numpy()):
@@ -274,7 +275,7 @@ def test_what_insists_on_float32_is_checked_in_float32(seed):
     assert nn.check_torch(wrong, x).verdict == "wrong"
 
 
-@pytest.mark.parametrize("size", [1e-30, 1, 255])
+@pytest.mark.parametrize("size", [pytest.param(1e-30, marks=pytest.mark.slow), 1, 255])
 def test_one_entry_of_many_in_float32(size):
     """Where differences along a direction cannot see it, torch's own derivative shows where to
     look; at 1e-30 differences cannot tell, and nothing is called right."""

@@ -64,8 +64,9 @@ def with_holes(number):
 
 # ties
 
-@pytest.mark.parametrize("referee", ["autograd", "differences"])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("referee", "dtype"), [
+    pytest.param("autograd", np.float64, marks=pytest.mark.slow), ("autograd", np.float32),
+    ("differences", np.float64), pytest.param("differences", np.float32, marks=pytest.mark.slow)])
 def test_the_shipped_network_is_not_accused_at_its_ties(referee, dtype):
     """Neither forward nor backward; what hangs on ties is not judged, and the text says so."""
     if referee == "autograd":
@@ -81,8 +82,10 @@ def test_the_shipped_network_is_not_accused_at_its_ties(referee, dtype):
     assert moved.verdict == "right", str(moved)
 
 
-@pytest.mark.parametrize("name", ["conv, backward: kernel the wrong way round",
-                                  "tanh, backward: f' missing", "conv: kernel flipped"])
+@pytest.mark.parametrize("name", [
+    "conv, backward: kernel the wrong way round", *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("tanh, backward: f' missing", "conv: kernel flipped"))])
 def test_a_mistake_off_the_ties_is_seen_by_those_who_set_ties_aside(name):
     digit = load_mnist("test")[0][:1].astype(np.float64)
     report = check_network(MISTAKES[name].make(LeNet.pretrained()), digit, against=["differences"])

@@ -125,6 +125,7 @@ def test_the_victim_judges_not_the_surrogate(setup):
     assert result["on_its_own_model"] == 10 and result["success"] == 10 and read != 9
 
 
+@pytest.mark.slow
 def test_an_output_vector_comes_nearer(shipped, monkeypatch):
     monkeypatch.setattr(threat, "fitted", lambda *args, **options: fitted(
         *args, **{**options, "epochs": 4}))  # of 12
