@@ -76,7 +76,6 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
     options = Options(goal, theta, max_distortion, saliency, rule, channels, derivative, of, margin,
                       batch_size, confidence, trace, step)
     check_options(options, model, targets, bounds, groups)
-    check_budget(options, bounds.low.shape[1] if len(images) else 0)
     gamma = check_domain(domain, len(images), bounds.low.shape[1])
     work = _Work(model, images, gamma, options, bounds, groups)
     if len(images) and not (labels is None and options.variant.untargeted):
@@ -135,6 +134,8 @@ class _Batch:
         self.features = self.step.features
         self.gamma = gamma & self.step.start(self.originals, options.theta)
         count = len(gamma)
+        if count:
+            check_budget(options, self.features)
         self.sources = np.zeros(count, int)
         self.predicted = np.zeros(count, int)
         self.iterations = np.zeros(count, int)

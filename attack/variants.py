@@ -6,7 +6,7 @@ whether a feature leaves Γ, when the budget Υ is spent. A variant overrides wh
 paper, each written from the description of what it does; all else is shared (`crafting`). Every
 variant can be asked for with the derivative of the logits (the default here; ART and torchattacks
 take what the module gives), of centred logits or of probabilities (cleverhans 3). Read on in
-`goals`.
+`bounds`.
 """
 from collections.abc import Callable
 from typing import NamedTuple

@@ -294,7 +294,7 @@ def test_no_samples_give_empty_arrays(network):
     ({"targets": 10}, ValueError, ["targets", "0 to 9", "10"]),
     ({"targets": -1}, ValueError, ["targets", "-1"]),
     ({"targets": [1, 2]}, ValueError, ["targets", "(2,)"]),
-    ({"targets": 1.5}, ValueError, ["targets", "float64"]),
+    ({"targets": 1.5}, ValueError, ["targets", "whole", "1.5"]),
     ({"images": np.full((3, 28, 28), 1.01)}, ValueError, ["images", "[0, 1]", "1.01"]),
     ({"images": np.full((3, 28, 28), 255, np.uint8)}, ValueError, ["images", "255"]),
     ({"images": np.full((3, 28, 28), -0.1)}, ValueError, ["images", "-0.1"]),
