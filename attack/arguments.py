@@ -4,11 +4,12 @@ In: what the caller of `craft` passed. Out: arrays ready for work, or a ValueErr
 one line that names the argument, its value and what is allowed. Read on in `outputs`.
 """
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from attack.checks import check_max_distortion, check_theta, is_number
+from attack.bounds import Bounds
+from attack.checks import check_images, check_max_distortion, check_targets, check_theta, is_number
 from attack.goals import GOALS, UNTARGETED
 from attack.model import DERIVATIVES, OUTPUTS
 from attack.steps import STEPS
@@ -40,6 +41,47 @@ class Options(NamedTuple):
     def variant(self):
         """Whose rules are followed; saliency="single" is another word for rule="single"."""
         return RULES["single" if self.saliency == "single" else self.rule]
+
+
+class Task(NamedTuple):
+    """What `craft` has to do, checked: n samples with M features."""
+    model: Any
+    images: np.ndarray         # (n, …)
+    gamma: np.ndarray          # (n, M) booleans, Γ at the start
+    options: Options
+    bounds: Bounds
+    groups: np.ndarray | None  # (M,)
+    labels: np.ndarray | None  # (n,)
+    targets: np.ndarray        # (n,), 0 where the goal names none
+
+    def of(self, index):
+        """The same for the samples `index`, which may repeat."""
+        labels = None if self.labels is None else self.labels[index]
+        return self._replace(images=self.images[index], gamma=self.gamma[index], labels=labels)
+
+
+def checked(model, images, targets, options, of_samples):
+    """The `Task` of a call of `craft`.
+
+    Args:
+        model, images, targets: as passed to `craft`.
+        options: the `Options`.
+        of_samples: domain, bounds, groups and labels, as passed.
+
+    Raises:
+        ValueError, TypeError: names the argument, its value and what is allowed.
+    """
+    domain, bounds, groups, labels = of_samples
+    images, bounds = check_images(images, options.channels, bounds)
+    check_options(options, model, targets, bounds, groups)
+    count = len(images)
+    gamma = check_domain(domain, count, bounds.low.shape[1])
+    named = count and targets is not None
+    classes = classes_of(model, images) if named or count and labels is not None else 0
+    targets = check_targets(targets, count, classes) if named else np.zeros(count, int)
+    if labels is not None:
+        labels = check_targets(labels, count, classes, "labels") if count else targets
+    return Task(model, images, gamma, options, bounds, groups, labels, targets)
 
 
 @np.errstate(over="ignore", invalid="ignore")

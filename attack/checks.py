@@ -13,6 +13,15 @@ SLACK = 1e-6  # of the range: so far past a bound a value may lie by rounding
 EXACT = 1 << 24  # whole numbers up to here are exact in float32
 
 
+def as_array(values):
+    """`values` as an array; a tensor of torch without its gradient, half precision as float32."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if values.is_floating_point() and values.element_size() < 4:
+            values = values.float()
+    return np.asarray(values)
+
+
 def check_images(images, channels="separate", bounds=(0, 1)):
     """`images` as an array (n, …) of float32 or float64 within `bounds`, and these as `Bounds`.
 
@@ -26,7 +35,7 @@ def check_images(images, channels="separate", bounds=(0, 1)):
         TypeError, ValueError: other numbers, another shape, or values outside the bounds by more
             than rounding; those that are outside by rounding are clipped, with a warning.
     """
-    images = np.asarray(images)
+    images = as_array(images)
     if images.dtype.kind not in "biuf":
         raise TypeError(f"images must hold real numbers; got {images.dtype}")
     if images.ndim < 2:
@@ -89,7 +98,7 @@ def check_targets(targets, count, classes, name="targets"):
     Raises:
         ValueError: anything else.
     """
-    targets = np.asarray(targets)
+    targets = as_array(targets)
     if targets.dtype.kind not in "iufb" or not (targets == np.round(targets)).all():
         raise ValueError(f"{name} must be whole numbers; got "
                          f"{targets.dtype if targets.dtype.kind not in 'f' else targets.flat[0]}")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attack.checks import check_images, check_theta
+from attack.checks import as_array, check_images, check_theta
 from attack.variants import RULES
 
 REASONS = ("target_reached", "already_target", "max_iterations", "domain_empty", "no_pair",
@@ -112,6 +112,6 @@ def as_cells(images, width):
 def as_given(values, images, theta, bounds):
     """`values` (n, …) in the type of `images` where that is one of integers and all steps are
     whole."""
-    kind = np.asarray(images).dtype
+    kind = as_array(images).dtype
     whole = float(theta).is_integer() and all((part == np.round(part)).all() for part in bounds)
     return values.astype(kind) if kind.kind in "biu" and whole else values

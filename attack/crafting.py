@@ -7,13 +7,10 @@ the loop of Algorithm 2; for one sample it stands plainly in `algorithm_1` and `
 attack.textbook. Read on in `crafted`.
 """
 import threading
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from attack.arguments import Options, check_budget, check_domain, check_options, classes_of
-from attack.bounds import Bounds
-from attack.checks import check_images, check_targets
+from attack.arguments import Options, check_budget, checked
 from attack.crafted import REASONS, Crafted, Step, as_cells, as_given, replay, truncate
 from attack.goals import UNTARGETED, cheapest, every_other, lead, reached
 from attack.model import look
@@ -71,42 +68,18 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
     Raises:
         ValueError, TypeError: names the argument, its value and what is allowed.
     """
-    originals = images
-    images, bounds = check_images(images, channels, bounds)
     options = Options(goal, theta, max_distortion, saliency, rule, channels, derivative, of, margin,
                       batch_size, confidence, trace, step)
-    check_options(options, model, targets, bounds, groups)
-    gamma = check_domain(domain, len(images), bounds.low.shape[1])
-    work = _Work(model, images, gamma, options, bounds, groups)
-    if len(images) and not (labels is None and options.variant.untargeted):
-        classes = classes_of(model, images)
-        if labels is not None:
-            work = work._replace(labels=check_targets(labels, len(images), classes, "labels"))
-    if goal in UNTARGETED and not options.variant.untargeted:
-        crafted = _craft_to_every_other(work, progress)
-    else:
-        named = not options.variant.untargeted and len(images)
-        targets = check_targets(targets, len(images), classes) if named else (
-            np.zeros(len(images), int))
-        crafted = _Batch(work, targets).run(progress)
-    crafted.adversarial = as_given(crafted.adversarial, originals, theta, bounds)
+    work = checked(model, images, targets, options, (domain, bounds, groups, labels))
+    to_all = goal in UNTARGETED and not options.variant.untargeted
+    crafted = (_craft_to_every_other if to_all else _craft_to)(work, progress)
+    crafted.adversarial = as_given(crafted.adversarial, images, theta, work.bounds)
     return crafted
 
 
-class _Work(NamedTuple):
-    """The arguments of `craft`, checked; of n samples with M features."""
-    model: Any
-    images: np.ndarray        # (n, …)
-    gamma: np.ndarray         # (n, M) booleans, Γ at the start
-    options: Options
-    bounds: Bounds
-    groups: np.ndarray | None
-    labels: np.ndarray | None = None  # (n,)
-
-    def of(self, index):
-        """The same for the samples `index`, which may repeat."""
-        labels = None if self.labels is None else self.labels[index]
-        return self._replace(images=self.images[index], gamma=self.gamma[index], labels=labels)
+def _craft_to(work, progress):
+    """Each sample to its target."""
+    return _Batch(work, work.targets).run(progress)
 
 
 def _craft_to_every_other(work, progress):
@@ -122,7 +95,7 @@ class _Batch:
     stop. An array has a row a sample; `active` (B,) are the samples in work."""
 
     def __init__(self, work, targets):
-        self.model, self.images, gamma, options, bounds, groups, self.labels = work
+        self.model, self.images, gamma, options, bounds, groups, self.labels, _ = work
         self.targets = targets
         self.options = options
         self.bounds = bounds

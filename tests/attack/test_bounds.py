@@ -320,3 +320,15 @@ def test_who_was_never_attacked_is_counted_apart():
         assert of_goal.reason[0] == "misread" and not of_goal.success[0]
     with pytest.raises(ValueError, match="labels must be classes from 0 to 1; got 2; did you mean"):
         craft(model, images, [1, 1, 1], labels=[1, 2, 1])
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16", "float16"])
+def test_tensors_of_torch_are_arrays_without_their_gradient(kind):
+    torch = pytest.importorskip("torch", reason="torch (extra: models) is not installed")
+    images, targets = some_samples(2)
+    tensor = torch.tensor(np.round(images, 1), dtype=getattr(torch, kind), requires_grad=True)
+    array = tensor.detach().to(torch.float64 if kind == "float64" else torch.float32).numpy()
+    network = Network([Flatten(), Linear(36, 4)], (6, 6))
+    np.testing.assert_array_equal(network.logits(tensor), network.logits(array))
+    crafted = craft(network, tensor, torch.tensor(targets))
+    np.testing.assert_array_equal(crafted.adversarial, craft(network, array, targets).adversarial)

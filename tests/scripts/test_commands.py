@@ -123,6 +123,21 @@ def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_craft_counts_apart_who_was_never_attacked(tmp_path, capsys):
+    """Test digit 340, a 5, is read as a 3; digit 0 is a 7."""
+    assert main(["craft", "--index", "340,0,1", "--target", "7", "--derivative", "backward",
+                 "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "of 1 samples reach" in printed
+    assert "not counted there: 1 that the network misreads from the start" in printed
+    assert "not counted there: 1 that are in their target class from the start" in printed
+    lines = list(csv.DictReader((tmp_path / "crafted.csv").read_text().splitlines()))
+    assert [line["reason"] for line in lines[:2]] == ["misread", "already_target"]
+    assert [line["success"] for line in lines[:2]] == ["0", "0"]
+    assert main(["craft", "--index", "0", "--target", "7", "--out", str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().out.startswith("no sample was attacked; files in ")
+
+
 @pytest.mark.parametrize("goal", ["misclassification", "confidence"])
 def test_craft_without_a_target(goal, tmp_path, capsys):
     words = ["craft", "--goal", goal, "--confidence", "0.3", "--count", "2", "--derivative",
