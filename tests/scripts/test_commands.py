@@ -200,9 +200,13 @@ def test_train_does_not_overwrite_or_mix_runs(small_mnist, tmp_path, capsys):
 
 def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
     assert main(["train", "--data", str(small_mnist), "--holdout", "0", "--epochs", "1",
-                 "--recipe", "paper", "--output-weights", "zero", "--out",
+                 "--recipe", "paper", "--checkpoints", "1,20", "--out",
                  str(tmp_path / "w.npz")]) == 0
+    assert (tmp_path / "w-1.npz").read_bytes() == (tmp_path / "w.npz").read_bytes()
+    assert not (tmp_path / "w-20.npz").exists()
     record = json.loads((tmp_path / "w.json").read_text())
+    settings = record["settings"]
+    assert settings["init"] == "tutorial" and settings["shuffled"] is False
     assert set(record["epochs"][0]) == {"loss", "test_error"} and record["settings"]["batch"] == 500
     weights = load_weights(tmp_path / "w.npz", LeNet()).parameters()["fc2.weight"]
     assert np.abs(weights).max() > 0 and np.abs(weights.sum(axis=0)).max() < 1e-5
