@@ -141,8 +141,10 @@ def _begins(file, start):
 
 
 def _files(archive):
+    """The files of an archive whose names can be told in one line; Mac OS adds some of its own."""
     return [entry for entry in archive.infolist()
-            if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")]
+            if entry.filename.isprintable() and not entry.filename.endswith("/")
+            and entry.filename.strip("/") and not entry.filename.startswith("__MACOSX/")]
 
 
 def _entry(archive, name, inside):

@@ -11,6 +11,7 @@ import shutil
 import struct
 import tarfile
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -148,8 +149,8 @@ def test_qmnist(tmp_path):
     (np.copy, lambda a: a.astype(np.float32), "found float32 (13,)"),
     (np.copy, lambda a: a + np.uint8(1), "they are 1..10: did you mean labels - 1?"),
     (np.copy, lambda a: a.astype(np.int16) - 1, "found -1 at index 0"),
-], ids=["rows of no square", "colour", "floats", "one-hot", "eight columns of bytes", "float labels",
-        "labels 1..10", "labels -1..8"])
+], ids=["rows of no square", "colour", "floats", "one-hot", "eight columns of bytes",
+        "float labels", "labels 1..10", "labels -1..8"])
 def test_shapes_and_labels_that_are_refused(tmp_path, images, labels, said):
     assert said in refusal(write_set(tmp_path, images=images, labels=labels))
 
@@ -180,7 +181,7 @@ def test_the_classes_of_emnist(tmp_path, kind, least, most):
     write_set(tmp_path, names, labels=ends, test="test")
     assert set(load_emnist("train", tmp_path, kind)[1]) == {0, most - least}
     for beyond in {most + 1, least - 1} - {-1}:
-        write_set(tmp_path, names, labels=lambda labels: np.full_like(labels, beyond), test="test")
+        write_set(tmp_path, names, labels=partial(np.full_like, fill_value=beyond), test="test")
         assert f"expected labels in {least}..{most}, found {beyond}" in refusal(
             tmp_path, load_emnist, kind)
 
@@ -208,7 +209,7 @@ def test_a_zip_archive_of_the_set(tmp_path, method, top, names):
     assert [row.shape for row in check(path)] == [(13, 4, 4), (13,), (4, 4, 4), (4,)]
     inside = top + names.format(part="t10k", kind="labels", rank="idx1")
     assert read_idx(path / inside).tolist() == LABELS["t10k"].tolist()
-    assert f"no {inside}s in this archive" in refusal(path, lambda _, at: read_idx(at / f"{inside}s"))
+    assert f"no {inside}s in this" in refusal(path, lambda _, at: read_idx(at / f"{inside}s"))
 
 
 def test_emnist_in_its_archive(tmp_path):
