@@ -11,10 +11,10 @@ TORCH = ("a file of torch.save; in Python: import torch, numpy; numpy.savez({new
 PICKLE = ("a pickle, which may run any program and is never loaded here; if you trust it: "
           "numpy.savez({new!r}, **arrays) of what pickle.load gives")
 KERAS = ("a model of Keras; in Python: import keras, numpy; numpy.savez({new!r}, **{{weight.path: "
-         "weight.numpy() for weight in keras.models.load_model({path!r}).weights}})")
-HDF5 = ("an HDF5 file, as Keras writes it; of a whole model: import keras, numpy; numpy.savez("
-        "{new!r}, **{{weight.path: weight.numpy() for weight in keras.models.load_model({path!r})"
-        ".weights}})")
+         "weight.numpy() for weight in keras.models.load_model({path!r}, compile=False).weights}})")
+HDF5 = ("an HDF5 file, as Keras writes it; in Python: import keras, numpy; numpy.savez({new!r}, "
+        "**{{weight.path: weight.numpy() for weight in keras.models.load_model({path!r}, "
+        "compile=False).weights}}), or of weights alone model.load_weights, then the same")
 SAFETENSORS = ("a safetensors file; in Python: import numpy; from safetensors.numpy import "
                "load_file; numpy.savez({new!r}, **load_file({path!r}))")
 ONNX = ("an ONNX model; in Python: import numpy, onnx; numpy.savez({new!r}, **{{tensor.name: "

@@ -7,9 +7,10 @@ Keras' names and order of axes, and arrays of other names in the network's order
 could be swapped follow the file's order, which is said. Read on in `formats`.
 """
 import re
+from collections.abc import Callable
 from functools import partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nn.graph import IMAGE
 
@@ -24,13 +25,18 @@ EXTRA = re.compile(r"(optim|optimizer|scheduler|lr_scheduler|scaler|callback|loo
 CHANNELS_LAST = "(y, x, in, out)"
 
 
+def as_it_is(array):
+    """The array of a file that has the network's order of axes."""
+    return array
+
+
 class Place(NamedTuple):
     """Where a parameter lies in the file: a name, the shape it must have there, and the function
     that turns it into the network's."""
 
     name: str
     shape: tuple
-    turn: Any = staticmethod(lambda array: array)
+    turn: Callable = as_it_is
 
 
 class Unmatched(ValueError):
@@ -57,7 +63,7 @@ def match(names, shape_of, network):
     elif not any(map(_is_kernel, by_name.values())):
         return {name: Place(by_name[name], shape) for name, shape in wanted.items()}, notes
     shapes = {name: tuple(shape_of(other)) for name, other in by_name.items()}
-    return _places(network, by_name, _layouts(wanted, shapes, by_name), notes), notes
+    return _places(network, by_name, _layouts(wanted, shapes, by_name, notes), notes), notes
 
 
 # Names
@@ -155,7 +161,7 @@ def in_keras_order(shape):
     return (*shape[2:], shape[1], shape[0])
 
 
-def _layouts(wanted, shapes, by_name):
+def _layouts(wanted, shapes, by_name, notes):
     """{2: are matrices (in, out)?, 4: are convolutions (y, x, in, out)?}, as shapes tell that fit
     one order only."""
     told = {2: set(), 4: set()}
@@ -178,13 +184,21 @@ def _layouts(wanted, shapes, by_name):
             raise Unmatched(f"{by_name[name]!r} of the shape {shapes[name]} fits in both orders, "
                             "(out, in, …) and Keras': save it as (out, in, …) under the name "
                             f"{name!r}")
+    if unclear and not any(turned.values()):
+        notes.append(f"of the same shape in both orders, as (out, in, …): {_few(unclear)}")
     if turned[4] and told[2] == {False}:
         raise Unmatched(f"convolutions are {CHANNELS_LAST}, but matrices are (out, in)")
     return turned
 
 
 def _places(network, by_name, turned, notes):
-    flat = _flattened(network) if turned[4] else {}
+    axes = {name: array.ndim for name, array in network.parameters().items()}
+    first = 4 in axes.values() and not turned[4]  # their own convolutions put the channel first
+    flat = _flattened(network) if any(turned.values()) and not first else {}
+    if turned[4] and 3 in axes.values() or flat and not turned[4]:
+        odd = next(iter(flat)) if flat else next(name for name in axes if axes[name] == 3)
+        raise Unmatched(f"{odd!r} is of images of several channels, whose order in a file with "
+                        "matrices (in, out) is not known: save the network's own orders")
     places = {}
     for name, array in network.parameters().items():
         shape, place = array.shape, Place(by_name[name], array.shape)
@@ -222,7 +236,7 @@ def _flattened(network):
     for name, layer in network.layers.items():
         image = _row_of(network, network.inputs[name][0]) if layer.parameters else None
         if image:
-            if layer.parameters["weight"].ndim != 2:
+            if all(array.ndim != 2 for array in layer.parameters.values()):
                 raise Unmatched(f"{name!r} takes flattened images of the shape {image}, whose "
                                 "order in a file of Keras is not known")
             images[name] = image

@@ -238,6 +238,23 @@ def test_matrices_in_out_of_any_names(tmp_path, names):
     assert "turned: matrices from (in, out)" in said and same(network, dense(1))
 
 
+def test_their_own_convolutions_put_the_channel_first(tmp_path):
+    """(in, out) behind convolutions (out, in, y, x): flattened as here."""
+    arrays = {f"p{n}": array.T if array.ndim == 2 else array
+              for n, array in enumerate(small(1).parameters().values())}
+    network = small()
+    said = load_said(saved(tmp_path / "w.npz", arrays), network)
+    assert said.endswith("turned: matrices from (in, out)") and same(network, small(1))
+
+
+def test_square_matrices_of_other_names_are_said(tmp_path):
+    network, other = (drawn(Network([Linear(4, 4)], (4,)), seed) for seed in (0, 1))
+    said = load_said(saved(tmp_path / "w.npz", {"W": other.parameters()["0.weight"],
+                                                "b": other.parameters()["0.bias"]}), network)
+    assert "of the same shape in both orders, as (out, in, …): '0.weight'" in said
+    assert same(network, other)
+
+
 def test_pooled_to_one_position_there_is_no_order_of_inputs(tmp_path):
     def pooled(seed):
         return drawn(Network({"conv": Conv2d(1, 3, 2), "pool": AdaptiveAvgPool2d(1),
@@ -271,6 +288,9 @@ AMBIGUOUS = {
         lambda: Network({"a": Conv2d(1, 2, 3), "f": Flatten(), "r": ReLU(), "add": Add(),
                          "fc": Linear(8, 3)}, (4, 4), {"add": ("f", "r")}),
         keras_names, "what 'add' joins"),
+    "colours flattened without a convolution": (
+        lambda: Network({"f": Flatten(), "fc": Linear(12, 2)}, (3, 2, 2)), keras_names,
+        "'fc' is of images of several channels"),
     "a kernel of a wrong shape": (
         lambda: Network({"fc": Linear(4, 3)}, (4,)),
         lambda network: {"fc/kernel": np.ones((5, 3)), "fc/bias": np.ones(3)},
