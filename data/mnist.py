@@ -169,8 +169,8 @@ def _image_shape(dtype, shape):
     if dtype != np.uint8 or len(shape) < 2:
         return None
     if len(shape) == 2:
-        side = math.isqrt(shape[1])
-        return (shape[0], side, side) if side * side == shape[1] else None
+        width = math.isqrt(shape[1])
+        return (shape[0], width, width) if width * width == shape[1] else None
     if len(shape) == 4 and 1 in (shape[1], shape[3]):
         return (shape[0], *(shape[1:3] if shape[3] == 1 else shape[2:]))
     return shape if len(shape) == 3 else None

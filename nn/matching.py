@@ -57,6 +57,8 @@ def match(names, shape_of, network):
     passed = [name for name in names if name not in plain and not _is_counter(name, names)]
     if passed:
         notes.append(f"passed over: {_few(passed)}")
+    if len(plain) < len(wanted):
+        _check_arrays(plain, shape_of)
     by_name = _by_name(plain, wanted, notes)
     if by_name is None:
         by_name = _by_order(plain, wanted, shape_of, notes)
@@ -72,6 +74,13 @@ def weights_among(names, wanted):
     """The names of a file less those of what is no weight: counters, an optimizer's state, …"""
     return [name for name in names if name in wanted or not
             (EXTRA.fullmatch(name.replace("/", ".")) or _is_counter(name, names))]
+
+
+def _check_arrays(names, shape_of):
+    for name in names:
+        if shape_of(name) == ():
+            raise Unmatched(f"{name!r} is one object, as a dict is that was not taken apart: "
+                            "numpy.savez(FILE, **DICT) saves the arrays in it by their names")
 
 
 def _plain(name):

@@ -127,6 +127,9 @@ def test_own_names_need_no_word(tmp_path):
     (lambda a: {**a, "conv.weight": a["conv.weight"].transpose(2, 3, 1, 0)},
      "got (2, 2, 1, 3): is it Keras' (y, x, in, out)? save array.transpose(3, 2, 0, 1)"),
     (lambda a: {}, "missing"),
+    (lambda a: {"state_dict": np.array(a, object), "epoch": np.array(3)},
+     "'state_dict' is one object, as a dict is that was not taken apart: numpy.savez(FILE, **"),
+    (lambda a: {"arr_0": np.array(a, object)}, "numpy.savez(FILE, **DICT)"),
 ])
 def test_what_is_not_certain_is_refused(tmp_path, change, said):
     path = saved(tmp_path / "w.npz", change(small(1).parameters()))
