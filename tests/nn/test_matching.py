@@ -28,7 +28,7 @@ from nn import (
     load_weights,
     save_weights,
 )
-from scripts.__main__ import main
+from scripts.terminal.networks import load_network
 
 
 def drawn(network, seed):
@@ -375,10 +375,10 @@ def test_the_line_for_torch_makes_the_file(tmp_path):
         (tmp_path / "w.npz").unlink()
 
 
-def test_the_command_says_what_it_recognised(tmp_path, capsys):
+def test_a_command_says_what_it_recognised(tmp_path, capsys):
     arrays = {f"module.{name}": array for name, array in LeNet.pretrained().parameters().items()}
     path = saved(tmp_path / "w.npz", arrays)
-    assert main(["craft", "--weights", str(path), "--target", "3", "--out",
-                 str(tmp_path / "o")]) == 0
-    error = capsys.readouterr().err
-    assert f"jsma: {path}: without the prefix 'module.' of all names\n" in error
+    network = load_network("lenet", path)
+    assert capsys.readouterr().err == f"jsma: {path}: without the prefix 'module.' of all names\n"
+    for name, array in LeNet.pretrained().parameters().items():
+        np.testing.assert_array_equal(network.parameters()[name], array)
