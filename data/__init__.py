@@ -5,7 +5,8 @@ In: paths. Out: numpy arrays, or one line that says what is wrong with which fil
 """
 from data.idx import IdxError, read_idx, write_idx
 from data.images import read_image
-from data.mnist import load_mnist
+from data.mnist import load_emnist, load_mnist
 from data.shapes import draw_shapes
 
-__all__ = ["IdxError", "draw_shapes", "load_mnist", "read_idx", "read_image", "write_idx"]
+__all__ = ["IdxError", "draw_shapes", "load_emnist", "load_mnist", "read_idx", "read_image",
+           "write_idx"]

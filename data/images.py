@@ -6,36 +6,26 @@ of a large file, and nothing is ever unpickled.
 """
 import io
 import math
-import os
 import warnings
-import zipfile
-import zlib
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 
 from data.idx import read_header, read_idx
+from data.npy import npy_header
+from data.sources import as_path, opened_zip
 
 SIDE = 28
 PIXELS = SIDE * SIDE
 MOST_PNG = 1 << 20  # bytes of a picture of 28×28 at most
-MOST_NPZ = 1 << 28  # bytes of an archive at most
-MOST_MEMBERS = 1000  # of an archive
-NPY_HEADER = 1 << 14  # bytes: NumPy's own headers have 128
-CHUNK = 1 << 20  # bytes
-ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError,
-                  RuntimeError, UnicodeDecodeError)
 
 
 def read_image(path, decode_png=None):
     """The first 28×28 image of the file `path`; the file's first bytes tell what it is.
 
     Args:
-        path: IDX (bytes stand for 0 to 255), .npy, .npz (the first array) or PNG. An array of
-            several images begins with the one that is read.
+        path: IDX (bytes stand for 0 to 255; also in a zip archive), .npy, .npz (the first array) or
+            PNG. An array of several images begins with the one that is read.
         decode_png: reads a PNG from a binary file object into an array (28, 28) or (28, 28,
             channels) in [0, 1], as `matplotlib.image.imread` does; without it a PNG is refused.
 
@@ -45,7 +35,7 @@ def read_image(path, decode_png=None):
     Raises:
         ValueError, OSError: one line that names the file and what is wrong with it.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: expected a file, found a directory, device or pipe")
     with open(path, "rb") as file:
@@ -78,46 +68,19 @@ def _read_npy(path):
 
 
 def _read_npz(path):
-    with _opened_npz(path) as archive:
-        if not archive.namelist():
+    with open(path, "rb") as file, opened_zip(file, path, ".npz file of NumPy") as archive:
+        names = archive.namelist()
+        if not names:
             raise ValueError(f"{path}: not a readable NumPy file (it holds no array)")
-        return _first_image(path, partial(archive.open, archive.namelist()[0]))
-
-
-@contextmanager
-def _opened_npz(path):
-    """The zip archive `path`, after all checks that keep it from asking for memory or a hang."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MOST_NPZ:
-            raise ValueError(f"{path}: expected {MOST_NPZ:,} bytes at most; found {size:,}")
-        members = sum(part.count(b"PK\1\2") for part in iter(lambda: file.read(CHUNK), b""))
-        if members > MOST_MEMBERS:  # each takes ten times itself in memory
-            raise ValueError(f"{path}: expected {MOST_MEMBERS} members at most; found more")
-        try:
-            with zipfile.ZipFile(file) as archive:
-                for member in archive.infolist():
-                    _check_compression(path, member)
-                yield archive
-        except ARCHIVE_ERRORS as error:
-            raise ValueError(f"{path}: not a readable .npz file of NumPy ({error})") from None
-
-
-def _check_compression(path, member):
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{path}: {member.filename!r} must be stored or deflated, as NumPy "
-                         f"writes it; got the method {member.compress_type}")
+        if names[0].endswith(".npy"):
+            return _first_image(path, partial(archive.open, names[0]))
+    return _read_idx(path)
 
 
 def _first_image(path, opened):
     """The first image of an `.npy` stream, which `opened()` gives from its start."""
     with opened() as stream:
-        shape, fortran, dtype, start = _npy_header(path, stream)
-    if dtype.hasobject:
-        raise ValueError(f"{path}: not a readable NumPy file "
-                         f"(it holds Python objects, a pickle; none is ever loaded)")
-    if dtype.kind not in "biuf":
-        raise ValueError(f"{path}: expected numbers; got {dtype}")
+        shape, fortran, dtype, start = npy_header(path, stream)
     _check_shape(path, shape)
     if fortran and math.prod(shape) != PIXELS:
         raise ValueError(f"{path}: expected one image where an array is in Fortran's order; "
@@ -128,21 +91,6 @@ def _first_image(path, opened):
     if len(content) < PIXELS * dtype.itemsize:
         raise ValueError(f"{path}: not a readable NumPy file (it is cut short)")
     return np.frombuffer(content, dtype).reshape((SIDE, SIDE), order="F" if fortran else "C")
-
-
-def _npy_header(path, stream):
-    """What an `.npy` stream claims: (shape, in Fortran's order?, type, size of the header)."""
-    start = io.BytesIO(stream.read(NPY_HEADER))
-    try:
-        version = npy.read_magic(start)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that need a second look
-            return (*read(start), start.tell())
-    except Exception as error:  # NumPy evaluates the header as Python text, fails in many ways
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a readable NumPy file "
-                         f"(not a NumPy array ({reason}))") from None
 
 
 # PNG

@@ -2,8 +2,8 @@
 
 Begin with `textbook`: Eq. 4 to 6 as the paper writes them. Then the fast version of the same:
 `network` with its `inputs`, `threads`, `outputs` and `graph`; `layers`, each with its Eq. 5;
-`models`, `training` and `weights`. `verify` asks whether a derivative is right, `convert` takes
-networks from elsewhere. Each file says where to read on.
+`models`, `training` and `weights` with `matching` and `formats`. `verify` asks whether a derivative
+is right, `convert` takes networks from elsewhere. Each file says where to read on.
 """
 from nn.convert.sklearn import from_sklearn
 from nn.convert.torch import from_torch, to_torch

@@ -1,8 +1,9 @@
 """Look at a set of IDX files: `jsma data check [DIR]` reads all four and says if they are MNIST's.
 
-In: a folder (default: the MNIST that ships with this package). Images are held against labels. Out:
-a line a file and a verdict; exit status 0 when all four are MNIST's bytes, 1 when they are sound
-but not MNIST's (0 with --any-set), 2 when one is missing or damaged.
+In: a folder, a zip archive or Keras' `mnist.npz` (default: the MNIST that ships with this package).
+Images are held against labels. Out: a line a file and a verdict; exit status 0 when all four are
+MNIST's bytes, 1 when they are sound but not MNIST's (0 with --any-set), 2 when one is missing or
+damaged.
 """
 from data.mnist import check
 
@@ -11,8 +12,8 @@ def arguments(parser):
     """Describe the words of `jsma data`."""
     parser.add_argument("action", choices=["check"], help="what to do")
     parser.add_argument("directory", nargs="?", metavar="DIR",
-                        help="folder of the IDX files, plain or .gz (default: the MNIST shipped "
-                             "with this package)")
+                        help="folder of the IDX files, plain or .gz, a zip archive of them, or "
+                             "mnist.npz (default: the MNIST shipped with this package)")
     parser.add_argument("--any-set", action="store_true",
                         help="sound files of another set are fine, too")
 

@@ -19,8 +19,8 @@ import numpy as np
 from attack.crafted import REASONS
 
 COLUMNS = ("success", "predicted", "iterations", "distortion")
-KINDS = {"success": "b", "predicted": "i", "iterations": "i", "distortion": "f", "reason": "u",
-         "pairs": "i"}
+TYPES = {"success": np.dtype(bool), "predicted": np.dtype(int), "iterations": np.dtype(int),
+         "distortion": np.dtype(float), "reason": np.dtype(np.uint8), "pairs": np.dtype(np.int32)}
 COMMENT = (64).to_bytes(2, "little")
 MANIFEST = 1 << 16  # bytes, several times the longest
 
@@ -58,7 +58,7 @@ class Run:
         return self.folder / f"shard-{shard:05d}.npz"
 
     def load(self, shard):
-        """The arrays of a shard by the names of `KINDS`; ValueError if it is damaged."""
+        """The arrays of a shard by the names of `TYPES`; ValueError if it is damaged."""
         rows = self.rows(shard)
         return _read(self.path(shard), self.key, shard, rows.stop - rows.start, self.features)
 
@@ -67,13 +67,29 @@ class Run:
         _replace(self.path(shard), _encode(arrays, self.key, shard))
 
     def columns(self, *names):
-        """The arrays `names` (not "pairs", whose width differs) of all samples."""
-        parts = [[] for _ in names]
+        """The arrays `names` of `TYPES`, of all samples; "pairs" (samples, steps, 2) is as wide as
+        the longest sample needs, with −1 behind the pairs of the others."""
+        unknown = set(names) - set(TYPES)
+        if unknown:
+            raise ValueError(f"a run has the columns {', '.join(TYPES)}; "
+                             f"got {', '.join(map(repr, sorted(unknown)))}")
+        parts = {name: [] for name in names}
         for shard in range(len(self)):
             arrays = self.load(shard)
-            for part, name in zip(parts, names):
+            for name, part in parts.items():
                 part.append(arrays[name])
-        return tuple(np.concatenate(part) for part in parts)
+        return tuple(_joined(name, parts[name]) for name in names)
+
+
+def _joined(name, parts):
+    """A column from those of the shards; pairs get one width."""
+    empty = np.zeros(0, TYPES[name])
+    if name == "pairs":
+        width = max((part.shape[1] for part in parts), default=0)
+        parts = [np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=-1)
+                 for part in parts]
+        empty = np.zeros((0, width, 2), TYPES[name])
+    return np.concatenate([empty, *parts])
 
 
 def open_run(model, images, targets, index, folder, size, options):
@@ -227,7 +243,7 @@ def _decode(data):
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             compressed = any(entry.compress_type for entry in archive.zip.infolist())
-            if set(archive.files) == set(KINDS) and not compressed:
+            if set(archive.files) == set(TYPES) and not compressed:
                 return {name: archive[name] for name in archive.files}
     except Exception:  # a checksum can be forged, and NumPy fails in many ways
         return None
@@ -237,7 +253,7 @@ def _sound(arrays, count, features):
     """Is this what a run makes of `count` samples?"""
     for name, array in arrays.items():
         dimensions = 3 if name == "pairs" else 1
-        if (array.dtype.kind, array.ndim) != (KINDS[name], dimensions) or len(array) != count:
+        if (array.dtype.kind, array.ndim) != (TYPES[name].kind, dimensions) or len(array) != count:
             return False
     pairs, iterations, distortion = arrays["pairs"], arrays["iterations"], arrays["distortion"]
     return bool(pairs.shape[2] == 2

@@ -4,12 +4,15 @@ In: a name, a weights file or none, a split. Out: a `Network`, images and labels
 paper's; `resnet` reads the same digits with residual blocks; `colour` is the same architecture for
 32×32 pictures of coloured shapes, which are drawn from a seed (`data.shapes`).
 """
+import sys
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from data import draw_shapes, load_mnist
 from nn import LeNet, ResNet, load_weights
+from scripts.terminal.text import one_line
 
 COLOUR = (3, 32, 32)
 SPLITS = {"train": (30_000, 0), "validation": (2_000, 1), "test": (2_000, 2)}  # pictures and seed
@@ -49,6 +52,16 @@ def network_option(parser):
 
 
 def load_network(name, weights):
-    """The network `name` with the weights of the file `weights`, or the shipped one for None."""
+    """The network `name` with the weights of the file `weights`, or the shipped one for None.
+
+    What was recognised in the file is said in a line on the standard error.
+    """
     known = NETWORKS[name]
-    return known.pretrained() if weights is None else load_weights(weights, known.new())
+    if weights is None:
+        return known.pretrained()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        network = load_weights(weights, known.new())
+    for warning in said:
+        print(f"jsma: {one_line(warning.message)}", file=sys.stderr)
+    return network

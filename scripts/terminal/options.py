@@ -43,7 +43,8 @@ def distortion(text):
 def add_data(parser):
     """The option --data."""
     parser.add_argument("--data", type=Path, metavar="DIR",
-                        help="folder of IDX files (default: the shipped MNIST)")
+                        help="folder or zip archive of IDX files, or mnist.npz (default: the "
+                             "shipped MNIST)")
 
 
 def indices(text):

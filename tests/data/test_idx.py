@@ -43,10 +43,17 @@ def saved(tmp_path, content, name="file"):
 
 def refusal(path, kind=IdxError):
     """The one line with which reading `path` is refused."""
+    message = refusal_of(path, kind)
+    assert str(path) in message
+    return message
+
+
+def refusal_of(file, kind=IdxError):
+    """The same of an open file, which may have no name."""
     with pytest.raises(kind) as caught:
-        read_idx(path)
+        read_idx(file)
     message = str(caught.value)
-    assert len(message.splitlines()) == 1 and str(path) in message
+    assert len(message.splitlines()) == 1
     return message
 
 
@@ -93,6 +100,16 @@ def test_write_takes_the_array_as_it_is_indexed_not_as_it_is_stored(tmp_path):
         assert (tmp_path / "a").read_bytes() == by_hand(0x0C, "i", view.shape, values)
 
 
+@pytest.mark.parametrize(("dtype", "code", "letter"), [("u1", 8, "B"), (">i4", 12, "i")])
+def test_write_takes_a_column(tmp_path, dtype, code, letter):
+    """A view whose numbers lie apart and need no other byte order."""
+    array = np.arange(24, dtype=dtype).reshape(4, 6)
+    for view in (array[:, 0], array[::2, 1], array[0, ::-1], array[2, 3]):
+        write_idx(tmp_path / "a", view)
+        assert (tmp_path / "a").read_bytes() == by_hand(code, letter, view.shape,
+                                                        view.ravel().tolist())
+
+
 def test_the_first_bytes_tell_gzip_not_the_name(tmp_path):
     for path in (saved(tmp_path, zipped(SIX_BYTES), "plain-name"),
                  saved(tmp_path, SIX_BYTES, "name.gz")):
@@ -117,10 +134,11 @@ def numpy_bytes(save):
     return file.getvalue()
 
 
-def zip_bytes():
+def zip_bytes(*names, content=SIX_BYTES):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("train-images-idx3-ubyte", SIX_BYTES)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
     return file.getvalue()
 
 
@@ -131,7 +149,9 @@ UNSOUND = {
     "empty": (b"", ["empty"]),
     "html": (HTML, ["wrong magic", "offset 0", "3c 21 44 4f", "HTML page"]),
     "html-after-space": (b"\xef\xbb\xbf\r\n <HTML>", ["HTML page"]),
-    "zip": (zip_bytes(), ["wrong magic", "a zip archive"]),
+    "zip": (zip_bytes("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+            ["wrong magic", "a zip archive"]),
+    "zip-of-none": (zip_bytes(), ["a zip archive"]),
     "npz": (numpy_bytes(np.savez), ["wrong magic", ".npz archive"]),
     "npy": (numpy_bytes(np.save), ["wrong magic", ".npy array"]),
     "lfs": (LFS, ["wrong magic", "Git LFS pointer", "git lfs pull"]),
@@ -159,6 +179,52 @@ UNSOUND = {
 def test_unsound_files_are_refused_in_one_line(tmp_path, content, words, pack):
     message = refusal(saved(tmp_path, pack(content)))
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("pack", [bytes, zipped])
+def test_a_zip_archive_of_one_file_is_that_file(tmp_path, pack):
+    path = saved(tmp_path, zip_bytes("folder/", "folder/images", content=pack(SIX_BYTES)), "a.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("__MACOSX/folder/._images", b"from Mac OS X")
+    for place in (path, path / "folder" / "images", bytes(path)):
+        assert read_idx(place).tolist() == [[9, 8, 7], [6, 5, 4]]
+    assert "a zip archive" in refusal(saved(tmp_path, zipped(path.read_bytes())))
+    refusal(saved(tmp_path, zip_bytes("a", content=pack(SIX_BYTES[:-1])), "short.zip"))
+    refusal(saved(tmp_path, zip_bytes("a", content=pack(SIX_BYTES + b"1")), "long.zip"))
+    assert "not a zip archive" not in refusal(saved(tmp_path, path.read_bytes()[:-9], "cut.zip"))
+
+
+@pytest.mark.parametrize("pack", [bytes, zipped])
+def test_bytes_as_a_path_and_open_files(tmp_path, pack):
+    path = saved(tmp_path, pack(SIX_BYTES))
+    expected = [[9, 8, 7], [6, 5, 4]]
+    assert read_idx(bytes(path)).tolist() == expected
+    with open(path, "rb") as file:
+        assert read_idx(file).tolist() == expected and not file.closed
+    assert read_idx(io.BytesIO(pack(SIX_BYTES))).tolist() == expected
+    behind = io.BytesIO(b"PK one line\n" + pack(SIX_BYTES))
+    behind.readline()
+    assert read_idx(behind).tolist() == expected
+    with gzip.open(saved(tmp_path, zipped(pack(SIX_BYTES)), "twice")) as file:
+        assert read_idx(file).tolist() == expected
+    write_idx(bytes(tmp_path / "written.GZ"), np.array(expected, np.uint8))
+    assert (tmp_path / "written.GZ").read_bytes()[:2] == b"\x1f\x8b"
+    assert read_idx(tmp_path / "written.GZ").tolist() == expected
+
+
+def test_open_files_that_are_refused(tmp_path):
+    path = saved(tmp_path, b"5, 0, 4, 1")
+    with open(path, "rb") as file:
+        message = refusal_of(file)
+        assert str(path) in message and "plain text" in message
+    with open(path, encoding="ascii") as file:
+        assert "open it as 'rb'" in refusal_of(file)
+    reading, writing = os.pipe()
+    with open(reading, "rb") as file, open(writing, "wb"):
+        assert "io.BytesIO(stream.read())" in refusal_of(file)
+    assert "the open file: body too short" in refusal_of(io.BytesIO(SIX_BYTES[:-1]))
+    with pytest.raises(ValueError, match="io.BytesIO"):
+        read_idx(SIX_BYTES)
 
 
 def test_a_gzip_file_inside_a_gzip_file_is_named(tmp_path):

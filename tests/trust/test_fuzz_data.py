@@ -6,9 +6,11 @@ are in tests/data/test_idx.py, unfit sets in test_mnist.py; here come combinatio
 links, pipes and bombs.
 """
 import gzip
+import io
 import math
 import os
 import struct
+import zipfile
 import zlib
 from functools import partial
 
@@ -17,7 +19,7 @@ import pytest
 from fuzz import INPUTS, SLOW, commanded, damaged, judged, rounds, some
 
 from data import IdxError, load_mnist, read_idx
-from data.idx import TYPES
+from data.idx import TYPES, encode
 
 FILES = [f"{part}-{kind}" for part in ("train", "t10k")
          for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
@@ -106,6 +108,43 @@ def test_a_damaged_set_is_checked_or_refused(how_many, small_set, tmp_path):
         (tmp_path / name).write_bytes(sound[name])
     assert commanded("sets of IDX files", ["data", "check", str(tmp_path), "--any-set"],
                      size=4096)[0] == 0
+
+
+def an_archive(rng, arrays):
+    """The bytes of a zip archive of a set: IDX files, gzipped or not, or Keras' `mnist.npz`."""
+    file = io.BytesIO()
+    method = some(rng, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    keras, end = rng.random() < 0.5, some(rng, ("", ".gz"))
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, array in arrays.items():
+            part, kind = name.split("-")[:2]
+            if keras:
+                with archive.open(f"{kind[0].translate(AXES)}_{TESTS[part]}.npy", "w") as member:
+                    np.lib.format.write_array(member, array)
+            else:
+                content = b"".join(map(bytes, encode(array)))
+                archive.writestr(f"set/{name}{end}", gzip.compress(content) if end else content)
+    return file.getvalue()
+
+
+AXES, TESTS = str.maketrans("il", "xy"), {"train": "train", "t10k": "test"}
+
+
+@rounds("sets of IDX files")
+def test_a_damaged_archive_of_a_set_gives_its_numbers_or_one_line(how_many, small_set, tmp_path):
+    rng, path = np.random.default_rng(7), tmp_path / "set.zip"
+    arrays = {name: read_idx(small_set(tmp_path) / name) for name in FILES}
+    whole = [load_mnist(split, tmp_path) for split in ("train", "validation", "test")]
+    for number in range(how_many):
+        content = an_archive(rng, arrays)
+        content = content if number % 8 == 0 else damaged(rng, content)
+        path.write_bytes(content)
+        for split, expected in zip(("train", "validation", "test"), whole):
+            read = judged("archives of sets", partial(load_mnist, split, path), size=len(content),
+                          refusals=(IdxError, FileNotFoundError), named=path)
+            assert read is not None or number % 8, number
+            for one, other in zip(read or (), expected):
+                np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("megabytes", [8, pytest.param(256, marks=pytest.mark.slow)])

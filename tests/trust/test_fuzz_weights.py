@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import struct
+import warnings
 import zipfile
 
 import numpy as np
@@ -114,6 +115,54 @@ def test_a_damaged_file_gives_what_was_saved_or_nothing(how_many, tmp_path, monk
     assert not (tmp_path / "exploded").exists()
     pickle.loads(pickle.dumps(Bomb())).close()  # the bomb is one
     assert (tmp_path / "exploded").exists()
+
+
+def as_others_have_them(rng, network):
+    """{name: array} of the network's weights with a prefix, a checkpoint's entries, other names
+    or Keras' order; whatever is read of it must be the network's weights."""
+    arrays = network.parameters()
+    kind = int(rng.integers(0, 4))
+    if kind == 0:
+        arrays = {f"arr_{n}": array for n, array in enumerate(arrays.values())}
+    elif kind == 1:
+        arrays = {name.replace("weight", "kernel"): array for name, array in arrays.items()}
+        conv, fc = arrays["conv.kernel"], arrays["fc.kernel"]
+        row = fc.reshape(3, 3, 2, 2).transpose(2, 3, 1, 0).reshape(12, 3)  # (y, x, c) as one row
+        arrays.update({"conv.kernel": conv.transpose(2, 3, 1, 0), "fc.kernel": row})
+    if rng.random() < 0.5:
+        prefix = some(rng, ("module.", "state_dict.", "a/b/", "_orig_mod."))
+        arrays = {f"{prefix}{name}": array for name, array in arrays.items()}
+    extra = {some(rng, ("epoch", "optimizer.state.0.exp_avg", "loss")): np.zeros(3)}
+    return {**arrays, **extra} if rng.random() < 0.5 else arrays
+
+
+@rounds("weights files")
+def test_weights_as_others_have_them_come_out_right_or_not_at_all(how_many, tmp_path):
+    rng, path, network = np.random.default_rng(6), tmp_path / "w.npz", small()
+    before, saved = network.parameters(), small(1)
+
+    def load():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return load_weights(path, network)
+
+    for number in range(how_many):
+        arrays = as_others_have_them(rng, saved)
+        if number % 4 == 3:  # one lost, twice or of another shape
+            name = some(rng, [one for one in arrays if arrays[one].size != 3])
+            array = arrays.pop(name)
+            arrays.update({0: {}, 1: {f"{name}2": array, name: array},
+                           2: {name: array[..., :1]}}[int(rng.integers(0, 3))])
+        np.savez(path, **arrays)
+        if number % 4 == 2:
+            path.write_bytes(damaged(rng, path.read_bytes()))
+        loaded = judged("weights files", load, size=path.stat().st_size, refusals=WeightsError,
+                        named=path)
+        assert (loaded is None) == (number % 4 == 3) or number % 4 == 2, (number, list(arrays))
+        for name, array in network.parameters().items():
+            expected = before if loaded is None else saved.parameters()
+            np.testing.assert_array_equal(array, expected[name], err_msg=str(number))
+        network.load(before)
 
 
 METHODS = {"bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA, "deflate": zipfile.ZIP_DEFLATED}

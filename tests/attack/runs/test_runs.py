@@ -18,6 +18,7 @@ from toy import Toy, samples, toy_run
 
 from attack import craft, craft_run, processes, replay, truncate
 from attack.crafting import REASONS
+from attack.runs.shards import TYPES
 from data import load_mnist
 from nn import LeNet
 
@@ -54,6 +55,37 @@ def test_a_run_is_craft_in_shards(mnist, tmp_path):
         pairs = run.load(shard)["pairs"]
         np.testing.assert_array_equal(alone.pairs[:, :pairs.shape[1]], pairs)
         np.testing.assert_array_equal(replay(images[index[rows]], pairs), alone.adversarial)
+
+
+@pytest.mark.parametrize("shard_size", [3, 7, 100])
+def test_every_column_of_all_shards_is_one_array(tmp_path, shard_size):
+    """Shards end after different numbers of iterations; the columns are those of one `craft`."""
+    images, targets = samples(60)
+    whole = craft(Toy(), images, targets, max_distortion=50.0)
+    run = craft_run(Toy(), images, targets, tmp_path, shard_size=shard_size, max_distortion=50.0)
+    widths = {run.load(shard)["pairs"].shape[1] for shard in range(len(run))}
+    assert len(widths) > 1 or shard_size >= 60
+    columns = dict(zip(TYPES, run.columns(*TYPES)))
+    for name in NAMES[:-1]:
+        np.testing.assert_array_equal(columns[name], getattr(whole, name))
+    assert [REASONS[code] for code in columns["reason"]] == whole.reason.tolist()
+    longest = whole.iterations.max()
+    np.testing.assert_array_equal(columns["pairs"], whole.pairs[:, :longest])
+    assert (whole.pairs[:, longest:] == -1).all()
+    np.testing.assert_array_equal(replay(images, run.columns("pairs")[0]), whole.adversarial)
+    twice = run.columns("pairs", "success", "pairs")
+    assert len(twice) == 3 and twice[0].tobytes() == twice[2].tobytes()
+
+
+def test_a_run_of_no_samples_has_its_columns_and_no_others(tmp_path):
+    run = craft_run(Toy(), np.zeros((0, 4, 4)), np.zeros(0, int), tmp_path, max_distortion=50.0)
+    some = craft_run(Toy(), *samples(3), tmp_path / "some", max_distortion=50.0)
+    for name in TYPES:
+        (none,), (column,) = run.columns(name), some.columns(name)
+        assert none.dtype == column.dtype and none.ndim == column.ndim and len(none) == 0
+    assert run.columns() == ()
+    with pytest.raises(ValueError, match="has the columns success, .*pairs; got 'adversarial'"):
+        some.columns("success", "adversarial")
 
 
 @pytest.mark.parametrize("theta", [1.0, 0.3, -0.4])
