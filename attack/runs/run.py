@@ -20,12 +20,12 @@ AHEAD = 4  # shards that are handed to an executor before they are needed
 
 
 def craft_run(model, images, targets, folder, *, index=None, shard_size=512, executor=None,
-              progress=None, say=None, **options):
+              progress=None, say=None, labels=None, **options):
     """`craft` for any number of samples, in shards; a folder that holds a part of this run goes on.
 
     Args:
         model: as for `craft`; it travels to the executor by pickle.
-        images: (n, …) in [0, 1], an array or memory map.
+        images: (n, …) as for `craft`, an array or memory map.
         targets: one class, or (m,) classes.
         folder: where the shards lie; made if it is not there.
         index: (m,) integers, which image each sample starts from (default: 0..n−1).
@@ -34,6 +34,7 @@ def craft_run(model, images, targets, folder, *, index=None, shard_size=512, exe
             …); None = here.
         progress: called with (samples done, m).
         say: called with a line about what was there in the folder.
+        labels: (m,) true classes, as in `craft`.
         options: those of `craft`, less domain arrays and trace.
 
     Returns:
@@ -50,7 +51,12 @@ def craft_run(model, images, targets, folder, *, index=None, shard_size=512, exe
         raise ValueError("a run in shards keeps no trace and takes no domain array")
     no_images = np.zeros((0, *images.shape[1:]), np.float32)
     craft(model, no_images, 0, **options)  # wrong options are refused at once
-    run = open_run(model, images, targets, index, folder, shard_size, options)
+    if labels is not None:
+        labels = np.asarray(labels)
+        if labels.shape != targets.shape:
+            raise ValueError(f"labels must be {len(targets)} classes, one a sample; "
+                             f"got the shape {labels.shape}")
+    run = open_run(model, images, targets, index, folder, shard_size, options, labels)
     say = say or (lambda line: None)
     progress = progress or (lambda done, count: None)
     missing = missing_shards(run, say)
@@ -64,7 +70,8 @@ def craft_run(model, images, targets, folder, *, index=None, shard_size=512, exe
         for shard in missing:
             rows = run.rows(shard)
             images_of_shard = np.asarray(images[np.asarray(index[rows])])
-            yield shard, (model, images_of_shard, targets[rows], options)
+            of_shard = {} if labels is None else {"labels": labels[rows]}
+            yield shard, (model, images_of_shard, targets[rows], {**options, **of_shard})
 
     shards = _one_by_one(jobs()) if executor is None else _handed_out(jobs(), executor)
     for shard, arrays in shards:

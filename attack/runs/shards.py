@@ -92,12 +92,13 @@ def _joined(name, parts):
     return np.concatenate([empty, *parts])
 
 
-def open_run(model, images, targets, index, folder, size, options):
+def open_run(model, images, targets, index, folder, size, options, labels=None):
     """The run that `folder` holds, or a new one.
 
     Args:
         model, images, targets, index, folder, options: as for `craft_run`.
         size: samples in a shard.
+        labels: (m,), or None.
 
     Returns:
         A `Run`.
@@ -115,10 +116,12 @@ def open_run(model, images, targets, index, folder, size, options):
                 "model": fingerprint(model), "images": _hash_images(images),
                 "targets": _hash_numbers(targets), "index": _hash_numbers(index),
                 "options": {key: options[key] for key in sorted(options)}}
+    if labels is not None:
+        manifest["labels"] = _hash_numbers(labels)
+    manifest = json.loads(json.dumps(manifest, default=lambda array: array.tolist()))
     path = folder / "manifest.json"
     if not path.exists():
         _replace(path, (json.dumps(manifest, indent=1) + "\n").encode())
-    manifest = json.loads(json.dumps(manifest))
     _check_same_run(folder, _read_manifest(path), manifest)
     key = _hash(json.dumps(manifest, sort_keys=True).encode())
     return Run(folder, len(index), int(size), key, int(np.prod(images.shape[1:])))

@@ -57,6 +57,29 @@ def test_a_run_is_craft_in_shards(mnist, tmp_path):
         np.testing.assert_array_equal(replay(images[index[rows]], pairs), alone.adversarial)
 
 
+@pytest.mark.parametrize("bounds", [(0, 2), (np.float32(0), np.float32(2)),
+                                    (np.zeros((6, 6)), np.full((6, 6), 2.0))])
+def test_bounds_and_labels_of_a_run(bounds, tmp_path):
+    """As in one call of `craft`; with other ones it is another run."""
+    images, targets = some_samples(10)
+    labels = Small().predict(images)
+    labels[::3] = (labels[::3] + 1) % 4
+    options = {"bounds": bounds, "max_distortion": 40.0}
+    for _ in range(2):  # from nothing, and from what is there
+        run = craft_run(Small(), images, targets, tmp_path, shard_size=3, labels=labels, **options)
+    alone = craft(Small(), images, targets, labels=labels, **options)
+    success, reason = run.columns("success", "reason")
+    np.testing.assert_array_equal(success, alone.success)
+    assert [REASONS[code] for code in reason] == alone.reason.tolist()
+    assert (alone.reason == "misread").sum() == 4
+    for changed in ({"labels": labels % 3}, {"labels": None}, {"bounds": (0, 3)}):
+        with pytest.raises(ValueError, match="holds another run"):
+            craft_run(Small(), images, targets, tmp_path, shard_size=3,
+                      **{"labels": labels, **options, **changed})
+    with pytest.raises(ValueError, match="labels must be 10 classes"):
+        craft_run(Small(), images, targets, tmp_path / "b", labels=labels[:3], **options)
+
+
 @pytest.mark.parametrize("shard_size", [3, 7, 100])
 def test_every_column_of_all_shards_is_one_array(tmp_path, shard_size):
     """Shards end after different numbers of iterations; the columns are those of one `craft`."""
