@@ -30,6 +30,7 @@ class Options(NamedTuple):
     batch_size: int
     confidence: float
     trace: bool
+    activation: str = "softmax"  # what the model says, see `first_look`
 
     @property
     def variant(self):
@@ -56,15 +57,6 @@ def check_images(images, channels="separate"):
         raise ValueError("channels='tied' needs images of the shape (n, channels, …); "
                          f"got {images.shape}")
     return images
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def classes_of(model, images):
-    """N, the number of classes of `model`, from its answer to the first image."""
-    try:
-        return np.shape(model.logits(images[:1]))[1]
-    except ValueError as error:
-        raise ValueError(f"images do not fit the model: {error}") from None
 
 
 def check_domain(domain, count, features):

@@ -10,10 +10,11 @@ import threading
 
 import numpy as np
 
-from attack.arguments import Options, check_domain, check_images, check_options, classes_of
+from attack.arguments import Options, check_domain, check_images, check_options
 from attack.crafted import REASONS, Crafted, Step, as_cells, replay, truncate
+from attack.first_look import first_look
 from attack.goals import UNTARGETED, cheapest, every_other, lead, reached
-from attack.model import look
+from attack.model import logits_of, look
 from attack.saliency import check_targets
 from attack.variants import Choice, Scene
 
@@ -64,18 +65,21 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
     check_options(options, model, targets)
     width = images.shape[1] if channels == "tied" else 1
     gamma = check_domain(domain, len(images), int(np.prod(images.shape[1:])) // max(width, 1))
+    if len(images):
+        classes, activation = first_look(model, images, of)
+        options = options._replace(activation=activation)
     if goal in UNTARGETED and not options.variant.untargeted:
         return _craft_to_every_other(model, images, gamma, options, progress)
     if options.variant.untargeted or not len(images):
         targets = np.zeros(len(images), int)
     else:
-        targets = check_targets(targets, len(images), classes_of(model, images))
+        targets = check_targets(targets, len(images), classes)
     return _Batch(model, images, targets, gamma, options).run(progress)
 
 
 def _craft_to_every_other(model, images, gamma, options, progress):
     """Each sample to all classes but its own; of these the cheapest success."""
-    logits = np.asarray(model.logits(images)) if len(images) else np.zeros((0, 2))
+    logits = logits_of(model, images) if len(images) else np.zeros((0, 2))
     index, targets = every_other(logits.argmax(axis=1), logits.shape[1])
     crafted = _Batch(model, images[index], targets, gamma[index], options).run(progress)
     return cheapest(crafted, len(images))
@@ -219,7 +223,8 @@ class _Batch:
     def _goal_reached(self, active, logits):
         options = self.options
         sources, targets = self.sources[active], self.targets[active]
-        done = reached(options.goal, logits, sources, targets, options.confidence)
+        done = reached(options.goal, logits, sources, targets, options.confidence,
+                       options.activation)
         if options.margin:
             done &= lead(options.goal, logits, sources, targets) >= options.margin
         return done
@@ -230,7 +235,8 @@ class _Batch:
             return sums(weights).reshape(*weights.shape[:2], *self.cells.shape[1:])
 
         return Scene(logits, self.targets[active], self.sources[active], self.gamma[active], active,
-                     self.cells, self.originals, self.options.theta, self.options.of, gradients)
+                     self.cells, self.originals, self.options.theta, self.options.of, gradients,
+                     self.options.activation)
 
     def _with_a_pair(self, active, choice):
         """The samples that found features to change, and these; the others stop, untouched."""

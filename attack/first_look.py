@@ -1,0 +1,60 @@
+"""The first look at a model, before anything is crafted from it.
+
+In: a model and the images it is to be attacked with. Out: how many classes it has and what makes
+probabilities of its logits; a warning in one line where its answers look like something else than
+logits. Read on in `saliency`.
+"""
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from attack.model import ModelError, activation_of, as_pair
+
+FEW = 4        # samples of a first look; 1 where the model says what its logits are
+SLACK = 1e-2   # what rounding, also to two digits, may add to probabilities or their sum
+
+
+class FirstLook(NamedTuple):
+    """What the first answers say."""
+    classes: int     # N, at least 2
+    activation: str  # one of `attack.model.ACTIVATIONS`
+
+
+def first_look(model, images, of="logits"):
+    """The `FirstLook` at a model, from its answers to a few `images` (n, …); `of` as in `craft`.
+
+    ValueError where the images do not fit the model, or it cannot be attacked at all.
+    """
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            says = hasattr(model, "output_activation")
+            logits = np.asarray(model.logits(images[:1 if says else FEW]))
+    except ModelError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"images do not fit the model: {error}") from None
+    outputs = logits.shape[1]
+    plain = np.isin(logits, (0, 1)).all()  # as of a toy
+    enough = outputs > 1 or len(logits) > 1
+    if look_like_probabilities(logits) and enough and not plain:
+        layer = "softmax" if outputs > 1 else "sigmoid"
+        _warn(f"the model's outputs look like probabilities, but the attack takes logits: leave "
+              f"off the {layer}, or wrap the model with outputs='probabilities' (TorchModel, "
+              "JaxModel)")
+    elif outputs == 1 and of == "logits":
+        _warn("the model has one output z, the pair of logits (0, z): with of='logits' α or β is 0 "
+              "for every feature and Eq. 8-10 choose none; of='centred' counts both classes")
+    return FirstLook(as_pair(logits).shape[1], activation_of(model, outputs))
+
+
+def look_like_probabilities(answers):
+    """Do all rows (B, N) lie in [0, 1] and sum to 1, but for rounding? A single column needs no
+    sum."""
+    inside = ((answers >= -SLACK) & (answers <= 1 + SLACK)).all()
+    return bool(inside and (answers.shape[1] == 1
+                            or (np.abs(answers.sum(axis=1) - 1) <= SLACK).all()))
+
+
+def _warn(message):
+    warnings.warn(message, stacklevel=4)  # whoever called `craft`
