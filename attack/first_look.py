@@ -11,7 +11,7 @@ import numpy as np
 
 from attack.model import ModelError, activation_of, as_pair
 
-FEW = 4        # samples of a first look; 1 where the model says what its logits are
+FEW = 4        # samples of a first look; 1 is enough of a network that says all of itself
 SLACK = 1e-2   # what rounding, also to two digits, may add to probabilities or their sum
 
 
@@ -28,8 +28,8 @@ def first_look(model, images, of="logits"):
     """
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            says = hasattr(model, "output_activation")
-            logits = np.asarray(model.logits(images[:1 if says else FEW]))
+            ours = hasattr(model, "output_activation") and not hasattr(model, "first_use")
+            logits = np.asarray(model.logits(images[:1 if ours else FEW]))
     except ModelError:
         raise
     except ValueError as error:

@@ -27,11 +27,10 @@ def reached(goal, logits, sources, targets, confidence, activation="softmax"):
         confidence: a probability.
         activation: what makes probabilities of the logits, "softmax" or "sigmoid".
     """
-    logits = as_pair(logits)
     if goal == "confidence":
         probabilities = probabilities_of(logits, activation)
         return probabilities[np.arange(len(logits)), sources] < confidence
-    predicted = logits.argmax(axis=1)
+    predicted = as_pair(logits).argmax(axis=1)
     return predicted != sources if goal == "misclassification" else predicted == targets
 
 

@@ -49,10 +49,10 @@ def activation_of(model, outputs):
 
 
 def probabilities_of(logits, activation="softmax"):
-    """(B, N) → (B, N)."""
-    if activation == "sigmoid":
+    """(B, N) → (B, N); of a single z the two of the pair (0, z)."""
+    if activation == "sigmoid" and logits.shape[1] > 1:
         return scipy.special.expit(logits)
-    return scipy.special.softmax(logits, axis=1)
+    return scipy.special.softmax(as_pair(logits), axis=1)
 
 
 def as_pair(rows):
