@@ -12,7 +12,7 @@ import numpy as np
 from attack.model import ModelError, activation_of, as_pair
 
 FEW = 4        # samples of a first look; 1 is enough of a network that says all of itself
-SLACK = 1e-2   # what rounding, also to two digits, may add to probabilities or their sum
+SLACK = 1e-5   # what rounding may add to a sum of probabilities
 
 
 class FirstLook(NamedTuple):
@@ -33,7 +33,8 @@ def first_look(model, images, of="logits"):
     except ModelError:
         raise
     except ValueError as error:
-        raise ValueError(f"images do not fit the model: {error}") from None
+        line = " ".join(str(error).split())
+        raise ValueError(f"images do not fit the model: {line}") from None
     outputs = logits.shape[1]
     plain = np.isin(logits, (0, 1)).all()  # as of a toy
     enough = outputs > 1 or len(logits) > 1
@@ -48,12 +49,12 @@ def first_look(model, images, of="logits"):
     return FirstLook(as_pair(logits).shape[1], activation_of(model, outputs))
 
 
-def look_like_probabilities(answers):
-    """Do all rows (B, N) lie in [0, 1] and sum to 1, but for rounding? A single column needs no
+def look_like_probabilities(answers, slack=SLACK):
+    """Do all rows (B, N) lie in [0, 1] and sum to 1, give or take `slack`? A single column needs no
     sum."""
-    inside = ((answers >= -SLACK) & (answers <= 1 + SLACK)).all()
+    inside = ((answers >= 0) & (answers <= 1 + slack)).all()
     return bool(inside and (answers.shape[1] == 1
-                            or (np.abs(answers.sum(axis=1) - 1) <= SLACK).all()))
+                            or (np.abs(answers.sum(axis=1) - 1) <= slack).all()))
 
 
 def _warn(message):

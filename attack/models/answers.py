@@ -6,11 +6,12 @@ x's precision, probabilities as logits, or a ValueError in one line. Read on in 
 """
 import numpy as np
 
-from attack.first_look import SLACK, look_like_probabilities
+from attack.first_look import look_like_probabilities
 from attack.model import ACTIVATIONS, ModelError
 
 KINDS = ("logits", "probabilities")  # what a model may answer with
-FEW = 4              # samples of a first use
+SLACK = 0.02  # what rounding, also to two digits, may add to a sum of probabilities
+FEW = 4       # samples of a first use
 # By the bytes of a number, the share by which answers may differ for rounding alone: to the same
 # question, for a GPU need not add in the same order; to one alone and among others, for a library
 # may add in another way then, on a GPU with fewer digits.
@@ -54,13 +55,13 @@ def checked_probabilities(who, p, activation="softmax"):
     rows = p.sum(axis=1)
     if low < -1e-6 or high > 1 + 1e-6:
         got = f"values from {low:.4g} to {high:.4g}"
-        if high <= 1e-6 and (alone or look_like_probabilities(np.exp(p))):
+        if high <= 1e-6 and (alone or look_like_probabilities(np.exp(p), SLACK)):
             like = "logarithms of probabilities: pass their exponential"
         elif low >= 0 and not alone and (np.abs(rows / 100 - 1) <= SLACK).all():
             like = "percentages: divide them by 100"
         else:
             like = f"logits: pass their {'sigmoid' if alone else 'softmax'}"
-    elif alone or look_like_probabilities(p):
+    elif alone or look_like_probabilities(np.maximum(p, 0), SLACK):
         return p
     else:
         got = f"rows that sum to {rows[np.abs(rows - 1).argmax()]:.4g}"
@@ -133,9 +134,9 @@ class FirstUse:
             try:
                 change = _difference(once[-1:], self._checked(answer, few[-1:]))
             except ValueError as error:
+                line = " ".join(str(error).split())
                 raise ModelError(f"{self.who} depends on the other samples of the batch: it does "
-                                 f"not answer one alone ({str(error).splitlines()[0]}); "
-                                 f"{self.if_dependent}") from None
+                                 f"not answer one alone ({line}); {self.if_dependent}") from None
             if change > ALONE[size]:
                 raise ModelError(f"{self.who} depends on the other samples of the batch: it "
                                  f"answers one alone otherwise than among others, by "

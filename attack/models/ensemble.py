@@ -32,7 +32,7 @@ class Ensemble:
         self.output_activation = "softmax"
         if all(activation_of(model, 2) == "sigmoid" for model in self.models):
             self.output_activation = "sigmoid"
-        self.first_uses = [
+        self.first_use = [
             FirstUse(f"models[{k}] of the Ensemble ({type(model).__name__})",
                      "take what is random in it out, or fix its seed",
                      "let it answer each sample by itself") for k, model in enumerate(self.models)]
@@ -63,7 +63,7 @@ class Ensemble:
 
     def _logits_of_members(self, x):
         """x (B, …) → (B, K, N)."""
-        for model, first_use in zip(self.models, self.first_uses):
+        for model, first_use in zip(self.models, self.first_use):
             if not hasattr(model, "first_use"):  # which asks by itself
                 first_use.check(lambda few, model=model: np.asarray(model.logits(few)), x)
         logits = [np.asarray(model.logits(x)) for model in self.models]

@@ -51,6 +51,7 @@ class JaxModel:
 
     def forward_derivative(self, x):
         """x (B, …) → (B, N, M)."""
+        self._check_first_use(x)
         classes = self.logits(x[:1]).shape[1]
         every_class = np.broadcast_to(np.eye(classes), (len(x), classes, classes))
         return self.backward_derivative(x, every_class)

@@ -57,7 +57,7 @@ class TorchModel:
         import torch
         self._check_first_use(x)
         with torch.no_grad():
-            return checked_logits("TorchModel", self._logits(self._tensor(x)).cpu().numpy(), x)
+            return checked_logits("TorchModel", _array(self._logits(self._tensor(x))), x)
 
     def forward_derivative(self, x):
         """x (B, …) → (B, N, M), so many samples at a time that they make at most `CHUNK`
@@ -72,7 +72,7 @@ class TorchModel:
         for start in range(0, len(x), count):
             rows = slice(start, start + count)
             part = jacobian_of(self._tensor(x[rows]))  # (b, N, …)
-            jacobian[rows] = part.detach().reshape(len(part), classes, size).cpu().numpy()
+            jacobian[rows] = _array(part.reshape(len(part), classes, size))
         return jacobian
 
     def backward_derivative(self, x, cotangents):
@@ -89,15 +89,15 @@ class TorchModel:
             """v (B, K, N) → (B, K, M), all K at once."""
             v = torch.as_tensor(np.moveaxis(np.asarray(v), 1, 0).copy()).to(logits)  # (K, B, N)
             (gradients,) = torch.func.vmap(back)(v)                                  # (K, B, …)
-            gradients = gradients.reshape(*gradients.shape[:2], -1).cpu().numpy()
+            gradients = _array(gradients.reshape(*gradients.shape[:2], -1))
             return np.moveaxis(as_precise_as(x, gradients), 1, 0)
 
-        return checked_logits("TorchModel", logits.detach().cpu().numpy(), x), pull
+        return checked_logits("TorchModel", _array(logits), x), pull
 
     def _check_first_use(self, x):
         def answer(few):
             """The module's own answer."""
-            answer = self._answer(self._tensor(few)).detach().cpu().numpy()
+            answer = _array(self._answer(self._tensor(few)))
             if self.outputs == "probabilities":
                 checked_probabilities("TorchModel", answer, self.output_activation)
             return answer
@@ -121,7 +121,7 @@ class TorchModel:
         if not isinstance(answer, torch.Tensor):
             raise ModelError("TorchModel: module must answer with one tensor of logits; got "
                              f"{type(answer).__name__}: wrap it in a module that picks them out")
-        return answer.float() if answer.dtype in (torch.float16, torch.bfloat16) else answer
+        return _widened(answer)
 
     def _like(self):
         """A tensor of the module's precision, where it is."""
@@ -133,6 +133,16 @@ class TorchModel:
         import torch
         like = self._like()
         return torch.as_tensor(np.array(x)).to(device=like.device, dtype=like.dtype)
+
+
+def _widened(tensor):
+    """In float32 where it is in half precision."""
+    import torch
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _array(tensor):
+    return _widened(tensor).detach().cpu().numpy()
 
 
 def _check_mode(module):
