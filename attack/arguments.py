@@ -3,17 +3,23 @@
 In: what the caller of `craft` passed. Out: arrays ready for work, or a ValueError or TypeError in
 one line that names the argument, its value and what is allowed. Read on in `outputs`.
 """
-from typing import NamedTuple
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from attack.bounds import Bounds
+from attack.checks import check_images, check_max_distortion, check_targets, check_theta, is_number
+from attack.first_look import first_look
 from attack.goals import GOALS, UNTARGETED
 from attack.model import DERIVATIVES, OUTPUTS
+from attack.steps import STEPS
 from attack.variants import RULES
 
 SALIENCIES = ("pairs", "single")
 CHANNELS = ("separate", "tied")
-SHORTEST = 1e-3  # |θ| without a limit: M/(2|θ|) iterations at most
+SHORTEST = 1e-3  # |θ| without a limit, of a feature's range: M/(2·SHORTEST) iterations at most
+FLIPPED = ("paper", "single", "weighted")  # the rules that say which of several flips is best
 
 
 class Options(NamedTuple):
@@ -30,6 +36,7 @@ class Options(NamedTuple):
     batch_size: int
     confidence: float
     trace: bool
+    step: str = "add"
     activation: str = "softmax"  # what the model says, see `first_look`
 
     @property
@@ -38,25 +45,47 @@ class Options(NamedTuple):
         return RULES["single" if self.saliency == "single" else self.rule]
 
 
-def check_images(images, channels="separate"):
-    """`images` as an array (n, …) of float32 or float64 in [0, 1]; (n, C, …) where channels are
-    tied."""
-    images = np.asarray(images)
-    if images.dtype.kind not in "biuf":
-        raise TypeError(f"images must hold real numbers; got {images.dtype}")
-    if images.ndim < 2:
-        raise ValueError(f"images must have the shape (n, …), one sample a row; got {images.shape}")
-    if images.dtype not in (np.float32, np.float64):
-        images = images.astype(np.float32)
-    if np.isnan(images).any():
-        raise ValueError("images must lie in [0, 1]; got NaN")
-    if images.size and not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError("images must lie in [0, 1]; "
-                         f"got values from {images.min():g} to {images.max():g}")
-    if channels == "tied" and images.ndim < 3:
-        raise ValueError("channels='tied' needs images of the shape (n, channels, …); "
-                         f"got {images.shape}")
-    return images
+class Task(NamedTuple):
+    """What `craft` has to do, checked: n samples with M features."""
+    model: Any
+    images: np.ndarray         # (n, …)
+    gamma: np.ndarray          # (n, M) booleans, Γ at the start
+    options: Options
+    bounds: Bounds
+    groups: np.ndarray | None  # (M,)
+    labels: np.ndarray | None  # (n,)
+    targets: np.ndarray        # (n,), 0 where the goal names none
+
+    def of(self, index):
+        """The same for the samples `index`, which may repeat."""
+        labels = None if self.labels is None else self.labels[index]
+        return self._replace(images=self.images[index], gamma=self.gamma[index], labels=labels)
+
+
+def checked(model, images, targets, options, of_samples):
+    """The `Task` of a call of `craft`.
+
+    Args:
+        model, images, targets: as passed to `craft`.
+        options: the `Options`.
+        of_samples: domain, bounds, groups and labels, as passed.
+
+    Raises:
+        ValueError, TypeError: names the argument, its value and what is allowed.
+    """
+    domain, bounds, groups, labels = of_samples
+    images, bounds = check_images(images, options.channels, bounds)
+    check_options(options, model, targets, bounds, groups)
+    count = len(images)
+    gamma = check_domain(domain, count, bounds.low.shape[1])
+    named = count and targets is not None
+    if count:
+        classes, activation = first_look(model, images, options.of)
+        options = options._replace(activation=activation)
+    targets = check_targets(targets, count, classes) if named else np.zeros(count, int)
+    if labels is not None:
+        labels = check_targets(labels, count, classes, "labels") if count else targets
+    return Task(model, images, gamma, options, bounds, groups, labels, targets)
 
 
 def check_domain(domain, count, features):
@@ -72,30 +101,51 @@ def check_domain(domain, count, features):
     return np.broadcast_to(domain, (count, features)).copy()
 
 
-def check_options(options, model, targets):
-    """`options`, if each is allowed and they fit together, the model and the targets."""
-    _check_distortion(options.theta, options.max_distortion)
+def check_options(options, model, targets, bounds, groups=None):
+    """`options`, if each is allowed and they fit together, the model, the targets, the `Bounds` and
+    the groups."""
     _check_words(options)
+    _check_distortion(options, bounds)
+    _check_step(options, groups, bounds.low.shape[1])
     _check_settings(options, model)
     _check_goal(options, targets)
     return options
 
 
-def _check_distortion(theta, max_distortion):
-    if not _is_number(theta) or theta == 0:
-        raise ValueError(f"theta must be a finite number other than 0; got {theta!r}")
-    limited = max_distortion is not None
-    if limited and not (_is_number(max_distortion) and 0 < max_distortion <= 100):
-        raise ValueError("max_distortion must lie in (0, 100] percent or be None; "
-                         f"got {max_distortion!r}")
-    if not limited and abs(theta) < SHORTEST:
-        raise ValueError(f"theta must be at least {SHORTEST:g}, up or down, where max_distortion "
+def _check_distortion(options, bounds):
+    theta, max_distortion = options.theta, options.max_distortion
+    check_theta(theta)
+    check_max_distortion(max_distortion)
+    shortest = SHORTEST * float((bounds.high.astype(float) - bounds.low).max(initial=0))
+    if max_distortion is None and abs(theta) < shortest:
+        raise ValueError(f"theta must be at least {shortest:g}, up or down, where max_distortion "
                          f"is None: smaller steps would not come to an end; got {theta!r}")
+
+
+def _check_step(options, groups, features):
+    """That a flip, its rule and its groups fit together."""
+    rule = options.variant.name
+    if options.step == "flip":
+        if rule not in FLIPPED or options.channels == "tied":
+            raise ValueError(f"step='flip' goes with the rules {', '.join(FLIPPED)} and separate "
+                             f"channels; got rule={rule!r}, channels={options.channels!r}")
+        if options.theta != 1:
+            raise ValueError("step='flip' goes from one bound to the other and takes no theta; "
+                             f"got {options.theta!r}")
+    if groups is None:
+        return
+    if options.step != "flip" or rule != "single":
+        raise ValueError("groups needs step='flip' and saliency='single': a group changes as one "
+                         f"feature; got step={options.step!r}, rule={rule!r}")
+    groups = np.asarray(groups)
+    if groups.dtype.kind not in "iu" or groups.shape != (features,):
+        raise ValueError(f"groups must be {features} whole numbers, one a feature; "
+                         f"got {groups.dtype} {groups.shape}")
 
 
 def _check_words(options):
     words = {"saliency": SALIENCIES, "derivative": DERIVATIVES, "of": OUTPUTS,
-             "rule": tuple(RULES), "channels": CHANNELS}
+             "rule": tuple(RULES), "channels": CHANNELS, "step": STEPS}
     for name, allowed in words.items():
         value = getattr(options, name)
         if value not in allowed:
@@ -106,7 +156,7 @@ def _check_words(options):
 
 def _check_settings(options, model):
     margin, batch_size, derivative = options.margin, options.batch_size, options.derivative
-    if not (_is_number(margin) and margin >= 0):
+    if not (is_number(margin) and margin >= 0):
         raise ValueError(f"margin must be a number of at least 0; got {margin!r}")
     if options.trace and options.variant.untargeted:
         raise ValueError(f"trace keeps α and β of one target; rule={options.rule!r} has none")
@@ -133,9 +183,15 @@ def _check_goal(options, targets):
     if options.margin and goal == "confidence":
         raise ValueError("margin is how far a class must lead; goal='confidence' has none; "
                          f"got {options.margin!r}")
-    if not (_is_number(confidence) and 0 < confidence < 1):
+    if not (is_number(confidence) and 0 < confidence < 1):
         raise ValueError(f"confidence must lie between 0 and 1; got {confidence!r}")
 
 
-def _is_number(value):
-    return isinstance(value, (int, float, np.integer, np.floating)) and bool(np.isfinite(value))
+def check_budget(options, features):
+    """A warning where Υ allows no iteration at all."""
+    variant, upsilon = options.variant, options.max_distortion
+    if features and variant.budget(features, upsilon) == 0:
+        what = "pair" if variant.size == 2 else "feature"
+        warnings.warn(f"max_distortion={upsilon:g} % of {features} features is less than one "
+                      f"{what}, so none is changed: {100 * variant.size / features:.3g} % allow "
+                      "one", stacklevel=4)

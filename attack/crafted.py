@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attack.checks import as_array, check_images, check_theta
 from attack.variants import RULES
 
-REASONS = ("target_reached", "already_target", "max_iterations", "domain_empty", "no_pair")
+REASONS = ("target_reached", "already_target", "max_iterations", "domain_empty", "no_pair",
+           "misread")
 
 
 class Step(NamedTuple):
@@ -28,7 +30,8 @@ class Step(NamedTuple):
 class Crafted:
     """The outcome for n samples, in the order of the images."""
     adversarial: np.ndarray  # (n, …) as the images
-    success: np.ndarray      # (n,) boolean: the goal is reached at the end (or was from the start)
+    success: np.ndarray      # (n,) boolean: the goal is reached at the end (without labels: or was
+    #                          from the start)
     predicted: np.ndarray    # (n,) the class predicted at the end
     iterations: np.ndarray   # (n,) iterations done
     distortion: np.ndarray   # (n,) percent of features whose value changed
@@ -38,8 +41,14 @@ class Crafted:
     reached: np.ndarray      # (n,) how many of the targets that were tried succeeded
     trace: list | None = field(default=None)  # with trace=True: a list of `Step` for each sample
 
+    @property
+    def counted(self):
+        """(n,) boolean: the samples that a success rate is about; neither misread nor in their
+        target class from the start."""
+        return ~np.isin(self.reason, ("already_target", "misread"))
 
-def replay(images, pairs, theta=1.0, channels="separate"):
+
+def replay(images, pairs, theta=1.0, channels="separate", bounds=(0, 1), step="add"):
     """The adversarial samples of a crafting run, from what it chose.
 
     Not for rule="maximal", which goes both ways: the pairs do not say which.
@@ -49,18 +58,26 @@ def replay(images, pairs, theta=1.0, channels="separate"):
         pairs: (n, iterations, 2), the features of each iteration, −1 where unused.
         theta: θ of the run.
         channels: "separate" or "tied", as in the run.
+        bounds: (low, high) of the run.
+        step: "add" or "flip", as in the run.
 
     Returns:
-        (n, …).
+        (n, …), integers where `craft` gives them.
+
+    Raises:
+        TypeError, ValueError: as `craft`.
     """
-    current = np.array(images)
-    cells = as_cells(current, current.shape[1] if channels == "tied" else 1)
-    theta = current.dtype.type(np.clip(theta, -1, 1))
+    check_theta(theta)
+    current, limits = check_images(images, channels, bounds)
+    current = np.array(current)
+    cells = as_cells(current, len(limits.low))
     for feature in np.moveaxis(pairs, 0, -1).reshape(2 * pairs.shape[1], len(current)):
         rows = np.flatnonzero(feature >= 0)
-        value = cells[rows, :, feature[rows]] + theta
-        cells[rows, :, feature[rows]] = np.clip(value, 0, 1)
-    return current
+        here = limits.at(feature[rows])
+        value = cells[rows, :, feature[rows]]
+        cells[rows, :, feature[rows]] = (here.moved(value, theta) if step == "add" else
+                                         here.other(value))
+    return as_given(current, images, theta, limits)
 
 
 def truncate(images, pairs, iterations, success, max_distortion, theta=1.0):
@@ -90,3 +107,11 @@ def as_cells(images, width):
     possible."""
     features = int(np.prod(images.shape[1:])) // max(width, 1)
     return images.reshape(len(images), width, features)
+
+
+def as_given(values, images, theta, bounds):
+    """`values` (n, …) in the type of `images` where that is one of integers and all steps are
+    whole."""
+    kind = as_array(images).dtype
+    whole = float(theta).is_integer() and all((part == np.round(part)).all() for part in bounds)
+    return values.astype(kind) if kind.kind in "biu" and whole else values

@@ -58,4 +58,4 @@ def look_like_probabilities(answers, slack=SLACK):
 
 
 def _warn(message):
-    warnings.warn(message, stacklevel=4)  # whoever called `craft`
+    warnings.warn(message, stacklevel=5)  # whoever called `craft`

@@ -3,7 +3,7 @@ its ways is the cheapest?
 
 In: logits, the class a sample was read as at the start, the class it is driven to. Out: which
 samples are done. Two of the goals name no target: then every other class is tried and the cheapest
-success counts. Read on in `arguments`.
+success counts. Read on in `checks`.
 """
 from dataclasses import fields
 

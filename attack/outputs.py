@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attack.checks import check_images, check_max_distortion, check_theta
+from attack.crafted import as_given
+
 REASONS = ("already_target", "target_reached", "max_iterations", "domain_empty")
 
 
@@ -24,33 +27,35 @@ class Reached:
     reason: np.ndarray       # (n,) one of REASONS, or "no_feature"
 
 
-def craft_output(model, images, wanted, within, *, theta=1.0, max_distortion=14.5):
+def craft_output(model, images, wanted, within, *, theta=1.0, max_distortion=14.5, bounds=(0, 1)):
     """Change one feature an iteration by θ until ‖F(X*) − Y*‖ ≤ `within`.
 
     Args:
         model: with the two methods named at the head of this file.
-        images: (n, …) in [0, 1].
+        images: (n, …) within `bounds`.
         wanted: (n, N), the outputs Y*.
         within: the distance, a number or one for each sample.
-        theta: θ, of any sign; values are clipped to [0, 1], and a feature leaves Γ when it is 0 or
-            1 after its change.
+        theta: θ, of any sign; values are clipped to the bounds, and a feature leaves Γ when it is
+            at one after its change.
         max_distortion: Υ, percent of the features: ⌊M·Υ/100⌋ iterations; None = no limit.
+        bounds: (low, high) of the features, numbers or arrays that fit a sample.
 
     Returns:
         `Reached`.
 
     Raises:
-        ValueError: outputs of another shape; θ that is 0 or not finite.
+        TypeError, ValueError: names the argument, its value and what is allowed.
     """
-    current = np.array(images)
+    check_theta(theta)
+    check_max_distortion(max_distortion)
+    originals, limits = check_images(images, bounds=bounds)
+    current = np.array(originals)
     wanted = np.asarray(wanted)
     count = len(current)
     outputs = np.array(model.probabilities(current) if count else wanted)
     if outputs.shape != wanted.shape:
         raise ValueError(f"wanted must have the shape {outputs.shape} of the model's outputs; "
                          f"got {wanted.shape}")
-    if theta == 0 or not np.isfinite(theta):
-        raise ValueError(f"theta must be a finite number other than 0; got {theta!r}")
     flat = current.reshape(count, int(np.prod(current.shape[1:])))  # (n, M), a view
     features = flat.shape[1]
     budget = np.inf if max_distortion is None else int(features * max_distortion / 100 + 1e-9)
@@ -69,15 +74,16 @@ def craft_output(model, images, wanted, within, *, theta=1.0, max_distortion=14.
         moves = gain > 0
         reason[active[~moves]] = "no_feature"
         active, feature = active[moves], feature[moves]
-        value = np.clip(flat[active, feature] + flat.dtype.type(theta), 0, 1)
-        flat[active, feature] = value
-        gamma[active, feature] = (value != 0) & (value != 1)
+        here = limits.at(feature)
+        value = here.moved(flat[active, feature, None], theta)
+        flat[active, feature] = value[:, 0]
+        gamma[active, feature] = ~here.reached(value)[:, 0]
         iterations[active] += 1
         if len(active):
             outputs[active] = model.probabilities(current[active])
             distance[active] = np.linalg.norm(outputs[active] - wanted[active], axis=1)
-    changed = (flat != np.asarray(images).reshape(flat.shape)).sum(axis=1)
-    return Reached(current, distance <= within, distance, started,
+    changed = (flat != originals.reshape(flat.shape)).sum(axis=1)
+    return Reached(as_given(current, images, theta, limits), distance <= within, distance, started,
                    100 * changed / max(features, 1), reason)
 
 

@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attack.checks import check_theta
+
 BLOCK = 1 << 20
 FEW = 8  # features whose pairs are all scored: to find the partners would take longer
 
@@ -47,8 +49,9 @@ def best_pair(alpha, beta, domain=None, theta=1.0):
         qualifies.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ; θ that is 0 or not finite.
     """
+    check_theta(theta)
     x, y = _gains(alpha, beta, domain, theta)
     p = np.full(len(x), -1)
     q = p.copy()

@@ -6,6 +6,7 @@ the map rejects it. Plainly: `saliency_map` of attack.textbook. Read on in `pair
 """
 import numpy as np
 
+from attack.checks import check_targets, check_theta
 from attack.model import as_pair
 
 
@@ -29,8 +30,7 @@ def saliency_map(jacobian, target, theta=1.0, domain=None):
     jacobian = np.asarray(jacobian)
     if jacobian.ndim not in (2, 3):
         raise ValueError(f"jacobian must have the shape (N, M) or (B, N, M); got {jacobian.shape}")
-    if theta == 0 or not np.isfinite(theta):
-        raise ValueError(f"theta must be a finite number other than 0; got {theta}")
+    check_theta(theta)
     batch = as_pair(jacobian.reshape(-1, *jacobian.shape[-2:]))  # (B, N, M)
     target = check_targets(target, len(batch), batch.shape[1])
     alpha = batch[np.arange(len(batch)), target]
@@ -46,18 +46,3 @@ def score_features(alpha, beta, theta):
     with np.errstate(over="ignore", invalid="ignore"):
         qualifies = (x >= 0) & (y >= 0) & np.isfinite(alpha) & np.isfinite(beta)
         return np.where(qualifies, x * y, 0)
-
-
-def check_targets(targets, count, classes):
-    """`targets`, one class or (count,) of them, as integers (count,); ValueError if one is no
-    class."""
-    targets = np.asarray(targets)
-    if targets.dtype.kind not in "iu":
-        raise ValueError(f"targets must be whole numbers; got {targets.dtype}")
-    if targets.shape not in ((), (count,)):
-        raise ValueError(f"targets must be one class or {count} of them; "
-                         f"got the shape {targets.shape}")
-    wrong = targets[(targets < 0) | (targets >= classes)]
-    if wrong.size:
-        raise ValueError(f"targets must be classes from 0 to {classes - 1}; got {wrong.flat[0]}")
-    return np.broadcast_to(targets, (count,)).astype(np.intp)

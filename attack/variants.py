@@ -6,13 +6,14 @@ whether a feature leaves Γ, when the budget Υ is spent. A variant overrides wh
 paper, each written from the description of what it does; all else is shared (`crafting`). Every
 variant can be asked for with the derivative of the logits (the default here; ART and torchattacks
 take what the module gives), of centred logits or of probabilities (cleverhans 3). Read on in
-`goals`.
+`bounds`.
 """
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from attack.bounds import Bounds
 from attack.model import output_weights, probabilities_of
 from attack.pairs import best_pair
 from attack.saliency import score_features
@@ -29,6 +30,7 @@ class Scene(NamedTuple):
     all_originals: np.ndarray  # (n, C, M) as they were
     theta: float
     of: str                # which outputs are differentiated
+    bounds: Bounds
     gradients: Callable    # weights of the logits (B, K, N) → their derivatives (B, K, C, M)
     activation: str = "softmax"  # what makes probabilities of the logits
 
@@ -70,9 +72,9 @@ class Paper:
     untargeted = False
     headroom: float | None = None  # Γ at the start: all, or those that can move by more than this
 
-    def start(self, values, theta):
+    def start(self, values, theta, bounds):
         """Γ at the start: values (n, C, M) → booleans (n, M), or True for all."""
-        return True if self.headroom is None else movable(values, theta, self.headroom)
+        return True if self.headroom is None else bounds.movable(values, theta, self.headroom)
 
     def budget(self, features, max_distortion):
         """The most iterations for Υ = `max_distortion` percent, None for no limit."""
@@ -94,9 +96,10 @@ class Paper:
         """Algorithm 3: the best pair."""
         return Choice(*best_pair(sums.alpha, sums.beta, scene.gamma, scene.theta), scene.theta)
 
-    def leaves(self, values):
-        """Does a feature leave Γ? (B,) booleans from its values (B, C) after the change."""
-        return ((values == 0) | (values == 1)).all(axis=1)
+    def leaves(self, values, bounds):
+        """Does a feature leave Γ? (B,) booleans from its values (B, C) after the change and the
+        `Bounds` of these."""
+        return bounds.reached(values).all(axis=1)
 
 
 class Single(Paper):
@@ -151,7 +154,7 @@ class Cleverhans(Paper):
     least = 2
     headroom = 0.0
 
-    def leaves(self, values):
+    def leaves(self, values, bounds):
         """After one change."""
         return np.full(len(values), True)
 
@@ -189,14 +192,16 @@ class Weighted(Paper):
 
 class Taylor(Paper):
     """TJSMA (Combey et al. 2020): Eq. 10 with each feature's derivatives times the way it can still
-    go, 1 − x, or x for θ < 0; the other classes count alike here; all else as in the paper."""
+    go, 1 − x, or x for θ < 0 (with other bounds: up to these); the other classes count alike
+    here; all else as in the paper."""
     name = "taylor"
 
     def alpha_beta(self, scene):
         """(1 − x)·∂F/∂x or x·∂F/∂x."""
         weights = scene.weights(scene.targets)
         values = scene.values  # (B, C, M)
-        way = 1 - values if scene.theta > 0 else values
+        bounds = scene.bounds
+        way = bounds.high - values if scene.theta > 0 else values - bounds.low
         return Sums(*_by_feature(scene.gradients(weights) * way[:, None]))
 
 
@@ -221,7 +226,8 @@ class Maximal(Paper):
         change = values - scene.originals
         best = Choice(np.full(count, -1), np.full(count, -1), np.zeros(count), np.zeros(count))
         for sign in (1.0, -1.0):
-            gamma = scene.gamma & movable(values, sign) & (sign * change >= 0).all(axis=1)
+            gamma = scene.gamma & scene.bounds.movable(values, sign)
+            gamma &= (sign * change >= 0).all(axis=1)
             for target, (alpha, beta) in enumerate(zip(*sums)):
                 pair = best_pair(alpha, beta, gamma, sign)
                 better = (pair.score > best.score) & (scene.sources != target)
@@ -230,12 +236,6 @@ class Maximal(Paper):
                 best.score[better] = pair.score[better]
                 best.theta[better] = sign * abs(scene.theta)
         return best
-
-
-def movable(values, theta, headroom=0.0):
-    """Features that some channel can move by more than `headroom`, up (θ > 0) or down: (n, C, M) →
-    (n, M)."""
-    return (values < 1 - headroom if theta > 0 else values > headroom).any(axis=1)
 
 
 def _by_feature(gradients):

@@ -19,6 +19,15 @@ def image_shape(shape):
     return {1: (*shape, 1, 1), 2: (1, *shape), 3: shape}[len(shape)]
 
 
+def as_array(values):
+    """`values` as an array; a tensor of torch without its gradient, half precision as float32."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if values.is_floating_point() and values.element_size() < 4:
+            values = values.float()
+    return np.asarray(values)
+
+
 def as_samples(x, input_shape):
     """x (B, …), samples of `input_shape`, flat or images → (B, height, width, channels) of `TYPES`.
 
@@ -26,7 +35,7 @@ def as_samples(x, input_shape):
         TypeError: x does not hold numbers.
         ValueError: another shape, NaN or infinity.
     """
-    x = np.asarray(x)
+    x = as_array(x)
     if x.dtype.kind not in "biufc":
         raise TypeError(f"x must hold numbers; got {x.dtype}")
     x = x.astype(x.dtype.newbyteorder("="), copy=False)

@@ -18,6 +18,7 @@ from nn.layers.pooling import AdaptiveAvgPool2d, MaxPool2d
 from nn.network import Network
 from nn.weights import load_weights
 
+ACTIVATIONS = {"tanh": Tanh, "relu": ReLU, "sigmoid": Sigmoid}
 PRETRAINED = Path(__file__).parent / "pretrained"
 # The shipped residual networks, {image: (weights, width)}
 SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}
@@ -25,35 +26,45 @@ SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}
 
 class LeNet(Network):
     """Fig. 8: 28×28 → 20 kernels 5×5 → max pool 2×2 → 50 kernels 5×5 → max pool 2×2 → 500 → 10,
-    with tanh and a softmax.
+    with an activation (the paper names none) and a softmax.
 
-    Tanh stands after the pooling, as in the recipe of the time.
+    The activation stands after the pooling, as in the recipe of the time.
 
     Args:
-        seed: of the generator from which all weights are drawn, as PyTorch starts them.
+        seed: of the generator from which all weights are drawn.
         output_weights: how the last layer starts: "random", or "zero" as in that recipe, which
             keeps Σ_j W_j = 0 through all of training and with it β = −α for every pixel.
+        init: how the others start: "pytorch", as there, or "tutorial", as in that recipe (the LeNet
+            of the Theano deep learning tutorials; `tutorial_start`), the last layer at 0.
+        activation: "tanh", "relu" or "sigmoid".
+
+    Raises:
+        ValueError: another word, or output_weights="random" where asked for with "tutorial".
     """
 
-    def __init__(self, seed=0, output_weights="random"):
-        if output_weights not in ("random", "zero"):
-            raise ValueError(
-                f"output_weights must be 'random' or 'zero'; got {output_weights!r}")
+    def __init__(self, seed=0, output_weights=None, init="pytorch", activation="tanh"):
+        _check_words(output_weights=(output_weights, (None, "random", "zero")),
+                     init=(init, ("pytorch", "tutorial")), activation=(activation, ACTIVATIONS))
+        if init == "tutorial" and output_weights == "random":
+            raise ValueError("output_weights must be 'zero' where init is 'tutorial'; got 'random'")
         rng = np.random.default_rng(seed)
+        hidden = ACTIVATIONS[activation]
         layers = {
             "conv1": Conv2d(1, 20, 5, rng=rng),  # (20, 24, 24)
             "pool1": MaxPool2d(2),  # (20, 12, 12)
-            "tanh1": Tanh(),
+            f"{activation}1": hidden(),
             "conv2": Conv2d(20, 50, 5, rng=rng),  # (50, 8, 8)
             "pool2": MaxPool2d(2),  # (50, 4, 4)
-            "tanh2": Tanh(),
+            f"{activation}2": hidden(),
             "flatten": Flatten(),  # (800,)
             "fc1": Linear(800, 500, rng=rng),
-            "tanh3": Tanh(),
+            f"{activation}3": hidden(),
             "fc2": Linear(500, 10, rng=rng),
             "softmax": Softmax(),
         }
-        if output_weights == "zero":
+        if init == "tutorial":
+            tutorial_start(layers, np.random.default_rng(seed), activation)
+        if init == "tutorial" or output_weights == "zero":
             for array in layers["fc2"].parameters.values():
                 array[:] = 0
         super().__init__(layers, (1, 28, 28))
@@ -62,6 +73,28 @@ class LeNet(Network):
     def pretrained(cls):
         """The shipped LeNet; `nn/pretrained/lenet.json` says how it was trained."""
         return load_weights(PRETRAINED / "lenet.npz", cls())
+
+
+def tutorial_start(layers, rng, activation):
+    """Start LeNet's layers as the recipe of the time: all biases 0; weights uniform in
+    ±√(6 / (fan_in + fan_out)), where the fan_out of a convolution is divided by the area of the
+    pooling behind it (±0.2, ±0.086, ±0.068), four times as wide in the hidden layer where the
+    activation is a sigmoid."""
+    for name, pooled, wider in (("conv1", 4, 1), ("conv2", 4, 1),
+                                ("fc1", 1, 4 if activation == "sigmoid" else 1)):
+        weight, bias = (layers[name].parameters[key] for key in ("weight", "bias"))
+        taps = int(np.prod(weight.shape[2:]))
+        fan_in, fan_out = weight.shape[1] * taps, weight.shape[0] * taps / pooled
+        bound = wider * np.sqrt(6 / (fan_in + fan_out))
+        weight[:] = rng.uniform(-bound, bound, weight.shape)
+        bias[:] = 0
+
+
+def _check_words(**words):
+    for name, (value, allowed) in words.items():
+        if value not in allowed:
+            raise ValueError(f"{name} must be {' or '.join(repr(word) for word in allowed if word)}"
+                             f"; got {value!r}")
 
 
 class AndNetwork(Network):

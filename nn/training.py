@@ -61,7 +61,7 @@ class SGD:
 
 
 def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, progress=None,
-                loss=cross_entropy):
+                loss=cross_entropy, shuffled=True):
     """One pass over the samples, in an order drawn from (seed, epoch).
 
     Args:
@@ -73,11 +73,14 @@ def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, pro
         seed, epoch: whole numbers.
         progress: called with (samples done, n, mean loss so far) after each step.
         loss: (logits (B, N), labels (B,)) → (loss, ∂loss/∂logits).
+        shuffled: False takes the samples in the order in which they come.
 
     Returns:
         The mean loss of the samples, each as the network was when its batch came.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(images))
+    order = np.arange(len(images))
+    if shuffled:
+        order = np.random.default_rng([seed, epoch]).permutation(len(images))
     total = 0.0
     for start in range(0, len(images), batch_size):
         chosen = order[start:start + batch_size]

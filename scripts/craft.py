@@ -82,7 +82,7 @@ def run(args):
     network = load_network("lenet", args.weights)
     images, labels = load_mnist(args.split, args.data)
     index, targets = _samples(args, labels, network.classes)
-    crafted = _in_pieces(network, images[index], targets, goal=args.goal,
+    crafted = _in_pieces(network, images[index], targets, labels[index], goal=args.goal,
                          confidence=args.confidence, theta=args.theta,
                          max_distortion=args.max_distortion, saliency=args.saliency,
                          rule=args.rule, margin=args.margin, derivative=args.derivative, of=args.of)
@@ -94,14 +94,28 @@ def run(args):
         raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit "
                                 f"{not_crafted[0]} with --index and another --out for the "
                                 f"{len(not_crafted):,} that are left")
-    print(f"{crafted.success.sum()} of {len(index)} samples reach their goal "
-          f"(τ = {success_rate(crafted.success):.1f} %), mean distortion of these "
-          f"{mean_distortion(crafted.distortion, crafted.success):.2f} %; files in {folder}")
+    print("\n".join(_said(crafted, folder)))
     print("\n".join(_moved(moved, crafted.success)))
     lost = _lost_by_rounding(network, images[index], crafted, args)
     if lost:
         print(f"{lost} of them no longer are once rounded to the 8 bits of the IDX file "
               "(crafted.npz is exact)")
+
+
+def _said(crafted, folder):
+    """Lines with τ and ε, and who is not counted there."""
+    success, counted = crafted.success, crafted.counted
+    if counted.any():
+        yield (f"{success.sum()} of {counted.sum()} samples reach their goal "
+               f"(τ = {success_rate(success[counted]):.1f} %), mean distortion of these "
+               f"{mean_distortion(crafted.distortion, success):.2f} %; files in {folder}")
+    else:
+        yield f"no sample was attacked; files in {folder}"
+    for reason, words in (("misread", "the network misreads from the start"),
+                          ("already_target", "are in their target class from the start")):
+        count = (crafted.reason == reason).sum()
+        if count:
+            yield f"not counted there: {count} that {words}"
 
 
 def _samples(args, labels, classes):
@@ -127,7 +141,7 @@ def _lost_by_rounding(network, images, crafted, args):
                                        args.confidence, network.output_activation)).sum()
 
 
-def _in_pieces(network, images, targets, **options):
+def _in_pieces(network, images, targets, labels, **options):
     """`craft`, `PIECE` samples at a time; where it is interrupted, those of the finished pieces."""
     progress = Progress("crafting")
     parts = []
@@ -142,7 +156,7 @@ def _in_pieces(network, images, targets, **options):
         try:
             parts.append(craft(network, some,
                                targets[rows] if isinstance(targets, np.ndarray) else targets,
-                               progress=show, **options))
+                               labels=labels[rows], progress=show, **options))
         except KeyboardInterrupt:
             if not parts:
                 raise KeyboardInterrupt(

@@ -2,9 +2,10 @@
 
 In: images, a recipe and a seed. Out: FILE.npz (weights), FILE.json (the command, the settings, loss
 and errors of every epoch, the weights' SHA-256) and FILE.state.npz, from which --resume goes on
-after the last finished epoch. Recipes: `momentum` (the default), `paper`, that of the time: plain
-SGD 0.1, batches of 500, 50,000 + 10,000 digits, and `residual` for the networks with batch
-normalisation, whose statistics are taken once, from the first images.
+after the last finished epoch. Recipes: `momentum` (the default); `paper`, that of the time: plain
+SGD 0.1, batches of 500 in the file's order, 50,000 + 10,000 digits, 200 epochs, the start of the
+weights as then; `plain`, the same but for order and start; and `residual` for the networks with
+batch normalisation, whose statistics are taken once, from the first images.
 """
 import hashlib
 import json
@@ -16,11 +17,12 @@ import numpy as np
 
 from data.files import replacing
 from nn import LeNet
+from nn.models import ACTIVATIONS
 from nn.training import SGD, accuracy, calibrate, train_epoch
 from nn.weights import load_arrays, npz_bytes, save_arrays
 from scripts.paper.fitting import RECIPES
 from scripts.terminal.networks import NETWORKS, network_option
-from scripts.terminal.options import add_data, whole
+from scripts.terminal.options import add_data, indices, whole
 from scripts.terminal.progress import Progress, duration, started
 from scripts.terminal.text import as_json
 
@@ -35,14 +37,20 @@ def arguments(parser):
     network_option(parser)
     parser.add_argument("--recipe", choices=RECIPES,
                         help="default: momentum; residual for --network resnet or colour")
-    parser.add_argument("--epochs", type=whole(1), help="default: 10 (paper: 60, residual: 12)")
+    parser.add_argument("--epochs", type=whole(1),
+                        help="default: 10 (paper: 200, plain: 60, residual: 12)")
     parser.add_argument("--seed", type=whole(0), default=0,
                         help="start weights and order of the digits (default: 0)")
     parser.add_argument("--holdout", type=whole(0), default=10_000, metavar="N",
                         help="keep the last N digits of the training file for validation (default: "
                              "10,000; 0: train on all)")
-    parser.add_argument("--output-weights", choices=["random", "zero"], default="random",
-                        help="how the last layer of the LeNet starts (default: random)")
+    parser.add_argument("--output-weights", choices=["random", "zero"],
+                        help="how the last layer of the LeNet starts (default: random; recipe "
+                             "paper: zero)")
+    parser.add_argument("--activation", choices=ACTIVATIONS, default="tanh",
+                        help="of the LeNet (default: tanh; the paper names none)")
+    parser.add_argument("--checkpoints", type=indices, default=(), metavar="E,E,…",
+                        help="also keep the weights after these epochs, in FILE-E.npz")
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
     add_data(parser)
 
@@ -54,7 +62,7 @@ def run(args):
     settings = _settings(args)
     with started("train: reading the images"):
         sets = _load(NETWORKS[args.network].images, args.data, args.holdout)
-    network = _new(args, sets["train"][0][:CALIBRATION])
+    network = _new(args, settings, sets["train"][0][:CALIBRATION])
     optimizer = SGD(network, settings["lr"], settings["momentum"])
     record = {"command": _command(settings), "settings": settings, "epochs": []}
     state = args.out.with_suffix(".state.npz")
@@ -73,6 +81,9 @@ def run(args):
             record["epochs"].append(_epoch(network, optimizer, sets, settings, epoch))
             _save(args.out, state, record, network, optimizer)
             finished = epoch + 1
+            if finished in args.checkpoints:
+                _write(args.out.with_stem(f"{args.out.stem}-{finished}"),
+                       npz_bytes(network.parameters()))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{finished} epochs are kept; go on with --resume" if finished else
                                 "no epoch is finished, nothing is kept") from None
@@ -83,8 +94,11 @@ def run(args):
 def _settings(args):
     """Everything that the weights depend on, as the record has it."""
     recipe = args.recipe or ("momentum" if args.network == "lenet" else "residual")
-    settings = {"recipe": recipe, **RECIPES[recipe], "seed": args.seed, "holdout": args.holdout,
-                "output_weights": args.output_weights}
+    settings = {"recipe": recipe, **RECIPES[recipe], "seed": args.seed, "holdout": args.holdout}
+    tutorial = settings.get("init") == "tutorial"
+    settings["output_weights"] = args.output_weights or ("zero" if tutorial else "random")
+    if args.activation != "tanh":
+        settings["activation"] = args.activation
     if args.network != "lenet":
         settings["network"] = args.network
     settings["epochs"] = args.epochs or settings["epochs"]
@@ -104,7 +118,8 @@ def _epoch(network, optimizer, sets, settings, epoch):
     progress = Progress(f"epoch {epoch + 1}", "images")
     optimizer.lr = settings["lr"] * settings["decay"] ** epoch
     loss = train_epoch(network, *sets["train"], optimizer, settings["batch"], settings["seed"],
-                       epoch, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"))
+                       epoch, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
+                       shuffled=settings.get("shuffled", True))
     progress.close()
     if not np.isfinite(loss):
         raise ValueError(f"the loss of epoch {epoch + 1} is not finite: the weights have run away")
@@ -116,11 +131,12 @@ def _epoch(network, optimizer, sets, settings, epoch):
     return {"loss": loss, **errors}
 
 
-def _new(args, images):
+def _new(args, settings, images):
     if args.network == "lenet":
-        return LeNet(args.seed, args.output_weights)
-    if args.output_weights != "random":
-        raise ValueError("--output-weights is for the LeNet")
+        return LeNet(args.seed, settings["output_weights"], settings.get("init", "pytorch"),
+                     args.activation)
+    if args.output_weights or args.activation != "tanh" or "init" in settings:
+        raise ValueError("--output-weights, --activation and --recipe paper are for the LeNet")
     return calibrate(NETWORKS[args.network].new(args.seed), images)
 
 
@@ -211,4 +227,6 @@ def _command(settings):
                        "--epochs", str(settings["epochs"]), "--seed", str(settings["seed"]),
                        "--holdout", str(settings["holdout"]),
                        "--output-weights", settings["output_weights"],
+                       *(["--activation", settings["activation"]] if "activation" in settings
+                         else []),
                        "--out", f"{settings.get('network', 'lenet')}.npz"])

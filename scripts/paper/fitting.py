@@ -5,9 +5,13 @@ say of them, a recipe. Out: the network, trained.
 """
 from nn.training import SGD, cross_entropy, train_epoch
 
+# "paper" is that of the LeNet in the Theano deep learning tutorials (2012 to 2016), which the paper
+# most likely used: see `LeNet(init="tutorial")`; batches come in the file's order
 RECIPES = {
     "momentum": {"lr": 0.05, "momentum": 0.9, "decay": 0.9, "batch": 128, "epochs": 10},
-    "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
+    "paper": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 200,
+              "init": "tutorial", "shuffled": False},
+    "plain": {"lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500, "epochs": 60},
     "residual": {"lr": 0.01, "momentum": 0.9, "decay": 0.85, "batch": 64, "epochs": 12},
 }
 

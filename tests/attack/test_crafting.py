@@ -1,5 +1,6 @@
 """Algorithms 1 and 2: against their plain versions (attack.textbook), and what must hold for every
 sample."""
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,9 @@ class Straight:
 ])
 def test_each_reason_to_stop(weight, image, options, reason, iterations):
     options = {"max_distortion": None, **options}
-    crafted = craft(Straight(weight), np.array([image], float), 1, **options)
+    too_small = reason == "max_iterations" and not iterations
+    with pytest.warns(UserWarning, match="less than one pair") if too_small else nullcontext():
+        crafted = craft(Straight(weight), np.array([image], float), 1, **options)
     assert (crafted.reason[0], crafted.iterations[0]) == (reason, iterations)
     if reason == "no_pair" and not iterations:
         np.testing.assert_array_equal(crafted.adversarial[0], image)
@@ -291,7 +294,7 @@ def test_no_samples_give_empty_arrays(network):
     ({"targets": 10}, ValueError, ["targets", "0 to 9", "10"]),
     ({"targets": -1}, ValueError, ["targets", "-1"]),
     ({"targets": [1, 2]}, ValueError, ["targets", "(2,)"]),
-    ({"targets": 1.5}, ValueError, ["targets", "float64"]),
+    ({"targets": 1.5}, ValueError, ["targets", "whole", "1.5"]),
     ({"images": np.full((3, 28, 28), 1.01)}, ValueError, ["images", "[0, 1]", "1.01"]),
     ({"images": np.full((3, 28, 28), 255, np.uint8)}, ValueError, ["images", "255"]),
     ({"images": np.full((3, 28, 28), -0.1)}, ValueError, ["images", "-0.1"]),

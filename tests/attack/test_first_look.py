@@ -65,7 +65,7 @@ def test_outputs_that_look_like_probabilities(name, end, outputs):
         said = f"outputs look like probabilities.*off the {end}, or wrap .*outputs='probabilities'"
         with pytest.warns(UserWarning, match=said) as caught:
             craft(MAKERS[name](end, outputs), some_images(), None if goal[0] == "m" else 1,
-                  goal=goal)
+                  goal=goal, max_distortion=50)
         assert len(caught) == 1 and caught[0].filename == __file__
         assert "\n" not in str(caught[0].message)
 
@@ -73,7 +73,7 @@ def test_outputs_that_look_like_probabilities(name, end, outputs):
 def test_a_network_with_something_behind_its_softmax():
     network = Network([Linear(FEATURES, 4), Softmax(), Flatten()], (FEATURES,))
     with pytest.warns(UserWarning, match="look like probabilities"):
-        craft(network, some_images(), 1)
+        craft(network, some_images(), 1, max_distortion=50)
 
 
 def test_logits_are_logits():
@@ -84,8 +84,8 @@ def test_logits_are_logits():
         warnings.simplefilter("error")
         for model in (Plain(), Small(), log_p(), toy()):
             images = some_samples(3)[0] if isinstance(model, Small) else some_images()
-            craft(model, images, 1)
-        craft(Plain("softmax"), some_images()[:0], 1)
+            craft(model, images, 1, max_distortion=50)
+        craft(Plain("softmax"), some_images()[:0], 1, max_distortion=50)
 
 
 @pytest.mark.parametrize("name", ["torch", SLOW_JAX])

@@ -37,7 +37,7 @@ def test_features_outside_the_domain_score_nothing():
 @pytest.mark.parametrize(("arguments", "words"), [
     ((np.ones((3, 4)), 3), ["targets", "0 to 2", "3"]),
     ((np.ones((3, 4)), -1), ["targets", "-1"]),
-    ((np.ones((3, 4)), 1.0), ["targets", "whole"]),
+    ((np.ones((3, 4)), 1.5), ["targets", "whole", "1.5"]),
     ((np.ones((3, 4)), 1, 0.0), ["theta", "0"]),
     ((np.ones((3, 4)), 1, np.nan), ["theta", "nan"]),
     ((np.ones(4), 1), ["jacobian", "(4,)"]),

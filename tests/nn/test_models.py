@@ -141,9 +141,38 @@ def test_output_weights_at_zero_collapse_alpha_and_beta(output_weights, collapse
     assert ratio < 1e-10 if collapsed else ratio > 0.05
 
 
-def test_the_start_of_the_output_weights_is_named():
-    with pytest.raises(ValueError, match="output_weights must be 'random' or 'zero'; got 'zeros'"):
-        LeNet(output_weights="zeros")
+@pytest.mark.parametrize(("options", "words"), [
+    ({"output_weights": "zeros"}, "output_weights must be 'random' or 'zero'; got 'zeros'"),
+    ({"init": "glorot"}, "init must be 'pytorch' or 'tutorial'; got 'glorot'"),
+    ({"activation": "selu"}, "activation must be 'tanh' or 'relu' or 'sigmoid'; got 'selu'"),
+    ({"init": "tutorial", "output_weights": "random"}, "output_weights must be 'zero' where")])
+def test_the_start_is_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        LeNet(**options)
+
+
+@pytest.mark.parametrize(("activation", "wider"), [("tanh", 1), ("relu", 1), ("sigmoid", 4)])
+def test_the_tutorials_start(activation, wider):
+    """The bounds by hand: a 5×5 convolution of 1 or 20 channels, then a pool of 2×2; 800 → 500."""
+    parameters = LeNet(3, init="tutorial", activation=activation).parameters()
+    bounds = {"conv1": (6 / (25 + 20 * 25 / 4)) ** 0.5, "conv2": (6 / (500 + 1250 / 4)) ** 0.5,
+              "fc1": wider * (6 / 1300) ** 0.5}
+    assert [round(bounds[name], 3) for name in ("conv1", "conv2")] == [0.2, 0.086]
+    for name, bound in bounds.items():
+        weight = parameters[f"{name}.weight"]
+        assert 0.97 * bound < np.abs(weight).max() <= bound * (1 + 1e-6)
+        assert weight.std() == pytest.approx(bound / 3 ** 0.5, rel=0.1)
+        assert abs(weight.mean()) < 5 * bound / (3 * weight.size) ** 0.5
+    assert not any(array.any() for name, array in parameters.items() if "bias" in name)
+    assert not parameters["fc2.weight"].any()
+    assert any(not np.array_equal(parameters["conv1.weight"], LeNet(
+        seed, init="tutorial").parameters()["conv1.weight"]) for seed in (4, 5))
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_a_lenet_of_another_activation(activation):
+    kinds = [type(layer).__name__.lower() for layer in LeNet(activation=activation).layers.values()]
+    assert kinds.count(activation) == 3 and "tanh" not in kinds
 
 
 def test_and_network():

@@ -207,3 +207,16 @@ def test_it_learns_what_can_be_learned():
 def test_accuracy_in_percent():
     network = Network([Linear(3, 3)], (3,)).load({"0.weight": np.eye(3), "0.bias": np.zeros(3)})
     assert accuracy(network, np.eye(3)[[0, 1, 2, 1]], np.array([0, 1, 2, 0])) == 75
+
+
+def test_the_files_order():
+    """Not shuffled, an epoch is the batches one behind the other, whatever the seed."""
+    images, labels = some_images(50)
+    networks = [small(), small()]
+    train_epoch(networks[0], images, labels, SGD(networks[0], 0.1), 16, 1, 0, shuffled=False)
+    optimizer = SGD(networks[1], 0.1)
+    for start in range(0, 50, 16):
+        part = slice(start, start + 16)
+        train_epoch(networks[1], images[part], labels[part], optimizer, 16, 9, 3, shuffled=False)
+    for name, array in networks[0].parameters().items():
+        np.testing.assert_array_equal(array, networks[1].parameters()[name])

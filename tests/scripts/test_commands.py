@@ -123,6 +123,21 @@ def test_craft_writes_images_lines_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_craft_counts_apart_who_was_never_attacked(tmp_path, capsys):
+    """Test digit 340, a 5, is read as a 3; digit 0 is a 7."""
+    assert main(["craft", "--index", "340,0,1", "--target", "7", "--derivative", "backward",
+                 "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "of 1 samples reach" in printed
+    assert "not counted there: 1 that the network misreads from the start" in printed
+    assert "not counted there: 1 that are in their target class from the start" in printed
+    lines = list(csv.DictReader((tmp_path / "crafted.csv").read_text().splitlines()))
+    assert [line["reason"] for line in lines[:2]] == ["misread", "already_target"]
+    assert [line["success"] for line in lines[:2]] == ["0", "0"]
+    assert main(["craft", "--index", "0", "--target", "7", "--out", str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().out.startswith("no sample was attacked; files in ")
+
+
 @pytest.mark.parametrize("goal", ["misclassification", "confidence"])
 def test_craft_without_a_target(goal, tmp_path, capsys):
     words = ["craft", "--goal", goal, "--confidence", "0.3", "--count", "2", "--derivative",
@@ -185,9 +200,13 @@ def test_train_does_not_overwrite_or_mix_runs(small_mnist, tmp_path, capsys):
 
 def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
     assert main(["train", "--data", str(small_mnist), "--holdout", "0", "--epochs", "1",
-                 "--recipe", "paper", "--output-weights", "zero", "--out",
+                 "--recipe", "paper", "--checkpoints", "1,20", "--out",
                  str(tmp_path / "w.npz")]) == 0
+    assert (tmp_path / "w-1.npz").read_bytes() == (tmp_path / "w.npz").read_bytes()
+    assert not (tmp_path / "w-20.npz").exists()
     record = json.loads((tmp_path / "w.json").read_text())
+    settings = record["settings"]
+    assert settings["init"] == "tutorial" and settings["shuffled"] is False
     assert set(record["epochs"][0]) == {"loss", "test_error"} and record["settings"]["batch"] == 500
     weights = load_weights(tmp_path / "w.npz", LeNet()).parameters()["fc2.weight"]
     assert np.abs(weights).max() > 0 and np.abs(weights.sum(axis=0)).max() < 1e-5
