@@ -26,15 +26,19 @@ def first_look(model, images, of="logits"):
 
     ValueError where the images do not fit the model, or it cannot be attacked at all.
     """
+    ours = hasattr(model, "output_activation") and not hasattr(model, "first_use")
+    few = images[:1 if ours else FEW]
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            ours = hasattr(model, "output_activation") and not hasattr(model, "first_use")
-            logits = np.asarray(model.logits(images[:1 if ours else FEW]))
+            logits = np.asarray(model.logits(few))
     except ModelError:
         raise
     except ValueError as error:
         line = " ".join(str(error).split())
         raise ValueError(f"images do not fit the model: {line}") from None
+    if logits.ndim != 2 or len(logits) != len(few):
+        raise ModelError(f"model must answer {len(few)} samples with logits of the shape "
+                         f"({len(few)}, N); got {logits.shape}")
     outputs = logits.shape[1]
     plain = np.isin(logits, (0, 1)).all()  # as of a toy
     enough = outputs > 1 or len(logits) > 1

@@ -56,8 +56,10 @@ def probabilities_of(logits, activation="softmax"):
 
 
 def as_pair(rows):
-    """rows (B, N, …) of N outputs; where N = 1 these of the pair (0, z): (B, 2, …)."""
+    """rows (B, N, …) of N outputs as floats; where N = 1 these of the pair (0, z): (B, 2, …)."""
     rows = np.asarray(rows)
+    if rows.dtype.kind in "biu":
+        rows = rows.astype(float)
     if rows.shape[1:2] != (1,):
         return rows
     return np.concatenate([np.zeros_like(rows), rows], axis=1)
@@ -104,9 +106,8 @@ def look(model, x, derivative="forward"):
             jacobian = _without_nan(np.asarray(model.forward_derivative(x[rows])))  # (B', N, M)
             return np.matmul(weights.astype(jacobian.dtype, copy=False), jacobian)
 
-    logits = np.asarray(logits)
-    if logits.shape[1:] != (1,):
-        return logits, sums
+    if np.shape(logits)[1:] != (1,):
+        return as_pair(logits), sums
     return as_pair(logits), lambda weights, rows: sums(weights[:, :, 1:], rows)  # ∂0/∂x = 0
 
 

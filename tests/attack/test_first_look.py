@@ -163,6 +163,23 @@ def test_answers_that_are_no_probabilities_and_words_that_are_none():
         TorchModel(torch_module(""), output_activation="tanh")
 
 
+def test_logits_of_another_shape_are_named_and_whole_numbers_are_taken():
+    for answer, got in ((lambda self, x: x @ WEIGHT[:, 0], r"\(4,\)"),
+                        (lambda self, x: x[:1] @ WEIGHT, r"\(1, 4\)")):
+        model = type("Model", (Plain,), {"logits": answer})()
+        with pytest.raises(ValueError, match=rf"4 samples with .* \(4, N\); got {got}"):
+            craft(model, some_images(), 1, max_distortion=50)
+    whole = type("Whole", (Plain,), {
+        "logits": lambda self, x: np.round(100 * x @ WEIGHT).astype(int),
+        "forward_derivative": lambda self, x: np.tile(WEIGHT.T, (len(x), 1, 1))})()
+    floats = type("Floats", (type(whole),), {
+        "logits": lambda self, x: type(whole).logits(self, x).astype(float)})()
+    for of in ("logits", "centred", "probabilities"):
+        one, two = (craft(model, some_images(), 1, of=of, max_distortion=50)
+                    for model in (whole, floats))
+        np.testing.assert_array_equal(one.pairs, two.pairs)
+
+
 class Faulty:
     """`Small` with one derivative that is no number."""
 
