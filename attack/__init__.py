@@ -2,11 +2,12 @@
 for another class.
 
 Read `textbook` first: Eq. 8 to 10 and Algorithms 1 to 3 for one sample. Then the fast versions:
-`model` (what is needed of a model), `saliency` (Eq. 8 and 9), `pairs` (Eq. 10, Algorithm 3),
-`crafting` (Algorithms 1 and 2), `crafted` (what it leaves), `variants` (the paper's rules, other
-libraries'), `bounds` (of the features), `steps` (θ, or a flip), `goals` (Fig. 2), `checks` (of
-images, θ, Υ, targets), `arguments` (of `craft`), `outputs` (Algorithm 1 for any output vector),
-`metrics` (success rate, distortion, Eq. 11-14); `models` (of others), `runs` (very many samples).
+`model` (what is needed of a model), `first_look` (at its answers), `saliency` (Eq. 8 and 9),
+`pairs` (Eq. 10, Algorithm 3), `crafting` (Algorithms 1 and 2), `crafted` (what it leaves),
+`variants` (the paper's rules, other libraries'), `bounds` (of the features), `steps` (θ, or a
+flip), `goals` (Fig. 2), `checks` (of images, θ, Υ, targets), `arguments` (of `craft`), `outputs`
+(Algorithm 1 for any output vector), `metrics` (success rate, distortion, Eq. 11-14); `models` (of
+others), `runs` (very many samples).
 """
 from attack.crafting import REASONS, Crafted, Step, craft, replay, truncate
 from attack.metrics import (

@@ -10,6 +10,7 @@ import numpy as np
 
 from attack.bounds import Bounds
 from attack.checks import check_images, check_max_distortion, check_targets, check_theta, is_number
+from attack.first_look import first_look
 from attack.goals import GOALS, UNTARGETED
 from attack.model import DERIVATIVES, OUTPUTS
 from attack.steps import STEPS
@@ -36,6 +37,7 @@ class Options(NamedTuple):
     confidence: float
     trace: bool
     step: str = "add"
+    activation: str = "softmax"  # what the model says, see `first_look`
 
     @property
     def variant(self):
@@ -77,20 +79,13 @@ def checked(model, images, targets, options, of_samples):
     count = len(images)
     gamma = check_domain(domain, count, bounds.low.shape[1])
     named = count and targets is not None
-    classes = classes_of(model, images) if named or count and labels is not None else 0
+    if count:
+        classes, activation = first_look(model, images, options.of)
+        options = options._replace(activation=activation)
     targets = check_targets(targets, count, classes) if named else np.zeros(count, int)
     if labels is not None:
         labels = check_targets(labels, count, classes, "labels") if count else targets
     return Task(model, images, gamma, options, bounds, groups, labels, targets)
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def classes_of(model, images):
-    """N, the number of classes of `model`, from its answer to the first image."""
-    try:
-        return np.shape(model.logits(images[:1]))[1]
-    except ValueError as error:
-        raise ValueError(f"images do not fit the model: {error}") from None
 
 
 def check_domain(domain, count, features):

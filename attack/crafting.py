@@ -13,7 +13,7 @@ import numpy as np
 from attack.arguments import Options, check_budget, checked
 from attack.crafted import REASONS, Crafted, Step, as_cells, as_given, replay, truncate
 from attack.goals import UNTARGETED, cheapest, every_other, lead, reached
-from attack.model import look
+from attack.model import logits_of, look
 from attack.steps import Adding, Flipping
 from attack.variants import Choice, Scene
 
@@ -85,7 +85,7 @@ def _craft_to(work, progress):
 def _craft_to_every_other(work, progress):
     """Each sample to all classes but its own; of these the cheapest success."""
     count = len(work.images)
-    logits = np.asarray(work.model.logits(work.images)) if count else np.zeros((0, 2))
+    logits = logits_of(work.model, work.images) if count else np.zeros((0, 2))
     index, targets = every_other(logits.argmax(axis=1), logits.shape[1])
     return cheapest(_Batch(work.of(index), targets).run(progress), count)
 
@@ -242,7 +242,8 @@ class _Batch:
     def _goal_reached(self, active, logits):
         options = self.options
         sources, targets = self.sources[active], self.targets[active]
-        done = reached(options.goal, logits, sources, targets, options.confidence)
+        done = reached(options.goal, logits, sources, targets, options.confidence,
+                       options.activation)
         if options.margin:
             done &= lead(options.goal, logits, sources, targets) >= options.margin
         return done
@@ -254,7 +255,7 @@ class _Batch:
 
         return Scene(logits, self.targets[active], self.sources[active], self.gamma[active], active,
                      self.cells, self.originals, self.options.theta, self.options.of, self.bounds,
-                     gradients)
+                     gradients, self.options.activation)
 
     def _with_a_pair(self, active, choice):
         """The samples that found features to change, and these; the others stop, untouched."""

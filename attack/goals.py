@@ -8,26 +8,29 @@ success counts. Read on in `checks`.
 from dataclasses import fields
 
 import numpy as np
-import scipy
+
+from attack.model import as_pair, probabilities_of
 
 GOALS = ("confidence", "misclassification", "targeted", "source/target")
 UNTARGETED = GOALS[:2]
 
 
-def reached(goal, logits, sources, targets, confidence):
+def reached(goal, logits, sources, targets, confidence, activation="softmax"):
     """Which samples have reached the goal, (B,) booleans.
 
     Args:
         goal: "source/target" and "targeted" (which starts from any image, an empty one for
             instance): the target is read; "misclassification": another class than the source;
             "confidence": the source has less than `confidence`.
-        logits: (B, N).
+        logits: (B, N); a single logit z is the pair (0, z).
         sources, targets: (B,) classes.
         confidence: a probability.
+        activation: what makes probabilities of the logits, "softmax" or "sigmoid".
     """
     if goal == "confidence":
-        return scipy.special.softmax(logits, axis=1)[np.arange(len(logits)), sources] < confidence
-    predicted = logits.argmax(axis=1)
+        probabilities = probabilities_of(logits, activation)
+        return probabilities[np.arange(len(logits)), sources] < confidence
+    predicted = as_pair(logits).argmax(axis=1)
     return predicted != sources if goal == "misclassification" else predicted == targets
 
 
@@ -36,10 +39,11 @@ def lead(goal, logits, sources, targets):
 
     Args:
         goal: for "misclassification" any class but the source is to be read, else the target.
-        logits: (B, N).
+        logits: (B, N); a single logit z is the pair (0, z).
         sources, targets: (B,) classes.
     """
     rows = np.arange(len(logits))
+    logits = as_pair(logits)
     others = np.array(logits)
     own = sources if goal == "misclassification" else targets
     others[rows, own] = -np.inf

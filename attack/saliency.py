@@ -7,13 +7,16 @@ the map rejects it. Plainly: `saliency_map` of attack.textbook. Read on in `pair
 import numpy as np
 
 from attack.checks import check_targets, check_theta
+from attack.model import as_pair
 
 
 def saliency_map(jacobian, target, theta=1.0, domain=None):
     """S(X, t), Eq. 8 for θ > 0 and Eq. 9 for θ < 0.
 
     Args:
-        jacobian: (N, M) or (B, N, M), J[b, j, i] = ∂F_j/∂x_i.
+        jacobian: (N, M) or (B, N, M), J[b, j, i] = ∂F_j/∂x_i. A single row is that of z in the pair
+            (0, z): α or β is 0 for every feature, and so is the map; its centred rows −J/2 and J/2
+            count both classes.
         target: the target class t; for a batch one class or (B,) of them.
         theta: its sign counts.
         domain: booleans of the shape of the result, the search domain Γ (default: all features).
@@ -28,7 +31,7 @@ def saliency_map(jacobian, target, theta=1.0, domain=None):
     if jacobian.ndim not in (2, 3):
         raise ValueError(f"jacobian must have the shape (N, M) or (B, N, M); got {jacobian.shape}")
     check_theta(theta)
-    batch = jacobian.reshape(-1, *jacobian.shape[-2:])  # (B, N, M)
+    batch = as_pair(jacobian.reshape(-1, *jacobian.shape[-2:]))  # (B, N, M)
     target = check_targets(target, len(batch), batch.shape[1])
     alpha = batch[np.arange(len(batch)), target]
     beta = batch.sum(axis=1) - alpha

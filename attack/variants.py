@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from attack.bounds import Bounds
-from attack.model import output_weights
+from attack.model import output_weights, probabilities_of
 from attack.pairs import best_pair
 from attack.saliency import score_features
 
@@ -33,6 +32,7 @@ class Scene(NamedTuple):
     of: str                # which outputs are differentiated
     bounds: Bounds
     gradients: Callable    # weights of the logits (B, K, N) → their derivatives (B, K, C, M)
+    activation: str = "softmax"  # what makes probabilities of the logits
 
     @property
     def values(self):
@@ -43,6 +43,10 @@ class Scene(NamedTuple):
     def originals(self):
         """(B, C, M): the samples as they were."""
         return self.all_originals[self.active]
+
+    def weights(self, targets, others=None):
+        """`output_weights` of the targets (B,)."""
+        return output_weights(self.logits, targets, self.of, others, self.activation)
 
 
 class Sums(NamedTuple):
@@ -85,7 +89,7 @@ class Paper:
 
     def alpha_beta(self, scene):
         """α and β of every feature (Eq. 10)."""
-        weights = output_weights(scene.logits, scene.targets, scene.of)
+        weights = scene.weights(scene.targets)
         return Sums(*_by_feature(scene.gradients(weights)))
 
     def choose(self, scene, sums):
@@ -182,8 +186,7 @@ class Weighted(Paper):
 
     def alpha_beta(self, scene):
         """α, and β with the probabilities as weights."""
-        probabilities = scipy.special.softmax(scene.logits, axis=1)
-        weights = output_weights(scene.logits, scene.targets, scene.of, probabilities)
+        weights = scene.weights(scene.targets, probabilities_of(scene.logits, scene.activation))
         return Sums(*_by_feature(scene.gradients(weights)))
 
 
@@ -195,7 +198,7 @@ class Taylor(Paper):
 
     def alpha_beta(self, scene):
         """(1 − x)·∂F/∂x or x·∂F/∂x."""
-        weights = output_weights(scene.logits, scene.targets, scene.of)
+        weights = scene.weights(scene.targets)
         values = scene.values  # (B, C, M)
         bounds = scene.bounds
         way = bounds.high - values if scene.theta > 0 else values - bounds.low
@@ -212,8 +215,7 @@ class Maximal(Paper):
     def alpha_beta(self, scene):
         """α and β of every class as the target: N pairs of (B, M)."""
         count, classes = scene.logits.shape
-        weights = [output_weights(scene.logits, np.full(count, t), scene.of)[:, 0]
-                   for t in range(classes)]
+        weights = [scene.weights(np.full(count, t))[:, 0] for t in range(classes)]
         alpha = _by_feature(scene.gradients(np.stack(weights, axis=1)))  # (N, B, M)
         return Sums(alpha, alpha.sum(axis=0) - alpha)
 

@@ -13,11 +13,10 @@ import numpy as np
 
 from nn.graph import IMAGE, Results, cut, hand_back, output_shapes, wired
 from nn.inputs import as_samples, check_parameters, image_shape, in_batches
-from nn.layers.activation import Sigmoid, Softmax
 from nn.layers.base import Layer
 from nn.layers.jacobian import Jacobian
 from nn.layers.linear import Flatten
-from nn.outputs import outputs_of
+from nn.outputs import activation_behind, name_of, outputs_of
 from nn.threads import Threaded
 
 DERIVATIVE_BATCH = 16  # samples
@@ -35,7 +34,8 @@ class Network(Threaded):
     """Layers that take inputs of `input_shape`: (M,), (height, width) or (channels, height, width).
 
     A final `Softmax` or `Sigmoid` is the output's activation: the values that enter it are the
-    *logits*. Without one the last layer gives the logits, and the probabilities are their softmax.
+    *logits*. Without one the last layer gives the logits and the probabilities are their softmax,
+    or σ(z) of a single one, which is that of class 1 (the softmax of (0, z)).
 
     Types: float32 and float64 input is computed in its own precision, complex input (for the
     complex step) too, other input in float32.
@@ -71,15 +71,20 @@ class Network(Threaded):
         self.inputs = wired(self.layers, inputs)
         self.shapes = output_shapes(self.layers, self.inputs, self.image)
         *before, last = self.layers
-        has_output = isinstance(self.layers[last], (Softmax, Sigmoid))
-        self._output = self.layers[last] if has_output else Softmax()
-        self.logit_layers = tuple(before if has_output else self.layers)
         self.classes = int(np.prod(self.shapes[last]))
+        self._output = activation_behind(self.layers[last], self.classes)
+        has_output = self._output is self.layers[last]
+        self.logit_layers = tuple(before if has_output else self.layers)
 
     @property
     def features(self):
         """M, the number of input features."""
         return int(np.prod(self.image))
+
+    @property
+    def output_activation(self):
+        """What makes probabilities of the logits: "softmax" or "sigmoid"."""
+        return name_of(self._output)
 
     @property
     def is_chain(self):

@@ -6,6 +6,8 @@ layer. Read on in `graph`.
 """
 import numpy as np
 
+from nn.layers.activation import Sigmoid, Softmax
+
 
 class Logits:
     """F = z, the values that enter the output's activation.
@@ -43,7 +45,12 @@ class Centred(Logits):
 
 
 class Probabilities(Logits):
-    """F = the output's activation of z, most often the softmax."""
+    """F = the output's activation of z, most often the softmax.
+
+    Of a single z it is σ(z), one output: the probability of class 1. As two classes z is the pair
+    (0, z), whose softmax is (1 − σ(z), σ(z)); the attack sees it so, and ∂F/∂x of class 1 is this
+    one, of class 0 its negative.
+    """
 
     def table(self, jacobian):
         """Eq. 6 with the activation's f'."""
@@ -53,6 +60,19 @@ class Probabilities(Logits):
     def cotangents(self, v):
         """The activation's backward step."""
         return self.activation.backward(v, self.activation.forward(self.z)[1])
+
+
+def activation_behind(last, outputs):
+    """The layer that makes probabilities of the logits: the network's last one, or, where that is
+    no output's activation, the softmax; of a single output σ, for its softmax is always 1."""
+    if isinstance(last, (Softmax, Sigmoid)):
+        return last
+    return Softmax() if outputs > 1 else Sigmoid()
+
+
+def name_of(activation):
+    """"softmax" or "sigmoid"."""
+    return "sigmoid" if isinstance(activation, Sigmoid) else "softmax"
 
 
 OUTPUTS = {"logits": Logits, "centred": Centred, "probabilities": Probabilities}

@@ -138,7 +138,7 @@ def _lost_by_rounding(network, images, crafted, args):
     rounded = network.logits(np.round(crafted.adversarial * 255) / np.float32(255))
     sources = network.predict(images)
     return (crafted.success & ~reached(args.goal, rounded, sources, crafted.target,
-                                       args.confidence)).sum()
+                                       args.confidence, network.output_activation)).sum()
 
 
 def _in_pieces(network, images, targets, labels, **options):
