@@ -128,8 +128,8 @@ def open_run(model, images, targets, index, folder, size, options, labels=None):
 
 
 def _check_same_run(folder, stored, manifest):
-    for name in manifest:
-        if stored.get(name) != manifest[name]:
+    for name in {**manifest, **stored}:
+        if stored.get(name) != manifest.get(name):
             there, here = (str(one.get(name))[:200] for one in (stored, manifest))
             raise ValueError(f"{folder}: holds another run "
                              f"({name}: {there!r} there, {here!r} here)")

@@ -63,7 +63,7 @@ def test_the_other_networks_are_named_layer_by_layer(name, capsys):
      "--data is for MNIST; the pictures of --network colour are drawn"),
     (["verify", "--network", "alexnet"], "argument --network: invalid choice: 'alexnet'"),
     (["train", "--network", "resnet", "--output-weights", "zero", "--out", "w.npz"],
-     "--output-weights is for the LeNet"),
+     "--output-weights, --activation and --recipe paper are for the LeNet"),
 ])
 def test_what_does_not_fit_the_network_is_said(words, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

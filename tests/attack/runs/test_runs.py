@@ -72,7 +72,7 @@ def test_bounds_and_labels_of_a_run(bounds, tmp_path):
     np.testing.assert_array_equal(success, alone.success)
     assert [REASONS[code] for code in reason] == alone.reason.tolist()
     assert (alone.reason == "misread").sum() == 4
-    for changed in ({"labels": labels % 3}, {"labels": None}, {"bounds": (0, 3)}):
+    for changed in ({"labels": (labels + 1) % 4}, {"labels": None}, {"bounds": (0, 3)}):
         with pytest.raises(ValueError, match="holds another run"):
             craft_run(Small(), images, targets, tmp_path, shard_size=3,
                       **{"labels": labels, **options, **changed})
