@@ -15,13 +15,15 @@ from scripts.paper.experiment import UPSILON
 from scripts.paper.intervals import mean_with_interval, with_interval
 from scripts.paper.outcome import Claim, Outcome, plain, verdict
 
+NONE = "no sample succeeded"
 AGAIN = 9  # samples that are crafted again by the other derivative at the small scale
 
 
 def fig01(setup):
     """Fig. 1: one test digit of each class to every other class, θ = +1, Υ = ∞."""
     outcome, distortion = _every_pair(setup, 1.0, setup.shown)
-    ours = f"{distortion.min():.2f} / {distortion.max():.2f} / {distortion.mean():.2f} %"
+    ours = " / ".join(f"{number:.2f}" for number in (
+        distortion.min(), distortion.max(), distortion.mean())) + " %" if len(distortion) else NONE
     outcome.rows.append(Claim("min / max / mean distortion", "0.26 / 13.78 / 4.06 %", ours, "–",
                               "ten digits: which ten the paper took is not known"))
     return outcome
@@ -31,7 +33,7 @@ def fig10(setup):
     """Fig. 10: as Fig. 1 with θ = −1."""
     outcome, distortion = _every_pair(setup, -1.0, setup.derivative)
     outcome.rows.append(Claim("mean distortion of the successes", "not given",
-                              f"{distortion.mean():.2f} %", "–"))
+                              f"{distortion.mean():.2f} %" if len(distortion) else NONE, "–"))
     return outcome
 
 

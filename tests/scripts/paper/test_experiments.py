@@ -46,6 +46,18 @@ def test_small_samples_hold_every_class_in_turn():
     np.testing.assert_array_equal(full[0], every[:23])
 
 
+@pytest.mark.parametrize("figure", [single.fig01, single.fig10])
+def test_a_figure_of_no_success_says_so(figure, shipped, monkeypatch):
+    def failing(*args, **options):
+        crafted = craft(shipped.network, *args, **{**options, "max_distortion": 0.3})
+        crafted.success[:] = False
+        return crafted
+    monkeypatch.setattr(shipped, "craft", failing)
+    outcome = figure(shipped)
+    assert outcome.numbers["successes"] == 0
+    assert outcome.rows[1].ours == "no sample succeeded"
+
+
 def test_fig14_is_nine_runs(setup):
     """One run at Υ = 38.3 %, truncated, against one run for each Υ, with Eq. 12 written out."""
     samples = setup.samples("test", 1, max_distortion=max(UPSILONS))
