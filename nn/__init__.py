@@ -8,6 +8,7 @@ networks from elsewhere. Each file says where to read on.
 from nn.convert.sklearn import from_sklearn
 from nn.convert.torch import from_torch, to_torch
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.affine import Affine
 from nn.layers.base import Layer, Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.jacobian import Jacobian
@@ -28,8 +29,8 @@ from nn.verify.programs.of_torch import check_torch
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = [
-    "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat",
-    "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet",
+    "AdaptiveAvgPool2d", "Add", "Affine", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
+    "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet",
     "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
     "Softmax", "Softplus", "Tanh", "WeightsError", "check_backward", "check_gradients",
     "check_jacobian", "check_jax", "check_network", "check_torch", "from_sklearn", "from_torch",

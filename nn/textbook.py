@@ -15,6 +15,7 @@ import numpy as np
 import scipy
 
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.affine import Affine
 from nn.layers.base import like
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
@@ -125,6 +126,12 @@ def _normalization(layer: BatchNorm2d, parameters, H, shape):
     positions = shape[1] * shape[2]
     W = scipy.sparse.diags_array(np.repeat(factor, positions))
     return _affine(W, np.repeat(shift, positions), shape)
+
+@written_out.register
+def _constants(layer: Affine, parameters, H, shape):
+    W, b = (np.ones(shape) * (one if one.ndim != 1 else one[:, None, None])
+            for one in (parameters["weight"], parameters["bias"]))
+    return _affine(scipy.sparse.diags_array(W.reshape(-1)), b.reshape(-1), shape)
 
 @written_out.register
 def _flatten(layer: Flatten, parameters, H, shape):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.affine import Affine
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add, Concat
@@ -144,6 +145,11 @@ def _batch_norm(f, h, own):
     return _column(own["weight"]) * normal + _column(own["bias"])
 
 
+def _affine(f, h, own):
+    weight, bias = (_column(one) if one.ndim == 1 else one for one in (own["weight"], own["bias"]))
+    return weight * h + bias
+
+
 def _elu(f, h, own):
     below = f.np.where(h > 0, 0, h)  # so that nothing overflows on the side that is not chosen
     return f.np.where(h > 0, h, own["alpha"] * f.np.expm1(below))
@@ -195,6 +201,7 @@ TABLE = {row.layer: row for row in (
     Conversion(
         Dropout, lambda f, h, own: h, options=("p",), also=("Dropout2d",), refuse=_refuse_random,
         said="Identity, Dropout"),
+    Conversion(Affine, _affine, said="constants"),
     Conversion(
         Add, lambda f, h, own: sum(h), functions=("add", "iadd"), operands=_summands,
         join=lambda torch, values: functools.reduce(operator.add, values)),
