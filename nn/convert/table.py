@@ -50,9 +50,7 @@ class Conversion(NamedTuple):
     flat_layer: type | None = None    # our class, and torch's, where the input is (B, M)
     also: tuple[str, ...] = ()        # other modules of torch that do the same
     refuse: Callable | None = None    # (module) → ValueError for a state our layer cannot be in
-    operands: Callable | None = None  # a merge: (torch's node) → the nodes it takes, or None
     join: Callable | None = None      # a merge: (torch, values) → its value
-    said: str = ""                    # its name in messages, if that differs
 
     @property
     def modules(self):
@@ -114,17 +112,6 @@ def _refuse_batch_statistics(module):
                          "running statistics; call module.eval() first")
 
 
-def _summands(node):
-    return node.args if len(node.args) == 2 and not node.kwargs else None
-
-
-def _concatenated(node):
-    parts, axis = (*node.args, node.kwargs.get("dim", 0))[:2]
-    if axis != 1:
-        raise ValueError(f"{node.target.__name__} along axis {axis} is not supported, only 1")
-    return tuple(parts)
-
-
 def _column(values):
     """(C,) → (C, 1, 1): a number for each channel."""
     return values[:, None, None]
@@ -172,7 +159,7 @@ TABLE = {row.layer: row for row in (
     Conversion(
         AdaptiveAvgPool2d, lambda f, h, own: f.np.mean(h, axis=(1, 2), keepdims=True),
         functions=("adaptive_avg_pool2d",), takes="image", only={"output_size": [1, (1, 1)]},
-        fixed={"output_size": 1}, said="AdaptiveAvgPool2d(1)"),
+        fixed={"output_size": 1}),
     Conversion(
         Linear, _linear, takes="flat", options=("in_features", "out_features", "bias")),
     Conversion(
@@ -197,17 +184,15 @@ TABLE = {row.layer: row for row in (
         only_flat={"dim": [1, -1]}, fixed={"dim": 1}),
     Conversion(
         BatchNorm2d, _batch_norm, options=("num_features", "eps"), flat_layer=BatchNorm1d,
-        refuse=_refuse_batch_statistics, said="BatchNorm1d, BatchNorm2d"),
+        refuse=_refuse_batch_statistics),
     Conversion(
-        Dropout, lambda f, h, own: h, options=("p",), also=("Dropout2d",), refuse=_refuse_random,
-        said="Identity, Dropout"),
-    Conversion(Affine, _affine, said="constants"),
+        Dropout, lambda f, h, own: h, options=("p",), also=("Dropout2d",), refuse=_refuse_random),
+    Conversion(Affine, _affine),
     Conversion(
-        Add, lambda f, h, own: sum(h), functions=("add", "iadd"), operands=_summands,
+        Add, lambda f, h, own: sum(h),
         join=lambda torch, values: functools.reduce(operator.add, values)),
     Conversion(
-        Concat, lambda f, h, own: f.np.concatenate(h, 0), functions=("cat", "concat"),
-        operands=_concatenated, join=lambda torch, values: torch.cat(values, 1)),
+        Concat, lambda f, h, own: f.np.concatenate(h, 0),
+        join=lambda torch, values: torch.cat(values, 1)),
 )}
-KNOWN = ", ".join(row.said or row.layer.__name__ for row in TABLE.values() if not row.join)
-KNOWN += ", their functions, sums and torch.cat"
+KNOWN = "the layers we know (see nn/convert/table.py)"

@@ -14,8 +14,7 @@ import warnings
 import numpy as np
 import scipy
 
-from nn.convert.table import option_of, row_of
-from nn.convert.torch_read import UNKNOWN
+from nn.convert.table import KNOWN, option_of, row_of
 from nn.convert.torch_run import unwrapped
 from nn.convert.torch_trace import traced
 from nn.graph import IMAGE, inputs_from
@@ -126,7 +125,8 @@ def to_torch(network):
         is_flat[name] = all(flat_inputs) or isinstance(layer, Flatten)
         row = row_of(layer)
         if row is None:
-            raise TypeError(f"layer {name!r}: {type(layer).__name__} {UNKNOWN}")
+            raise TypeError(f"layer {name!r}: {type(layer).__name__} is none of "
+                            f"{KNOWN}")
         if not row.join:
             _add(model, name, _module(name, layer, row, flat_inputs[0]))
         elif len(set(flat_inputs)) > 1:
@@ -165,10 +165,10 @@ def _constants(layer, flat):
     graph = torch.fx.Graph()
     x = graph.placeholder("x")
     for key, function in (("weight", operator.mul), ("bias", operator.add)):
-        array = layer.parameters[key]
-        array = array.reshape(-1, 1, 1) if array.ndim == 1 and not flat else array
-        root.register_buffer(key, torch.from_numpy(array.reshape(-1 if flat and array.ndim else
-                                                                 array.shape).copy()))
+        array = np.array(layer.parameters[key], order="C")
+        if array.ndim:  # as torch lays it on (B, M) or (B, C, Y, X)
+            array = array.reshape(-1 if flat else (len(array), *(array.shape[1:] or (1, 1))))
+        root.register_buffer(key, torch.from_numpy(array))
         x = graph.call_function(function, (x, graph.get_attr(key)))
     graph.output(x)
     return torch.fx.GraphModule(root, graph, "Affine")

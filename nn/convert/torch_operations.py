@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.convert.table import TABLE
-from nn.convert.torch_output import INPUT, Output, viewed
+from nn.convert.torch_output import INPUT, viewed
 from nn.convert.torch_read import UNKNOWN, constant_of, layer_of, module_of, only
 from nn.layers.affine import Affine
 from nn.layers.linear import Flatten
@@ -83,10 +83,11 @@ def _refuse_flatten(call):
 
 def _repeated(call, steps):
     """repeat() and expand(): the channels several times, one after the other."""
-    output, (batch, *seen) = output_of(call.args[0]), call.answer.shape
-    times = seen[0] // output.shape[0] if seen else 0
-    repeats = call.name == "repeat" or output.shape[0] == 1 or times == 1
-    if tuple(seen) != (times * output.shape[0], *output.seen[1:]) or not repeats:
+    output, seen = output_of(call.args[0]), tuple(call.answer.shape[1:])
+    channels = output.shape[0]
+    times = seen[0] // channels if seen else 0
+    repeats = call.name == "repeat" or channels == 1 or times == 1
+    if seen != (times * channels, *output.seen[1:]) or not repeats:
         raise ValueError(f"{call.name}() is supported along the channels only")
     return steps.add(Concat(), call.names, *[output] * times) if times > 1 else output
 

@@ -26,7 +26,7 @@ class Output(NamedTuple):
         return len(self.seen) == 1
 
 
-class Step(NamedTuple):
+class Placement(NamedTuple):
     """A layer, the names it may have, the best first, and the numbers of the steps it takes."""
     layer: Layer
     names: tuple
@@ -58,7 +58,7 @@ class Steps:
         shapes = tuple(source.shape for source in sources)
         shape = tuple(layer.output_shape(shapes if len(shapes) > 1 else shapes[0]))
         self.names.add(free_name(names, self.names))
-        self.steps.append(Step(layer, names, tuple(source.step for source in sources)))
+        self.steps.append(Placement(layer, names, tuple(source.step for source in sources)))
         flat = sources[0].flat or isinstance(layer, Flatten)
         return Output(len(self.steps) - 1, shape, shape[:1] if flat else shape)
 

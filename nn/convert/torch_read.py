@@ -2,16 +2,15 @@
 
 In: a module, or the name of a function and its arguments. Out: our layer with copies of the
 weights. `convert.table` says which stands for which; all else is refused by name. PyTorch is
-imported only when one of the functions is called. Read on in `convert.sklearn`.
+imported only when one of the functions is called. Read on in `convert.torch_run`.
 """
 import numpy as np
 
-from nn.convert.table import TABLE, option_of_module
+from nn.convert.table import KNOWN, TABLE, option_of_module
 
 IGNORED = ("inplace", "_stacklevel", "dtype")  # options of functions that change no value
 ROWS_BY_FUNCTION = {function: row for row in TABLE.values() for function in row.functions}
-UNKNOWN = ("is none of the layers we know (see nn/convert/table.py); attack.TorchModel attacks the "
-           "module as it is")
+UNKNOWN = f"is none of {KNOWN}; attack.TorchModel attacks the module as it is"
 
 
 def module_of(function, args, kwargs):
@@ -22,8 +21,8 @@ def module_of(function, args, kwargs):
     if "dropout" in function:
         training = options[1] if len(options) > 1 else named.get("training", True)
         if training:
-            raise ValueError(f"{function}() is random while training; call module.eval() first and "
-                             "write training=self.training")
+            raise ValueError(f"{function}() is random with training=True; write "
+                             "training=self.training and call module.eval()")
         return nn.Identity()
     row = ROWS_BY_FUNCTION.get(function)
     if row is None:

@@ -3,7 +3,7 @@
 In: a module and its input. Out: its answer; on the way `watcher` sees each module that is entered
 and left, and each function and method of torch that is called (`torch.overrides`), in their order.
 Nothing of the module changes, and no random number of torch's is drawn. Read on in
-`convert.torch_trace`.
+`convert.sklearn`.
 """
 from contextlib import ExitStack, contextmanager
 

@@ -3,7 +3,8 @@
 In: a module and its input. Out: our layers, by name, and which takes whose output. A tensor that
 depends on the input is marked with its `Output`; any other is a constant. What has no row in
 `convert.table` and is no operation of `convert.torch_operations` is refused by name, where the
-answer depends on it. Read on in `convert.torch_run`.
+answer depends on it. Read on in
+`convert.torch_output`.
 """
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ VALUES = {"__bool__", "__float__", "__int__", "__index__", "__array__", "__conta
 CASTS = {"to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type", "type_as"}
 
 
-class Traced(NamedTuple):
+class ModuleParts(NamedTuple):
     """What a module is made of: {name: layer}, {name: names it takes}, the shape of its input; its
     answer, and whether that is the logarithm of probabilities."""
     layers: dict
@@ -33,7 +34,7 @@ class Traced(NamedTuple):
 
 
 def traced(module, x, output=None):
-    """Run `module` on x (B, …), float64, and see what it is made of: `Traced`.
+    """Run `module` on x (B, …), float64, and see what it is made of: `ModuleParts`.
 
     `output` says which of several answers is meant. TypeError or ValueError in one line.
     """
@@ -45,7 +46,7 @@ def traced(module, x, output=None):
         answer = run_watched(module, tensor, recording)
     except Exception as error:
         if recording.refusals:
-            raise recording.refusals[0] from None
+            raise (error if error in recording.refusals else recording.refusals[0]) from None
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"module does not run on float64 input of shape {x.shape}: {reason}"
         raise ValueError(message) from error
@@ -136,7 +137,7 @@ class _Recording:
         if output.refusal and not output.log:
             raise output.refusal
         layers, inputs = self.steps.leading_to(output.step)
-        return Traced(layers, inputs, self.steps.input_shape, answer.numpy(), output.log)
+        return ModuleParts(layers, inputs, self.steps.input_shape, answer.numpy(), output.log)
 
     def _in_layer(self):
         return any(output for _, output in self.running)
@@ -199,8 +200,8 @@ def _is_layer(module):
     from torch import nn
     containers = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList,
                   nn.ParameterDict, nn.Flatten, nn.Unflatten, nn.LogSoftmax)
-    kinds = {kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules")}
-    return isinstance(module, torch.jit.ScriptModule) or not kinds <= set(containers)
+    own = {kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules")}
+    return isinstance(module, torch.jit.ScriptModule) or not own <= set(containers)
 
 
 def _outputs_in(values):

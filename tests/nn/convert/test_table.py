@@ -13,6 +13,7 @@ from nn import (
     ELU,
     AdaptiveAvgPool2d,
     Add,
+    Affine,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -40,7 +41,8 @@ ROOT = Path(__file__).parents[3]
 LAYERS = [Conv2d(2, 3, (3, 2), (1, 2), (1, 0), bias=False), Linear(24, 5), MaxPool2d((2, 1), 1),
           AvgPool2d((1, 2)), AdaptiveAvgPool2d(), Flatten(), Tanh(), Sigmoid(), ReLU(),
           LeakyReLU(0.3), ELU(1.7), Softplus(0.6), Softmax(), BatchNorm2d(2, 0.1),
-          BatchNorm1d(24, 0.1), Dropout(0.2), Add(), Concat()]
+          BatchNorm1d(24, 0.1), Dropout(0.2), Affine(0.5, -2), Affine([0.5, 2], 0.1),
+          Affine(-1, np.linspace(-1, 1, 24).reshape(2, 3, 4)), Add(), Concat()]
 
 
 def network(layer):
