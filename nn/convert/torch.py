@@ -59,7 +59,7 @@ def from_torch(module, input_shape, output=None):
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}")
     module = unwrapped(module)
-    _check_signature(module)
+    _check(module)
     sample, trace = _first_run(module, tuple(int(n) for n in np.atleast_1d(input_shape)), output)
     shape = input_shape if trace.input_shape == sample else trace.input_shape
     network = Network(trace.layers, shape, trace.inputs)
@@ -81,8 +81,12 @@ def _first_run(module, shape, output):
     raise errors[0]
 
 
-def _check_signature(module):
-    """ValueError where forward() needs more than one input."""
+def _check(module):
+    """TypeError for a module of `torch.jit`, ValueError for one that needs more than one input."""
+    import torch
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError("module was made by torch.jit, which hides its layers; convert the module "
+                        "that it was made of")
     needed = [name for name, one in inspect.signature(module.forward).parameters.items()
               if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY,
                                                            one.POSITIONAL_OR_KEYWORD)]

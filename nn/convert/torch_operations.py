@@ -1,8 +1,9 @@
 """Functions and methods of torch that are no layers by themselves: changes of shape, means over
-positions, arithmetic with constants and of branches, concatenation, log_softmax.
+positions, arithmetic with constants and of branches, concatenation, log_softmax, and layers whose
+weights are arguments.
 
-In: a `Call`, with its answer. Out: the `Output` that the answer is. `OPERATIONS` has them by name.
-Read on in `convert.torch_read`.
+In: a `Call`, with its answer. Out: the `Output` that the answer is. `OF_ONE` and `OF_SEVERAL`
+tensors have them by name. Read on in `convert.torch_read`.
 """
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from nn.convert.table import TABLE
 from nn.convert.torch_output import INPUT, viewed
-from nn.convert.torch_read import UNKNOWN, constant_of, layer_of, module_of, only
+from nn.convert.torch_read import INSTEAD, UNKNOWN, constant_of, layer_of, only
+from nn.layers.activation import ReLU
 from nn.layers.affine import Affine
 from nn.layers.linear import Flatten
 from nn.layers.merge import Add, Concat
@@ -88,7 +90,7 @@ def _repeated(call, steps):
     times = seen[0] // channels if seen else 0
     repeats = call.name == "repeat" or channels == 1 or times == 1
     if seen != (times * channels, *output.seen[1:]) or not repeats:
-        raise ValueError(f"{call.name}() is supported along the channels only")
+        raise ValueError(f"{call.name}() is supported along the channels only; {INSTEAD}")
     return steps.add(Concat(), call.names, *[output] * times) if times > 1 else output
 
 
@@ -104,7 +106,8 @@ def _mean(call, steps):
     elif output.seen == output.shape and axes in ({2}, {3}):
         pool = AvgPool2d((height, 1) if axes == {2} else (1, width))
     else:
-        raise ValueError("mean() is supported over height and width only, as in dim=(2, 3)")
+        raise ValueError("mean() is supported over height and width only, as in dim=(2, 3); "
+                         f"{INSTEAD}")
     pooled = steps.add(pool, call.names, output._replace(refusal=None, seen=output.shape))
     seen = tuple(call.answer.shape[1:])
     if len(seen) == 1:
@@ -203,22 +206,66 @@ def _log_softmax(call, steps):
     output = output_of(call.args[0])
     if output.refusal:
         raise output.refusal
-    layer_of(module_of("softmax", call.args, call.kwargs), output.flat, {})
+    axis = call.option(1, "dim")
+    if axis is not None and axis % (len(output.seen) + 1) != 1:  # torch's own choice is 1
+        raise ValueError(f"log_softmax() along axis {axis} is not supported, only 1")
     return output._replace(log=True, refusal=ValueError(
         f"layer {call.names[0]!r}: log_softmax is supported at the end only"))
+
+
+# layers without a module
+
+def _with_weights(call, steps):
+    """linear() and conv2d(), whose weights are constants, and x @ weight."""
+    import torch
+    weight, bias = call.option(1, "weight", "other", "mat2"), call.option(2, "bias")
+    if output_of(weight) or output_of(bias) or call.name in PRODUCTS and weight.dim() != 2:
+        raise TypeError(f"{call.name}() of two branches {UNKNOWN}")
+    weight = weight.T if call.name in PRODUCTS else weight
+    out, into, *kernel = weight.shape
+    options = {}
+    if call.name == "conv2d":
+        names = ("stride", "padding", "dilation", "groups")
+        options = dict(zip(names, call.args[3:])) | call.kwargs
+        options = {"kernel_size": tuple(kernel)} | {key: options[key] for key in names
+                                                    if key in options}
+        into *= options.get("groups", 1)
+    kind = torch.nn.Conv2d if call.name == "conv2d" else torch.nn.Linear
+    module = torch.nn.utils.skip_init(kind, into, out, bias=bias is not None, **options)
+    own = {key: tensor.float() if (tensor.float() == tensor).all() else tensor
+           for key, tensor in (("weight", weight), ("bias", bias)) if tensor is not None}
+    output = output_of(call.args[0])
+    return steps.add(layer_of(module, output.flat, own), call.names, output)
+
+
+def _clamped(call, steps):
+    """clamp(min=0) is a ReLU."""
+    if call.option(1, "min") != 0 or call.option(2, "max") is not None:
+        raise TypeError(f"{call.name}() {UNKNOWN}")
+    return steps.add(ReLU(), call.names, output_of(call.args[0]))
 
 
 def _same(call, steps):
     return output_of(call.args[0])
 
 
-SAME = ("clone", "contiguous", "detach", "data", "requires_grad")
 SHAPES = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "view_as",
           "reshape_as", "ravel", "getitem")
-OPERATIONS = {name: operation for names, operation in (
-    (SAME, _same), (SHAPES, _reshaped), (("mean",), _mean), (("log_softmax",), _log_softmax),
-    (("repeat", "expand"), _repeated), (("cat", "concat", "concatenate"), _joined),
-    (("add", "iadd", "radd"), _added), (("sub", "subtract", "isub"), _subtracted),
-    (("rsub",), _subtracted_from), (("mul", "multiply", "imul", "rmul"), _multiplied),
+PRODUCTS = ("matmul", "mm")
+
+
+def _by_name(*operations):
+    return {name: operation for names, operation in operations for name in names}
+
+
+OF_ONE = _by_name(
+    (("clone", "contiguous", "detach", "data", "requires_grad"), _same), (SHAPES, _reshaped),
+    (("repeat", "expand", "expand_as"), _repeated), (("mean",), _mean),
+    (("log_softmax",), _log_softmax), (("neg", "negative"), _negative),
+    (("linear", "conv2d", *PRODUCTS), _with_weights), (("clamp", "clamp_min"), _clamped))
+OF_SEVERAL = _by_name(
+    (("cat", "concat", "concatenate"), _joined), (("add", "iadd", "radd"), _added),
+    (("sub", "subtract", "isub"), _subtracted), (("rsub",), _subtracted_from),
+    (("mul", "multiply", "imul", "rmul"), _multiplied),
     (("div", "divide", "true_divide", "truediv", "idiv", "itruediv", "rdiv", "rtruediv"),
-     _divided), (("neg", "negative"), _negative)) for name in names}
+     _divided))

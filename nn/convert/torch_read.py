@@ -10,7 +10,8 @@ from nn.convert.table import KNOWN, TABLE, option_of_module
 
 IGNORED = ("inplace", "_stacklevel", "dtype")  # options of functions that change no value
 ROWS_BY_FUNCTION = {function: row for row in TABLE.values() for function in row.functions}
-UNKNOWN = f"is none of {KNOWN}; attack.TorchModel attacks the module as it is"
+INSTEAD = "attack.TorchModel attacks the module as it is"
+UNKNOWN = f"is none of {KNOWN}; {INSTEAD}"
 
 
 def module_of(function, args, kwargs):

@@ -8,9 +8,9 @@ answer depends on it. Read on in
 """
 from typing import Any, NamedTuple
 
-from nn.convert.torch_operations import MARK, OPERATIONS, SHAPES, Call, output_of
+from nn.convert.torch_operations import MARK, OF_ONE, OF_SEVERAL, SHAPES, Call, output_of
 from nn.convert.torch_output import Output, Steps, free_name
-from nn.convert.torch_read import layer_of, module_of
+from nn.convert.torch_read import INSTEAD, UNKNOWN, layer_of, module_of
 from nn.convert.torch_run import run_watched
 
 SIZES = {"size", "shape", "dim", "ndim", "ndimension", "numel", "nelement", "stride", "dtype",
@@ -21,6 +21,7 @@ SIZES = {"size", "shape", "dim", "ndim", "ndimension", "numel", "nelement", "str
 VALUES = {"__bool__", "__float__", "__int__", "__index__", "__array__", "__contains__", "item",
           "tolist", "numpy", "equal", "allclose"}
 CASTS = {"to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type", "type_as"}
+LIKE = {"to", "type_as", "expand_as", "view_as", "reshape_as"}  # of a constant: another constant
 
 
 class ModuleParts(NamedTuple):
@@ -117,17 +118,19 @@ class _Recording:
         if name in VALUES:
             raise self._refused(ValueError(
                 "module cannot be followed layer by layer: what forward() does depends on the "
-                f"values of its input ({name.strip('_')}); attack.TorchModel attacks it as it is"))
+                f"values of its input ({name.strip('_')}); {INSTEAD}"))
         answer = function(*args, **kwargs)
+        if name in LIKE and not output_of(args[0]):
+            return answer
         if name in CASTS and answer.is_floating_point():
-            return args[0] if output_of(args[0]) else answer
+            return args[0]
         if "input" in kwargs:
             kwargs = dict(kwargs)
             args = (kwargs.pop("input"), *args)
         names = self._names(name.strip("_"))
         call = Call(name.strip("_"), args, kwargs, answer, names)
         output = self._read(names, sources, self._function, call, sources)
-        return self._mark(answer if answer is not None else args[0], output)
+        return self._mark(answer, output)
 
     def end(self, answer):
         """Everything, once the module has returned."""
@@ -137,7 +140,8 @@ class _Recording:
         if output.refusal and not output.log:
             raise output.refusal
         layers, inputs = self.steps.leading_to(output.step)
-        return ModuleParts(layers, inputs, self.steps.input_shape, answer.numpy(), output.log)
+        return ModuleParts(layers, inputs, self.steps.input_shape, answer.detach().cpu().numpy(),
+                           output.log)
 
     def _in_layer(self):
         return any(output for _, output in self.running)
@@ -146,8 +150,10 @@ class _Recording:
         """What a layer for a function may be called: the path of the module without children that
         calls it, or what it is."""
         module = self.running[-1][0]
-        alone = len(self.running) > 1 and not list(module.children())
-        return tuple(self.paths[module]) if alone else (function,)
+        if len(self.running) == 1 or list(module.children()):
+            return (function,)
+        *paths, last = self.paths[module]
+        return (*paths, last, f"{last}_{function}")
 
     def _read(self, names, sources, read, *args):
         """The `Output` that `read` gives; where it refuses, one that says so of what depends on
@@ -168,16 +174,20 @@ class _Recording:
         return error
 
     def _layer(self, module, names, sources):
-        if len(sources) > 1:
-            raise TypeError(f"{type(module).__name__} with several inputs is not supported")
         layer = layer_of(module, sources[0].flat, self.weights.get(module, {}))
+        if len(sources) > 1:
+            raise TypeError(f"{type(module).__name__} with several inputs {INSTEAD}")
         return self.steps.add(layer, names, sources[0])
 
     def _function(self, call, sources):
         if sources[0].log and call.name not in SHAPES:
             raise sources[0].refusal
-        if call.name in OPERATIONS:
-            return OPERATIONS[call.name](call, self.steps)
+        if call.name in OF_SEVERAL:
+            return OF_SEVERAL[call.name](call, self.steps)
+        if not call.args or output_of(call.args[0]) is None:
+            raise TypeError(f"{call.name}() {UNKNOWN}")
+        if call.name in OF_ONE:
+            return OF_ONE[call.name](call, self.steps)
         module = module_of(call.name, call.args, call.kwargs)
         return self._layer(module, call.names, sources)
 

@@ -14,7 +14,8 @@ class Affine(Layer):
     `Affine(1 / std, -mean / std)` is (x − mean) / std, `Affine(1 / 255)` is x / 255.
 
     Args:
-        weight, bias: a number, (c,) one for each channel, or (c, y, x) one for each unit.
+        weight, bias: a number, (c,) or (c, 1, 1) one for each channel, or (c, y, x) one for each
+            unit.
 
     Raises:
         ValueError: other shapes, NaN or infinity.
@@ -29,7 +30,7 @@ class Affine(Layer):
     def output_shape(self, shape):
         """(c, y, x) → the same."""
         for name, constant in self.parameters.items():
-            if constant.shape not in ((), shape[:1], tuple(shape)):
+            if constant.shape not in ((), shape[:1], (shape[0], 1, 1), tuple(shape)):
                 size = "×".join(map(str, shape))
                 raise ValueError(f"{self}: {name} must be a number, one for each channel or one "
                                  f"for each unit of {size}; got the shape {constant.shape}")
@@ -55,9 +56,11 @@ class Affine(Layer):
 def _constant(value, name):
     try:
         array = np.array(value, order="C")
-        array = array if array.dtype in (np.float32, np.float64) else array.astype(float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must hold real numbers; got {value!r}") from None
+    except ValueError:  # rows of different length
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must hold real numbers; got {value!r}")
+    array = array if array.dtype in (np.float32, np.float64) else array.astype(float)
     if array.ndim not in (0, 1, 3) or not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, a number, (c,) or (c, y, x); "
                          f"got the shape {array.shape}")
