@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.convert.table import TABLE
-from nn.convert.torch_output import INPUT, viewed
+from nn.convert.torch_output import INPUT, shape_said, viewed
 from nn.convert.torch_read import INSTEAD, UNKNOWN, constant_of, layer_of, only
 from nn.layers.activation import ReLU
 from nn.layers.affine import Affine
@@ -140,8 +140,8 @@ def _added(call, steps, sign=1, swapped=False):
     if not second:
         return _affine(call, steps, left, 1.0, factor * constant_of(right, first))
     if first.seen != second.seen:
-        raise ValueError(f"{call.name}() takes branches of one shape; got {first.seen} and "
-                         f"{second.seen}")
+        raise ValueError(f"{call.name}() takes branches of one shape; got "
+                         f"{shape_said(first.seen)} and {shape_said(second.seen)}")
     return steps.add(Add(), call.names, first, _affine(call, steps, right, factor, 0.0))
 
 

@@ -95,8 +95,12 @@ def viewed(output, seen, name):
     """
     seen = tuple(seen) or (1,)
     usual = seen == output.shape or (*seen, 1, 1) == output.shape
-    shape = str(("B", *seen)).replace("'", "")
     refusal = None if usual else ValueError(
-        f"layer {name!r}: no layer takes its shape {shape}, only (B, M) or (B, channels, height, "
-        "width)")
+        f"layer {name!r}: no layer takes its shape {shape_said(seen)}, only (B, M) or (B, "
+        "channels, height, width)")
     return output._replace(seen=seen, refusal=output.refusal if output.log else refusal)
+
+
+def shape_said(seen):
+    """"(B, 3, 4)" for what is (3, 4) less the batch."""
+    return str(("B", *seen)).replace("'", "")

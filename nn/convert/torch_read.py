@@ -7,6 +7,7 @@ imported only when one of the functions is called. Read on in `convert.torch_run
 import numpy as np
 
 from nn.convert.table import KNOWN, TABLE, option_of_module
+from nn.convert.torch_output import shape_said
 
 IGNORED = ("inplace", "_stacklevel", "dtype")  # options of functions that change no value
 ROWS_BY_FUNCTION = {function: row for row in TABLE.values() for function in row.functions}
@@ -101,6 +102,5 @@ def constant_of(value, output):
     try:
         return np.broadcast_to(array, output.seen).reshape(output.shape)
     except ValueError:
-        seen = ", ".join(map(str, output.seen))
-        raise ValueError(f"a constant of shape {np.shape(value)} does not fit values of shape "
-                         f"(B, {seen})") from None
+        raise ValueError(f"a constant of shape {tuple(np.shape(value))} does not fit values of "
+                         f"shape {shape_said(output.seen)}") from None

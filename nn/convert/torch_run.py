@@ -5,6 +5,7 @@ and left, and each function and method of torch that is called (`torch.overrides
 Nothing of the module changes, and no random number of torch's is drawn. Read on in
 `convert.sklearn`.
 """
+import sys
 from contextlib import ExitStack, contextmanager
 
 
@@ -22,7 +23,7 @@ def run_watched(module, x, watcher):
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.default_generator.manual_seed(len(x))
-        if hasattr(torch.compiler, "set_stance"):  # torch.compile would hide what is called
+        if "torch._dynamo" in sys.modules:  # what is compiled would hide its calls
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(_hooks(module, watcher))
         stack.enter_context(_mode(watcher))

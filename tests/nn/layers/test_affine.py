@@ -30,13 +30,21 @@ def test_at_every_place_of_a_network(kinds):
     check_layers(network, rng.normal(size=(2, 2, 7, 6)))
 
 
-def test_the_check_of_all_referees():
-    pytest.importorskip("torch")
+ALL = ("complex step", "dense", "differences", "torch jacfwd", "torch jacrev", "jax jacfwd",
+       "jax jacrev", "autograd")
+
+
+@pytest.mark.parametrize("against", [
+    ("complex step", "dense"), pytest.param(ALL, marks=pytest.mark.slow)], ids=["own", "all"])
+def test_the_check_of_the_referees(against):
+    if against == ALL:
+        for package in ("torch", "jax", "autograd"):
+            pytest.importorskip(package)
     rng = np.random.default_rng(1)
-    network = Network([Affine(1 / np.array([0.2, 0.3]), [-2, 1]), Conv2d(2, 3, 3), Tanh(), Flatten(),
-                       Affine(0.1, rng.normal(size=(48, 1, 1))), Linear(48, 3)], (2, 6, 6))
-    report = nn.check_network(network, rng.uniform(size=(2, 2, 6, 6)), against=(
-        "complex step", "dense", "differences", "torch jacfwd", "torch jacrev", "autograd"))
+    network = Network([Affine(1 / np.array([0.2, 0.3]), [-2, 1]), Conv2d(2, 3, 3), Tanh(),
+                       Flatten(), Affine(0.1, rng.normal(size=(48, 1, 1))), Linear(48, 3)],
+                      (2, 6, 6))
+    report = nn.check_network(network, rng.uniform(size=(2, 2, 6, 6)), against=against)
     assert report.verdict == "right" and not report.missing, report
     report = nn.check_network(network, rng.uniform(size=(2, 2, 6, 6)).astype(np.float32))
     assert report.verdict == "right", report
