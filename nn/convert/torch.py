@@ -80,7 +80,7 @@ def _first_run(module, shape, output):
             return sample, traced(module, _probes(sample)[:FEW], output)
         except (TypeError, ValueError) as error:
             errors.append(error)
-    raise errors[0]
+    raise min(errors, key=lambda error: str(error).startswith("module does not run"))
 
 
 def _check(module):

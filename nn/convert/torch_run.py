@@ -32,9 +32,12 @@ def run_watched(module, x, watcher):
 
 @contextmanager
 def _hooks(module, watcher):
-    handles = []
+    import torch
+    handles, devices = [], {}
     try:
         for part in module.modules():
+            if isinstance(part, torch.nn.DataParallel):  # here it runs on the CPU
+                devices[part], part.device_ids = part.device_ids, []
             handles.append(part.register_forward_pre_hook(watcher.entered, with_kwargs=True))
             handles.append(part.register_forward_hook(
                 lambda part, args, answer: watcher.left(answer)))
@@ -42,6 +45,8 @@ def _hooks(module, watcher):
     finally:
         for handle in handles:
             handle.remove()
+        for part, ids in devices.items():
+            part.device_ids = ids
 
 
 def _mode(watcher):

@@ -119,7 +119,8 @@ class _Recording:
             raise self._refused(ValueError(
                 "module cannot be followed layer by layer: what forward() does depends on the "
                 f"values of its input ({name.strip('_')}); {INSTEAD}"))
-        answer = function(*args, **kwargs)
+        args = _on_the_cpu(args)
+        answer = function(*args, **_on_the_cpu(kwargs))
         if name in LIKE and not output_of(args[0]):
             return answer
         if name in CASTS and answer.is_floating_point():
@@ -212,6 +213,17 @@ def _is_layer(module):
                   nn.ParameterDict, nn.Flatten, nn.Unflatten, nn.LogSoftmax)
     own = {kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules")}
     return isinstance(module, torch.jit.ScriptModule) or not own <= set(containers)
+
+
+def _on_the_cpu(values):
+    """Constants that are on another device, from where they meet the input; in any container."""
+    import torch
+    if isinstance(values, dict):
+        return {name: _on_the_cpu(value) for name, value in values.items()}
+    if type(values) in (list, tuple):
+        return type(values)(map(_on_the_cpu, values))
+    elsewhere = isinstance(values, torch.Tensor) and values.device.type != "cpu"
+    return values.cpu() if elsewhere else values
 
 
 def _outputs_in(values):
