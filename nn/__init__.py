@@ -16,6 +16,7 @@ from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.unflatten import Unflatten
 from nn.models import AndNetwork, LeNet, ResNet
 from nn.network import Network
 from nn.threads import get_num_threads, set_num_threads
@@ -32,7 +33,7 @@ __all__ = [
     "AdaptiveAvgPool2d", "Add", "Affine", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
     "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet",
     "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
-    "Softmax", "Softplus", "Tanh", "WeightsError", "check_backward", "check_gradients",
+    "Softmax", "Softplus", "Tanh", "Unflatten", "WeightsError", "check_backward", "check_gradients",
     "check_jacobian", "check_jax", "check_network", "check_torch", "from_sklearn", "from_torch",
     "get_num_threads", "load_weights", "save_weights", "set_num_threads", "to_torch",
 ]

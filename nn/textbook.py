@@ -22,6 +22,7 @@ from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm2d, Dropout
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.unflatten import Unflatten
 
 
 def trace(network, x, parameters=None):
@@ -136,6 +137,10 @@ def _constants(layer: Affine, parameters, H, shape):
 @written_out.register
 def _flatten(layer: Flatten, parameters, H, shape):
     return _affine(_identity(H), 0, (H.size, 1, 1))
+
+@written_out.register
+def _unflatten(layer: Unflatten, parameters, H, shape):
+    return _affine(_identity(H), 0, layer.unflattened_size)
 
 @written_out.register
 def _add(layer: Add, parameters, H, shape):

@@ -17,6 +17,7 @@ from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.unflatten import Unflatten
 
 SMOOTH = 40  # beyond this Softplus is the identity in torch: below float64's precision
 
@@ -188,6 +189,9 @@ TABLE = {row.layer: row for row in (
     Conversion(
         Dropout, lambda f, h, own: h, options=("p",), also=("Dropout2d",), refuse=_refuse_random),
     Conversion(Affine, _affine),
+    Conversion(
+        Unflatten, lambda f, h, own: h.reshape(own["unflattened_size"]), takes="flat",
+        options=("unflattened_size",), fixed={"dim": 1}),
     Conversion(
         Add, lambda f, h, own: sum(h),
         join=lambda torch, values: functools.reduce(operator.add, values)),

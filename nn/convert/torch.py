@@ -22,6 +22,7 @@ from nn.inputs import image_shape
 from nn.layers.affine import Affine
 from nn.layers.base import Merge
 from nn.layers.linear import Flatten
+from nn.layers.unflatten import Unflatten
 from nn.network import Network
 
 AGREEMENT = 1e-9
@@ -128,7 +129,8 @@ def to_torch(network):
     is_flat = {IMAGE: len(network.input_shape) == 1}
     for name, layer in network.layers.items():
         flat_inputs = [is_flat[source] for source in network.inputs[name]]
-        is_flat[name] = all(flat_inputs) or isinstance(layer, Flatten)
+        is_flat[name] = (isinstance(layer, Flatten)
+                         or all(flat_inputs) and not isinstance(layer, Unflatten))
         row = row_of(layer)
         if row is None:
             raise TypeError(f"layer {name!r}: {type(layer).__name__} is none of "

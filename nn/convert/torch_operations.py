@@ -17,6 +17,7 @@ from nn.layers.affine import Affine
 from nn.layers.linear import Flatten
 from nn.layers.merge import Add, Concat
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d
+from nn.layers.unflatten import Unflatten
 
 MARK = "layer_output"  # the attribute of a tensor that holds its `Output`
 
@@ -54,10 +55,10 @@ def _reshaped(call, steps):
                          f"{tuple(tensor.shape)}; the first axis must stay the batch")
     if len(seen) == 1 and not output.log and (seen != output.seen or call.name == "flatten"):
         return steps.add(Flatten(), call.names, output._replace(refusal=None))
-    flat_input = output.step == INPUT and len(steps.input_shape) == 1
-    if flat_input and len(seen) == 3 and not steps.steps:
-        steps.input_shape = seen
-        return steps.image()
+    a_row = output.flat or output.shape[1:] == (1, 1) and seen != output.shape
+    if a_row and len(seen) == 3 and not output.log:
+        own = output._replace(refusal=None)
+        return steps.as_image(own, seen) or steps.add(Unflatten(seen), call.names, own)
     result = viewed(output, seen, call.names[0])
     if result.refusal and not output.log:
         try:

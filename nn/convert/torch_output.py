@@ -6,8 +6,10 @@ layers that lead to the answer, by name. Read on in `convert.torch_operations`.
 from typing import NamedTuple
 
 from nn.graph import IMAGE
+from nn.layers.affine import Affine
 from nn.layers.base import Layer
 from nn.layers.linear import Flatten
+from nn.layers.unflatten import Unflatten
 
 INPUT = -1  # the step that stands for the module's input
 
@@ -47,6 +49,18 @@ class Steps:
         shape = {1: (*seen, 1, 1), 2: (1, *seen)}.get(len(seen), seen)
         return viewed(Output(INPUT, shape, seen), seen, IMAGE)
 
+    def as_image(self, output, shape):
+        """`output` as an image where a flat input met nothing but constants so far: it is read as
+        an image from the start, and so are these. None where other layers were there."""
+        if len(self.input_shape) != 1 or any(type(one.layer) is not Affine for one in self.steps):
+            return None
+        self.input_shape = shape
+        for number, (layer, names, sources) in enumerate(self.steps):
+            constants = (one.reshape(shape if one.ndim else ()) for one in
+                         layer.parameters.values())
+            self.steps[number] = Placement(Affine(*constants), names, sources)
+        return Output(output.step, shape, shape)
+
     def add(self, layer, names, *sources):
         """The `Output` of a layer that takes `sources` and may have one of `names`; None for a
         layer is one that does nothing. Where no layer can take a source, its refusal is raised."""
@@ -59,7 +73,7 @@ class Steps:
         shape = tuple(layer.output_shape(shapes if len(shapes) > 1 else shapes[0]))
         self.names.add(free_name(names, self.names))
         self.steps.append(Placement(layer, names, tuple(source.step for source in sources)))
-        flat = sources[0].flat or isinstance(layer, Flatten)
+        flat = isinstance(layer, Flatten) or sources[0].flat and not isinstance(layer, Unflatten)
         return Output(len(self.steps) - 1, shape, shape[:1] if flat else shape)
 
     def leading_to(self, last):
@@ -96,8 +110,8 @@ def viewed(output, seen, name):
     seen = tuple(seen) or (1,)
     usual = seen == output.shape or (*seen, 1, 1) == output.shape
     refusal = None if usual else ValueError(
-        f"layer {name!r}: no layer takes its shape {shape_said(seen)}, only (B, M) or (B, "
-        "channels, height, width)")
+        f"layer {name!r}: no layer takes its shape {shape_said(seen)}, which is {output.shape} "
+        f"in another layout")
     return output._replace(seen=seen, refusal=output.refusal if output.log else refusal)
 
 

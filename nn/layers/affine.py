@@ -1,7 +1,7 @@
 """Fixed constants: weight · x + bias, as images are normalised or scaled before a network.
 
 In and out: (b, y, x, c). Eq. 5 needs only the weight of each unit; in `nn.textbook` these make a
-diagonal W. Read on in `layers.merge`.
+diagonal W. Read on in `layers.unflatten`.
 """
 import numpy as np
 

@@ -31,6 +31,7 @@ from nn import (
     Softmax,
     Softplus,
     Tanh,
+    Unflatten,
 )
 from nn.convert.table import TABLE, option_of, row_of
 from nn.convert.torch import from_torch, to_torch
@@ -42,13 +43,14 @@ LAYERS = [Conv2d(2, 3, (3, 2), (1, 2), (1, 0), bias=False), Linear(24, 5), MaxPo
           AvgPool2d((1, 2)), AdaptiveAvgPool2d(), Flatten(), Tanh(), Sigmoid(), ReLU(),
           LeakyReLU(0.3), ELU(1.7), Softplus(0.6), Softmax(), BatchNorm2d(2, 0.1),
           BatchNorm1d(24, 0.1), Dropout(0.2), Affine(0.5, -2), Affine([0.5, 2], 0.1),
-          Affine(-1, np.linspace(-1, 1, 24).reshape(2, 3, 4)), Add(), Concat()]
+          Affine(-1, np.linspace(-1, 1, 24).reshape(2, 3, 4)), Unflatten((4, 3, 2)),
+          Add(), Concat()]
 
 
 def network(layer):
     """`layer` behind a tanh of the image or, where it takes a flat input, of the pixels in a
     row."""
-    layers = {"flat": Flatten()} if isinstance(layer, (Linear, BatchNorm1d)) else {}
+    layers = {"flat": Flatten()} if isinstance(layer, (Linear, BatchNorm1d, Unflatten)) else {}
     inputs = {"one": ("tanh", "input")} if isinstance(layer, Merge) else None
     layers = {"tanh": Tanh(), **layers, "one": layer, "end": Flatten()}
     return with_random_weights(Network(layers, (2, 3, 4), inputs), np.random.default_rng(1))

@@ -171,6 +171,20 @@ SHAPES = {
                                  conv=tnn.Conv2d(1, 2, 3)), "conv Conv2d"),
     "a flat image, Unflatten": ((tnn.Sequential(tnn.Unflatten(1, (1, 6, 6)), tnn.Conv2d(1, 2, 3)),
                                  (36,)), "1 Conv2d"),
+    "a flat image, scaled": (image(lambda self, x: self.conv((x / 255 - self.c).view(-1, 2, 3, 6)),
+                                   (36,), conv=tnn.Conv2d(2, 2, 2), c=weights(36)),
+                             "sub Affine, conv Conv2d"),
+    "a flat image, rows first": (image(lambda self, x: self.conv(x.view(-1, 6, 6).unsqueeze(1)),
+                                       (36,), conv=tnn.Conv2d(1, 2, 3)), "conv Conv2d"),
+    "a decoder": (image(lambda self, x: self.conv(self.fc(x).view(-1, 2, 3, 4)), (5,),
+                        fc=tnn.Linear(5, 24), conv=tnn.Conv2d(2, 2, 2)),
+                  "fc Linear, view Unflatten, conv Conv2d"),
+    "Unflatten": ((tnn.Sequential(tnn.Flatten(), tnn.Linear(12, 8), tnn.Unflatten(1, (2, 2, 2)),
+                                  tnn.Conv2d(2, 3, 2)), (2, 3, 2)),
+                  "0 Flatten, 1 Linear, 2 Unflatten, 3 Conv2d"),
+    "positions of a row": (image(lambda self, x: self.conv(self.fc(x)[:, :, None, None]), (3,),
+                                 fc=tnn.Linear(3, 4), conv=tnn.Conv2d(4, 2, 1)),
+                           "fc Linear, getitem Unflatten, conv Conv2d"),
     "one logit": (image(lambda self, x: self.fc(x).squeeze(1), (3,), fc=tnn.Linear(3, 1)),
                   "fc Linear"),
     "a mean": (maps(lambda self, x: x.mean((2, 3))), "conv Conv2d, mean AdaptiveAvgPool2d, "
@@ -332,7 +346,8 @@ def test_weights_of_a_layer_called_twice_are_copies():
     assert not np.shares_memory(parameters["same.weight"], parameters["same_1.weight"])
 
 
-@pytest.mark.parametrize("case", ["normalize", "a mean image", "a chain", "x − y", "by hand"])
+@pytest.mark.parametrize("case", ["normalize", "a mean image", "a chain", "x − y", "by hand",
+                                  "a decoder", "positions of a row"])
 def test_there_and_back(case):
     (module, shape), _ = TAKEN[case]
     network = from_torch(module.double(), shape)
@@ -384,7 +399,7 @@ REFUSED = {
     "axes moved": (image(lambda self, x: x.permute(0, 2, 3, 1))[0], (1, 6, 6),
                    "layer 'permute': permute.. is none of"),
     "another layout": (maps(lambda self, x: torch.relu(x.view(len(x), 2, 8, 4)))[0], (1, 6, 6),
-                       r"layer 'view': no layer takes its shape \(B, 2, 8, 4\)"),
+                       r"layer 'view': no layer takes its shape \(B, 2, 8, 4\), which is \(4, 4"),
     "written to": (flat(lambda self, x: (x.__setitem__(0, 1.0), self.fc(x))[1])[0], (3,),
                    "layer 'setitem': setitem.. is none of"),
     "a mean of channels": (maps(lambda self, x: x.mean(1))[0], (1, 6, 6),
