@@ -23,7 +23,8 @@ def run_watched(module, x, watcher):
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.default_generator.manual_seed(len(x))
-        if "torch._dynamo" in sys.modules:  # what is compiled would hide its calls
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            # what is compiled would hide its calls
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(_hooks(module, watcher))
         stack.enter_context(_mode(watcher))

@@ -3,13 +3,12 @@
 In: a module and its input. Out: our layers, by name, and which takes whose output. A tensor that
 depends on the input is marked with its `Output`; any other is a constant. What has no row in
 `convert.table` and is no operation of `convert.torch_operations` is refused by name, where the
-answer depends on it. Read on in
-`convert.torch_output`.
+answer depends on it. Read on in `convert.torch_output`.
 """
 from typing import Any, NamedTuple
 
 from nn.convert.torch_operations import MARK, OF_ONE, OF_SEVERAL, SHAPES, Call, output_of
-from nn.convert.torch_output import Output, Steps, free_name
+from nn.convert.torch_output import Output, Steps, free_name, shape_said
 from nn.convert.torch_read import INSTEAD, UNKNOWN, layer_of, module_of
 from nn.convert.torch_run import run_watched
 
@@ -104,9 +103,9 @@ class _Recording:
 
     def left(self, answer):
         """Its answer is marked."""
-        _, output = self.running.pop()
+        module, output = self.running.pop()
         if output:
-            self._mark(answer, output)
+            self._mark(answer, output, tuple(self.paths[module]))
 
     def called(self, function, args, kwargs):
         """A function runs, and its answer is marked where it depends on the input."""
@@ -131,7 +130,7 @@ class _Recording:
         names = self._names(name.strip("_"))
         call = Call(name.strip("_"), args, kwargs, answer, names)
         output = self._read(names, sources, self._function, call, sources)
-        return self._mark(answer, output)
+        return self._mark(answer, output, names)
 
     def end(self, answer):
         """Everything, once the module has returned."""
@@ -181,8 +180,10 @@ class _Recording:
         return self.steps.add(layer, names, sources[0])
 
     def _function(self, call, sources):
-        if sources[0].log and call.name not in SHAPES:
-            raise sources[0].refusal
+        if call.name not in SHAPES:
+            for source in sources:
+                if source.log:
+                    raise source.refusal
         if call.name in OF_SEVERAL:
             return OF_SEVERAL[call.name](call, self.steps)
         if not call.args or output_of(call.args[0]) is None:
@@ -192,13 +193,17 @@ class _Recording:
         module = module_of(call.name, call.args, call.kwargs)
         return self._layer(module, call.names, sources)
 
-    def _mark(self, answer, output):
+    def _mark(self, answer, output, names):
         """The answer, its tensors marked; where it has none, a refusal is raised at once."""
         import torch
         tensors = [one for one in (answer if isinstance(answer, (tuple, list)) else (answer,))
                    if isinstance(one, torch.Tensor)]
         if not tensors and output.refusal:
             raise output.refusal
+        if output.step is not None and (tuple(tensors[0].shape[1:]) or (1,)) != output.seen:
+            output = Output(None, (), (), self._refused(ValueError(
+                f"layer {names[0]!r}: torch makes the shape {tuple(tensors[0].shape)}, our layer "
+                f"{shape_said(output.seen)}")))
         for tensor in tensors:
             setattr(tensor, MARK, output)
         return answer
@@ -206,7 +211,7 @@ class _Recording:
 
 def _is_layer(module):
     """Is it one of torch's own layers? Containers and modules of the user's are looked into, and
-    those that only call a function of `OPERATIONS`."""
+    those that only call a function which `torch_operations` knows."""
     import torch
     from torch import nn
     containers = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList,
