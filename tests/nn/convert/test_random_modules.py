@@ -77,9 +77,8 @@ def agrees(seed):
     x = np.random.default_rng(seed).normal(size=(2, *shape))
 
     def one(sample):
-        """The answer for one sample, beside another that is always the same."""
-        beside = torch.zeros_like(sample)
-        return module(torch.stack([sample, beside]))[0].reshape(-1)
+        """The answer for one sample, the first of 11: no other size is 11."""
+        return module(torch.stack([sample, *[torch.zeros_like(sample)] * 10]))[0].reshape(-1)
 
     samples = torch.from_numpy(x)
     value = torch.stack([one(sample) for sample in samples])
