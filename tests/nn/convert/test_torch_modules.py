@@ -73,6 +73,94 @@ class LeNet5(tnn.Module):
         return f.log_softmax(self.fc2(x), dim=1)
 
 
+class BasicBlock(tnn.Module):
+    """A residual block as in the ResNets for CIFAR-10."""
+
+    def __init__(self, into, out, stride=1):
+        super().__init__()
+        self.conv1, self.bn1 = tnn.Conv2d(into, out, 3, stride, 1, bias=False), tnn.BatchNorm2d(out)
+        self.conv2, self.bn2 = tnn.Conv2d(out, out, 3, 1, 1, bias=False), tnn.BatchNorm2d(out)
+        self.shortcut = tnn.Sequential()
+        if stride != 1 or into != out:
+            self.shortcut = tnn.Sequential(tnn.Conv2d(into, out, 1, stride, bias=False),
+                                           tnn.BatchNorm2d(out))
+
+    def forward(self, x):
+        out = self.bn2(self.conv2(f.relu(self.bn1(self.conv1(x)))))
+        out += self.shortcut(x)
+        return f.relu(out)
+
+
+class SmallResNet(tnn.Module):
+    """Such a network, with its own normalisation in front."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean, self.std = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
+        self.layer1, self.layer2 = BasicBlock(3, 3), BasicBlock(3, 4, 2)
+        self.linear = tnn.Linear(4, 5)
+
+    def forward(self, x):
+        mean = torch.tensor(self.mean, device=x.device).view(1, 3, 1, 1)
+        std = torch.as_tensor(self.std).to(x)[None, :, None, None]
+        out = self.layer2(self.layer1((x - mean) / std))
+        out = f.avg_pool2d(out, out.shape[-1])
+        return self.linear(out.view(out.size(0), -1))
+
+
+class Dense(tnn.Module):
+    """A dense block as in torchvision: a list of what was made so far."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = tnn.ModuleList([tnn.Conv2d(2 + 2 * n, 2, 3, padding=1) for n in range(3)])
+
+    def forward(self, x):
+        features = [x]
+        for conv in self.convs:
+            features.append(f.relu(conv(torch.cat(features, 1))))
+        return torch.cat(features, dim=1).mean([2, 3])
+
+
+class Inception(tnn.Module):
+    """Branches of different kernels side by side."""
+
+    def __init__(self):
+        super().__init__()
+        self.branch1 = tnn.Conv2d(2, 2, 1)
+        self.branch2 = tnn.Sequential(tnn.Conv2d(2, 1, 1), tnn.Conv2d(1, 2, 3, padding=1))
+
+    def forward(self, x):
+        outputs = [self.branch1(x), self.branch2(x), f.avg_pool2d(x, 1)]
+        return torch.cat(outputs, 1)
+
+
+class Perceptron(tnn.Module):
+    """Any number of layers in a loop, with an activation that is handed over."""
+
+    def __init__(self, *sizes, activation=torch.tanh):
+        super().__init__()
+        self.layers = tnn.ModuleList(map(tnn.Linear, sizes, sizes[1:]))
+        self.activation = activation
+
+    def forward(self, x):
+        x = torch.flatten(x, start_dim=1)
+        for number, layer in enumerate(self.layers):
+            x = layer(x)
+            if number < len(self.layers) - 1:
+                x = self.activation(x)
+        return x
+
+
+def convolutions(*widths):
+    """As VGG's makers of layers do it."""
+    layers = []
+    for into, out in zip(widths, widths[1:]):
+        layers += [tnn.Conv2d(into, out, 3, padding=1), tnn.BatchNorm2d(out),
+                   tnn.ReLU(inplace=True), tnn.MaxPool2d(2, 2)]
+    return tnn.Sequential(*layers)
+
+
 class Excitation(tnn.Module):
     """Squeeze and excite."""
 
@@ -219,6 +307,16 @@ PROGRAMS = {
                       w=weights(5, 4), b=weights(4), v=weights(4, 2)),
                 "matmul Linear, add Affine, clamp ReLU, mm Linear"),
 }
+FORUMS = {
+    "ResNet": (SmallResNet(), (3, 8, 8)), "DenseNet": (Dense(), (2, 4, 5)),
+    "Inception": (tnn.Sequential(Inception(), tnn.ReLU(), tnn.Flatten()), (2, 4, 4)),
+    "VGG": (tnn.Sequential(convolutions(3, 4, 5), tnn.AdaptiveAvgPool2d((1, 1)), tnn.Flatten(),
+                           tnn.Sequential(tnn.Dropout(0.5), tnn.Linear(5, 3))), (3, 8, 9)),
+    "MLP": (Perceptron(12, 6, 5, 3), (1, 3, 4)),
+    "Sigmoids": (Perceptron(4, 3, 2, activation=tnn.Sigmoid()), (4,)),
+    "autoencoder": (tnn.Sequential(tnn.Flatten(), tnn.Linear(20, 3), tnn.ReLU(), tnn.Linear(3, 20),
+                                   Forward(lambda self, x: x.view(-1, 1, 4, 5))), (1, 4, 5)),
+}
 TAKEN = CONSTANTS | SHAPES | PROGRAMS
 
 
@@ -254,6 +352,18 @@ def test_what_people_write(case):
     network = from_torch(module, shape)
     named = [f"{name} {type(layer).__name__}" for name, layer in network.layers.items()]
     assert ", ".join(named) == layers
+    agree(network, module, samples(shape))
+
+
+@pytest.mark.parametrize("case", FORUMS)
+def test_whole_networks_as_on_forums(case):
+    module, shape = FORUMS[case]
+    for part in module.modules():
+        if isinstance(part, tnn.BatchNorm2d):
+            part.running_mean.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    network = from_torch(module.eval(), shape)
+    names = {name for name, _ in module.named_parameters()}
+    assert names <= set(network.parameters())
     agree(network, module, samples(shape))
 
 
