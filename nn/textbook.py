@@ -14,12 +14,13 @@ from functools import partial, singledispatch
 import numpy as np
 import scipy
 
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.activation import ELU, GELU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from nn.layers.base import like
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm2d, Dropout
+from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 
@@ -151,6 +152,12 @@ def _softmax(layer: Softmax, parameters, H, shape):
         return np.diag(pp.sum(axis=1)) - pp
     return _identity(H), 0, f, df, shape
 
+@written_out.register
+def _learned_slopes(layer: PReLU, parameters, H, shape):
+    below = np.repeat(np.broadcast_to(parameters["weight"], shape[0]), shape[1] * shape[2])
+    return (_identity(H), 0, lambda z: np.where(z.real > 0, z, below * z),
+            lambda z: scipy.sparse.diags_array(np.where(z.real > 0, 1, below)), shape)
+
 def _activation(kind, f, slope):  # W = I, b = 0, f works on each unit alone: f' is diagonal
     written_out.register(kind, lambda layer, parameters, H, shape: (
         _identity(H), 0, partial(f, layer),
@@ -166,8 +173,22 @@ _activation(Sigmoid, lambda _, z: _phi(z), lambda _, z: _phi(z) * _phi(-z))
 _activation(ReLU, lambda _, z: np.where(z.real > 0, z, 0), lambda _, z: 1.0 * (z.real > 0))
 _activation(LeakyReLU, lambda layer, z: np.where(z.real > 0, z, layer.negative_slope * z),
             lambda layer, z: np.where(z.real > 0, 1, layer.negative_slope))
+_activation(Hardtanh, lambda layer, z: np.where(
+    z.real <= layer.min_val, layer.min_val, np.where(z.real >= layer.max_val, layer.max_val, z)),
+            lambda layer, z: 1.0 * ((z.real > layer.min_val) & (z.real < layer.max_val)))
 _activation(ELU, lambda layer, z: np.where(z.real > 0, z, layer.alpha * np.expm1(z)),
             lambda layer, z: np.where(z.real > 0, 1, layer.alpha * np.exp(z)))
 _activation(Softplus, lambda layer, z: np.where(z.real > 0, z, 0)  # log(1 + e^βz) / β, in two parts
             - scipy.special.log1p(-_phi(-layer.beta * np.where(z.real > 0, z, -z))) / layer.beta,
             lambda layer, z: _phi(layer.beta * z))
+_activation(SiLU, lambda _, z: z * _phi(z), lambda _, z: _phi(z) + z * _phi(z) * _phi(-z))
+
+def _gauss(layer, z):  # Φ(z) and Φ'(z) of the normal distribution, or of what stands for them
+    if layer.approximate == "none":
+        return scipy.special.erfc(-z / 2 ** 0.5) / 2, np.exp(-z ** 2 / 2) / (2 * np.pi) ** 0.5
+    z = np.where(np.abs(z.real) < 100, z, 100 * np.sign(z.real))  # beyond it Φ is 0 or 1
+    u = (8 / np.pi) ** 0.5 * (z + 0.044715 * z ** 3)  # (1 + tanh(u/2)) / 2 = φ(u)
+    return _phi(u), _phi(u) * _phi(-u) * (8 / np.pi) ** 0.5 * (1 + 0.134145 * z ** 2)
+
+_activation(GELU, lambda layer, z: z * _gauss(layer, z)[0],
+            lambda layer, z: _gauss(layer, z)[0] + z * _gauss(layer, z)[1])

@@ -5,6 +5,7 @@ from reference import close, complex_step, logits_and_jacobian, trace, with_rand
 
 from nn import (
     ELU,
+    GELU,
     AdaptiveAvgPool2d,
     Add,
     AvgPool2d,
@@ -13,22 +14,36 @@ from nn import (
     Conv2d,
     Dropout,
     Flatten,
+    Hardtanh,
     LeakyReLU,
     Linear,
     MaxPool2d,
     Network,
+    PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Tanh,
 )
 from nn.graph import inputs_from
 
+ACTIVATIONS = {
+    Tanh: lambda rng: (), Sigmoid: lambda rng: (), ReLU: lambda rng: (), SiLU: lambda rng: (),
+    ReLU6: lambda rng: (), LeakyReLU: lambda rng: (rng.uniform(0.2, 2),),
+    ELU: lambda rng: (rng.uniform(0.2, 2),), Softplus: lambda rng: (rng.uniform(0.2, 2),),
+    GELU: lambda rng: (("none", "tanh")[rng.integers(2)],),
+    Hardtanh: lambda rng: (-rng.uniform(0, 2), rng.uniform(0.1, 2))}
 
-def random_activation(rng):
-    kind = (Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus)[rng.integers(6)]
-    return kind(rng.uniform(0.2, 2)) if kind in (LeakyReLU, ELU, Softplus) else kind()
+
+def random_activation(rng, channels=1):
+    kinds = (*ACTIVATIONS, PReLU, Tanh, ReLU)  # the two most common ones twice as often
+    kind = kinds[rng.integers(len(kinds))]
+    if kind is PReLU:
+        return PReLU(channels if rng.random() < 0.5 else 1)
+    return kind(*ACTIVATIONS[kind](rng))
 
 
 def random_layer(rng, family, channels):
@@ -37,7 +52,7 @@ def random_layer(rng, family, channels):
     kind = rng.choice(kinds)
     pairs = [tuple(int(n) for n in rng.integers(1, top, 2)) for top in (4, 5)]
     if kind == "f":
-        return random_activation(rng)
+        return random_activation(rng, channels)
     if kind == "norm":
         return (BatchNorm2d(channels), Dropout())[rng.integers(2)]
     if kind == "conv":

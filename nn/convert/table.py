@@ -10,11 +10,12 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.activation import ELU, GELU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
+from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU, ReLU6
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
 SMOOTH = 40  # beyond this Softplus is the identity in torch: below float64's precision
@@ -26,6 +27,7 @@ class Functions(NamedTuple):
     relu: Callable
     sigmoid: Callable
     softmax: Callable      # over the channels
+    normal: Callable       # the normal distribution's function
     convolution: Callable  # (h, weight (out, C, ky, kx), stride, padding) → (out, Y', X')
     max_pool: Callable     # (h, kernel, stride) → (C, Y', X')
     mean_pool: Callable
@@ -75,7 +77,7 @@ def option_of(layer, option):
         return layer.kernel
     if option == "bias":
         return "bias" in layer.parameters
-    if option in ("out_channels", "out_features", "num_features"):
+    if option in ("out_channels", "out_features", "num_features", "num_parameters"):
         return len(layer.parameters["weight"])
     if option in ("in_channels", "in_features"):
         return layer.parameters["weight"].shape[1]
@@ -149,6 +151,16 @@ def _elu(f, h, own):
     return f.np.where(h > 0, h, own["alpha"] * f.np.expm1(below))
 
 
+def _clipped(f, h, low, high):
+    return f.np.where(h <= low, low, f.np.where(h >= high, high, h))
+
+
+def _gelu(f, h, own):
+    if own["approximate"] == "none":
+        return h * f.normal(h)
+    return h * (1 + f.np.tanh((2 / f.np.pi) ** 0.5 * (h + 0.044715 * h ** 3))) / 2
+
+
 TABLE = {row.layer: row for row in (
     Conversion(
         Conv2d, _convolution, takes="image",
@@ -182,7 +194,19 @@ TABLE = {row.layer: row for row in (
         LeakyReLU, lambda f, h, own: f.np.where(h > 0, h, own["negative_slope"] * h),
         options=("negative_slope",), functions=("leaky_relu",)),
     Conversion(
+        PReLU, lambda f, h, own: f.np.where(h > 0, h, _column(own["weight"]) * h),
+        options=("num_parameters",)),
+    Conversion(
+        ReLU6, lambda f, h, own: _clipped(f, h, 0.0, 6.0), functions=("relu6",)),
+    Conversion(
+        Hardtanh, lambda f, h, own: _clipped(f, h, own["min_val"], own["max_val"]),
+        options=("min_val", "max_val"), functions=("hardtanh",)),
+    Conversion(
         ELU, _elu, options=("alpha",), functions=("elu",)),
+    Conversion(
+        SiLU, lambda f, h, own: h * f.sigmoid(h), functions=("silu",)),
+    Conversion(
+        GELU, _gelu, options=("approximate",), functions=("gelu",)),
     Conversion(
         Softplus, lambda f, h, own: f.np.logaddexp(own["beta"] * h, 0) / own["beta"],
         options=("beta",), functions=("softplus",), fixed={"threshold": SMOOTH}),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.activation import Activation, Softmax, Tanh
 from nn.layers.base import Layer, Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
@@ -175,7 +175,7 @@ def divided_by_the_area(step):
 
 # Activations
 
-@mistake_in(Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus, cause="f' is missing")
+@mistake_in(Activation, cause="f' is missing")
 def slope_missing(step):
     """∂H/∂x = ∂z/∂x, or ∂/∂z = ∂/∂H: f' is forgotten."""
     return step.incoming

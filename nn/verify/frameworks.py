@@ -250,7 +250,8 @@ def _jax_functions():
 
     return Functions(
         np=jax.numpy, relu=jax.nn.relu, sigmoid=jax.nn.sigmoid,
-        softmax=lambda h: jax.nn.softmax(h, axis=0), convolution=convolution,
+        softmax=lambda h: jax.nn.softmax(h, axis=0), normal=jax.scipy.special.ndtr,
+        convolution=convolution,
         max_pool=lambda h, kernel, stride: pool(h, -np.inf, lax.max, kernel, stride),
         mean_pool=lambda h, kernel, stride: (pool(h, 0.0, lax.add, kernel, stride)
                                              / (kernel[0] * kernel[1])))
@@ -260,6 +261,7 @@ def _autograd_functions():
     """`Functions` of autograd.numpy; windows (C, Y, X, ky, kx) are gathered by index."""
     import autograd.numpy as anp
     from autograd.scipy.special import expit, logsumexp
+    from autograd.scipy.stats import norm
 
     def windows(h, kernel, stride, padding=(0, 0)):
         """The windows of h (C, Y, X): (C, y, x, ky, kx); zero outside."""
@@ -276,6 +278,7 @@ def _autograd_functions():
 
     return Functions(
         np=anp, relu=lambda h: anp.maximum(h, 0), sigmoid=expit,
-        softmax=lambda h: anp.exp(h - logsumexp(h, axis=0, keepdims=True)), convolution=convolution,
+        softmax=lambda h: anp.exp(h - logsumexp(h, axis=0, keepdims=True)), normal=norm.cdf,
+        convolution=convolution,
         max_pool=lambda h, kernel, stride: anp.max(windows(h, kernel, stride), axis=(3, 4)),
         mean_pool=lambda h, kernel, stride: anp.mean(windows(h, kernel, stride), axis=(3, 4)))

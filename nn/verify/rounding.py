@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.graph import IMAGE, inputs_from
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.activation import Activation, Softmax
 from nn.layers.base import Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Linear
@@ -24,7 +24,6 @@ from nn.verify.locally import kinks, local_jacobian, slopes, works_unit_by_unit
 from nn.verify.referees import STEP_SIZE
 from nn.verify.ties import pool_taps
 
-ACTIVATIONS = (Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus)
 COHERENT = 2  # sums of numbers of one sign: their roundings may be alike to this part
 SPREAD = 12  # roundings in the last digit that one operation may be off, all in all
 
@@ -139,7 +138,7 @@ def _steps(at, before, precision):
         return _maximum(layer, at, before, precision)
     if isinstance(layer, Softmax):
         return _softmax(layer, at, before, precision)
-    if layer is not None and not isinstance(layer, ACTIVATIONS):
+    if layer is not None and not isinstance(layer, Activation):
         return _weighted(layer, at, before, precision)
     if not isinstance(at.layer, Merge) and works_unit_by_unit(at.layer, at.x):
         return _activation(at, before, precision)
@@ -227,7 +226,8 @@ def _activation(at, before, precision):
     """f'(z) is as far off as it changes while z is."""
     x = at.x.astype(float)
     slope = slopes(at.layer, x)
-    near = [x - before, x + before]
+    moved = before + precision.unit * np.abs(x)
+    near = [x - moved, x + moved]
     size = np.abs(slope) if precision.exact_slopes else np.maximum(np.abs(slope), 1)
     change = np.max([np.abs(slopes(at.layer, z) - slope) for z in near], axis=0)
     change = change + precision.unit * size + precision.tiny

@@ -11,6 +11,7 @@ from reference import close, with_random_weights
 import nn
 from nn import (
     ELU,
+    GELU,
     AdaptiveAvgPool2d,
     Add,
     AvgPool2d,
@@ -20,13 +21,17 @@ from nn import (
     Conv2d,
     Dropout,
     Flatten,
+    Hardtanh,
     LeakyReLU,
     Linear,
     MaxPool2d,
     Merge,
     Network,
+    PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Tanh,
@@ -39,7 +44,9 @@ from nn.verify.frameworks import FOREIGN
 ROOT = Path(__file__).parents[3]
 LAYERS = [Conv2d(2, 3, (3, 2), (1, 2), (1, 0), bias=False), Linear(24, 5), MaxPool2d((2, 1), 1),
           AvgPool2d((1, 2)), AdaptiveAvgPool2d(), Flatten(), Tanh(), Sigmoid(), ReLU(),
-          LeakyReLU(0.3), ELU(1.7), Softplus(0.6), Softmax(), BatchNorm2d(2, 0.1),
+          LeakyReLU(0.3), ELU(1.7), SiLU(), GELU(), GELU("tanh"),
+          PReLU(), PReLU(2), Hardtanh(-0.5, 0.25), ReLU6(), Softplus(0.6), Softmax(),
+          BatchNorm2d(2, 0.1),
           BatchNorm1d(24, 0.1), Dropout(0.2), Add(), Concat()]
 
 

@@ -1,0 +1,191 @@
+"""Layers and options with PyTorch's names: value, forward derivative, backward step and the
+gradients of the parameters as torch has them, and right by every referee."""
+import numpy as np
+import pytest
+from reference import close, with_random_weights
+
+from nn import (
+    GELU,
+    Conv2d,
+    Flatten,
+    Hardtanh,
+    Linear,
+    Network,
+    PReLU,
+    ReLU6,
+    SiLU,
+    check_network,
+    from_torch,
+    to_torch,
+)
+from nn.layers.base import Layer
+from nn.verify.frameworks import FOREIGN
+
+IMAGE = (4, 6, 5)
+QUICK = [name for name in FOREIGN if "jax" not in name]  # jax compiles each network anew
+JAX = [name for name in FOREIGN if "jax" in name]
+
+ACTIVATIONS = {
+    "SiLU": SiLU, "GELU": GELU, "GELU, tanh": lambda: GELU("tanh"), "PReLU, one slope": PReLU,
+    "PReLU, a slope a channel": lambda: PReLU(4), "Hardtanh": Hardtanh,
+    "Hardtanh, bounds": lambda: Hardtanh(-0.3, 1.5), "ReLU6": ReLU6,
+}
+LAYERS = {**ACTIVATIONS}
+
+
+def network(layer, place, seed=0):
+    """`layer` on the image itself, behind a convolution, or between two."""
+    before = [] if place == "first" else [Conv2d(4, 4, 3, 1, 1)]
+    layers = [*before, layer]
+    shape = IMAGE
+    for one in layers:
+        shape = one.output_shape(shape)
+    if place == "between":
+        after = Conv2d(shape[0], 2, (min(2, shape[1]), 1), 1, (0, 1))
+        layers, shape = [*layers, after], after.output_shape(shape)
+    layers += [Flatten(), Linear(int(np.prod(shape)), 3)]
+    rng = np.random.default_rng(seed)
+    return with_random_weights(Network(layers, IMAGE), rng), rng.normal(size=(2, *IMAGE))
+
+
+def torch_of(ours):
+    torch = pytest.importorskip(
+        "torch", reason="torch is not installed (pip install 'jsma[referees]')")
+    return torch, to_torch(ours)
+
+
+@pytest.mark.parametrize("place", ["first", "behind", "between"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_right_by_every_referee(name, place):
+    ours, x = network(LAYERS[name](), place)
+    against = ["complex step", "dense", "differences"]
+    against += [referee for referee in QUICK if _installed(referee)]
+    report = check_network(ours, x, against=against)
+    assert report.verdict == "right" and not report.missing, str(report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYERS)
+def test_right_by_jax(name):
+    pytest.importorskip("jax", reason="jax is not installed (pip install 'jsma[referees]')")
+    report = check_network(*network(LAYERS[name](), "between"), against=JAX)
+    assert report.verdict == "right" and not report.missing, str(report)
+
+
+def _installed(referee):
+    try:
+        __import__(referee.split()[0])
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_values_gradients_and_the_way_back(name):
+    """What torch makes of two samples, its gradients of all parameters, and float32 as it is."""
+    ours, x = network(LAYERS[name](), "between")
+    torch, module = torch_of(ours)
+    logits, saved = ours.forward(x)
+    v = np.random.default_rng(1).normal(size=logits.shape)
+    theirs = module(torch.from_numpy(x))
+    close(logits, theirs.detach().numpy())
+    (theirs * torch.from_numpy(v)).sum().backward()
+    gradients = ours.gradients(v, saved)
+    expected = {key: one.grad.numpy() for key, one in module.named_parameters()}
+    assert set(gradients) == set(expected)
+    for key, gradient in gradients.items():
+        close(gradient, expected[key])
+    again = from_torch(module, IMAGE)
+    assert [repr(one) for one in again.layers.values()] == list(map(repr, ours.layers.values()))
+    small = x.astype(np.float32)
+    for derivative in (ours.logits, ours.forward_derivative, ours.backward_derivative):
+        assert derivative(small).dtype == np.float32
+        close(derivative(small), derivative(x), 1e-4)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_flat_and_one_position(name):
+    """The same layers where all stands in channels, if they take that."""
+    layer, rng = LAYERS[name](), np.random.default_rng(2)
+    try:
+        layers = [Linear(5, 4), layer, Linear(layer.output_shape((4, 1, 1))[0], 3)]
+        ours = with_random_weights(Network(layers, (5,)), rng)
+    except ValueError:
+        return
+    x = rng.normal(size=(2, 5))
+    report = check_network(ours, x, against=["complex step", "dense", "differences"])
+    assert report.verdict == "right", str(report)
+    close(ours.forward_derivative(x), ours.backward_derivative(x))
+
+
+# kinks
+
+KINKS = [(Hardtanh(), (-1.0, 1.0)), (Hardtanh(-0.5, 2), (-0.5, 2.0)), (ReLU6(), (0.0, 6.0)),
+         (PReLU(), (0.0,)), (PReLU(3), (0.0,))]
+
+
+@pytest.mark.parametrize(("layer", "places"), KINKS, ids=lambda value: repr(value))
+def test_at_a_kink_the_slope_is_torchs(layer, places):
+    ours = Network([layer], (3,))
+    torch, module = torch_of(ours)
+    for place in places:
+        x = np.array([[place, np.nextafter(place, -9), np.nextafter(place, 9)]])
+        z = torch.from_numpy(x).requires_grad_()
+        module.double()(z).sum().backward()
+        for derivative in (ours.forward_derivative, ours.backward_derivative):
+            np.testing.assert_array_equal(np.diag(derivative(x)[0]), z.grad.numpy()[0])
+
+
+@pytest.mark.parametrize(("layer", "places"), KINKS, ids=lambda value: repr(value))
+def test_units_on_a_kink_are_counted(layer, places):
+    """The check says how many there are, and judges by those who follow the same rule."""
+    ours = Network([Flatten(), layer, Linear(3, 2)], (3,))
+    with_random_weights(ours, np.random.default_rng(0))
+    x = np.array([[*places, 0.3, -0.2][:3]])
+    report = check_network(ours, x, against=["complex step", "dense", "differences"])
+    assert report.verdict == "right", str(report)
+    assert report.rows[1].ties == len(places) and report.rows[2].ties == 0
+    smooth = check_network(ours, x + 0.01)
+    assert smooth.verdict == "right" and not sum(row.ties for row in smooth.rows)
+
+
+def test_a_prelu_with_slope_1_has_no_kink():
+    layer = PReLU(3, init=1)
+    report = check_network(Network([layer], (3,)), np.array([[0.0, 1, -1]]))
+    assert report.verdict == "right" and not report.rows[0].ties
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: GELU("exact"), "approximate must be 'none' or 'tanh'; got 'exact'"),
+    (lambda: Hardtanh(1, 1), "min_val must be below max_val; got 1 and 1"),
+    (lambda: Hardtanh(np.inf), "min_val must be a finite number; got inf"),
+    (lambda: PReLU(0), "num_parameters must be a whole number of at least 1; got 0"),
+    (lambda: Network([PReLU(3)], (4,)), r"layer '0': PReLU\(3\) takes 3 channels; its input has 4"),
+])
+def test_bad_options_are_named(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
+
+
+class WrongSiLU(SiLU):
+    """f' without its second part."""
+
+    def forward(self, x):
+        y, slope = super().forward(x)
+        return y, slope - y * (1 - y)
+
+
+class WrongPReLU(PReLU):
+    """The gradient of the slopes counts what is above 0."""
+
+    def gradients(self, grad_y, saved):
+        return super().gradients(grad_y, (saved[0], -saved[1]))
+
+
+@pytest.mark.parametrize(("layer", "part"), [(WrongSiLU(), "forward derivative"),
+                                             (WrongPReLU(4), "gradient")],
+                         ids=lambda value: getattr(type(value), "__name__", value))
+def test_a_wrong_one_is_named(layer: Layer, part):
+    ours, x = network(layer, "between")
+    report = check_network(ours, x)
+    assert (report.verdict, report.layer, report.part) == ("wrong", "1", part), str(report)
