@@ -100,23 +100,37 @@ def _convolution(layer: Conv2d, parameters, H, shape):
     b = np.repeat(parameters["bias"], rows * columns) if "bias" in parameters else 0
     return _affine(W, b, (out, rows, columns))
 
-def _pooling(layer, H, shape, shares):  # the rows of W: `shares(H in the windows)`, 0 outside
-    windows = np.moveaxis(_windows(shape, layer.kernel, layer.stride), 2, 0)  # (C, y, x, ky·kx)
-    units = windows.reshape(-1, windows.shape[3])
-    W = _matrix(shares(H[units].real).astype(float), units, H.size)
-    return _affine(W, 0, windows.shape[:3])
+def _pooling(layer, H, shape, shares):  # the rows of W: `shares(units in each window)`
+    (ky, kx), (sy, sx), (py, px), (_, rows, columns) = (
+        layer.kernel, layer.stride, layer.padding, layer.output_shape(shape))
+    number = np.arange(H.size).reshape(shape)
+    windows = []
+    for c, y, x in np.ndindex(shape[0], rows, columns):
+        top, left = sy * y - py, sx * x - px  # the window may stick out of the input
+        units = number[c, max(top, 0):top + ky, max(left, 0):left + kx].reshape(-1)
+        windows.append((units, shares(units, top, left)))
+    units, entries = (np.concatenate(part) for part in zip(*windows))
+    starts = np.cumsum([0, *(len(one) for one, _ in windows)])
+    W = scipy.sparse.csr_array((entries, units, starts), (len(windows), H.size))
+    return _affine(W, 0, (shape[0], rows, columns))
 
 @written_out.register
 def _max_pooling(layer: MaxPool2d, parameters, H, shape):  # argmax: of equals the first
-    return _pooling(layer, H, shape,
-                    lambda h: h.argmax(axis=1)[:, None] == np.arange(h.shape[1]))
+    return _pooling(layer, H, shape, lambda units, *corner: 1.0 * (
+        np.arange(len(units)) == H[units].real.argmax()))
 
 @written_out.register
 def _average_pooling(layer: AvgPool2d, parameters, H, shape):
-    return _pooling(layer, H, shape, lambda h: np.full(h.shape, 1 / h.shape[1]))
+    def share(units, top, left):
+        """1 / the units in the window, those of the padding counted or not, or 1 / a number."""
+        (height, width), (ky, kx), (py, px) = shape[1:], layer.kernel, layer.padding
+        area = min(ky, height + py - top) * min(kx, width + px - left)
+        area = area if layer.count_include_pad else len(units)
+        return np.full(len(units), 1 / (layer.divisor_override or area))
+    return _pooling(layer, H, shape, share)
 
 @written_out.register
-def _global_average(layer: AdaptiveAvgPool2d, parameters, H, shape):
+def _adaptive_average(layer: AdaptiveAvgPool2d, parameters, H, shape):
     return written_out(AvgPool2d(shape[1:]), parameters, H, shape)
 
 @written_out.register

@@ -3,7 +3,7 @@
 A unit of a convolution or pooling layer sees a small window of the image, so most of ∂H_k/∂x is
 zero. A `Jacobian` holds, for every unit, only the derivatives inside its window; each layer turns
 the Jacobian of its input into that of its output (Eq. 5, `forward_derivative`). In: windows. Out:
-windows, or with `dense` the full table, as `nn.textbook` has it. Read on in `layers.convolution`.
+windows, or with `dense` the full table, as `nn.textbook` has it. Read on in `layers.padding`.
 
 Axes, here and in the layers: `wy wx` place inside the window, `i` channel of the image, `y x`
 position of the unit, `b` sample, `c` channel of the layer. Samples stand inside the positions, so

@@ -17,7 +17,7 @@ from nn.layers.base import Layer, Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
 from nn.layers.pooling import MaxPool2d
-from nn.verify.ties import pool_taps
+from nn.verify.ties import seen_by_taps
 
 FORWARD, BACKWARD, GRADIENT = PARTS = ("forward derivative", "backward", "gradient")
 METHODS = {FORWARD: "forward_derivative", BACKWARD: "backward", GRADIENT: "gradients"}
@@ -243,5 +243,5 @@ def bias_doubled(step):
 
 def _largest(step):
     """For each tap of the window, row by row, where its unit is a maximum: [(b, y, x, c), …]."""
-    seen = [step.x[:, rows, columns].real for rows, columns in pool_taps(step.layer, step.x.shape)]
+    seen = seen_by_taps(step.layer, step.x.real, -np.inf)
     return [values == np.max(seen, axis=0) for values in seen]

@@ -22,7 +22,7 @@ from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.verify.catalogue import plain
 from nn.verify.locally import kinks, local_jacobian, slopes, works_unit_by_unit
 from nn.verify.referees import STEP_SIZE
-from nn.verify.ties import pool_taps
+from nn.verify.ties import seen_by_taps
 
 COHERENT = 2  # sums of numbers of one sign: their roundings may be alike to this part
 SPREAD = 12  # roundings in the last digit that one operation may be off, all in all
@@ -206,13 +206,12 @@ def _summands(layer, at):
 def _maximum(layer, at, before, precision):
     """Each window hands on the error of its winner."""
     saved = layer.forward(at.x)[1]
-    taps = pool_taps(layer, at.x.shape)
-    value = np.max([before[:, rows, columns] for rows, columns in taps], axis=0)
+    value = np.max(seen_by_taps(layer, before), axis=0)
 
     def forward(jacobian, errors):
         """The winner's."""
-        won = [np.where(saved[1] == number, errors[:, rows, columns], 0)
-               for number, (rows, columns) in enumerate(taps)]
+        won = [np.where(saved[1] == number, error, 0)
+               for number, error in enumerate(seen_by_taps(layer, errors))]
         return np.sum(won, axis=0)
 
     def backward(gradient, errors):

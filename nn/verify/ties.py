@@ -15,6 +15,7 @@ from nn import textbook
 from nn.graph import IMAGE, inputs_from
 from nn.layers.activation import ELU, Softmax
 from nn.layers.base import Merge, tap_slice
+from nn.layers.padding import padded
 from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU
 from nn.layers.pooling import MaxPool2d
 from nn.verify.referees import moved_by_pixel
@@ -82,8 +83,7 @@ def _way(layer, x):
         sides = np.sum([x.real > place for place in places], axis=0)
         return sides.transpose(0, 3, 1, 2).reshape(len(x), -1)
     if isinstance(layer, MaxPool2d):
-        taps = [x[:, rows, columns].real for rows, columns in pool_taps(layer, x.shape)]
-        return np.argmax(taps, axis=0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+        return np.argmax(seen_by_taps(layer, x.real, -np.inf), axis=0).transpose(0, 3, 1, 2).reshape(len(x), -1)
     return None
 
 
@@ -109,13 +109,13 @@ def ties(layer, seen, undecided, strayed):
             None if strayed is None else _reached(layer, seen.x, strayed))
 
 
-def pool_taps(layer, shape):
-    """Where each tap of a pooling window reads an input of `shape` (b, y, x, c) at all positions,
-    row by row: [(slice along y, slice along x), …]."""
-    _, height, width, channels = shape
-    positions = layer.output_shape((channels, height, width))[1:]
-    return [tuple(map(tap_slice, tap, layer.stride, positions))
-            for tap in np.ndindex(*layer.kernel)]
+def seen_by_taps(layer, x, outside=0):
+    """What each tap of a pooling window sees of x (b, y, x, c) at all positions, row by row:
+    [(b, y', x', c), …], `outside` where x is padded."""
+    positions = layer.output_shape((x.shape[3], *x.shape[1:3]))[1:]
+    seen = padded(x, layer.margins(x.shape), outside)
+    places = (map(tap_slice, tap, layer.stride, positions) for tap in np.ndindex(*layer.kernel))
+    return [seen[:, rows, columns] for rows, columns in places]
 
 
 def _kinks_of(layer):
@@ -154,9 +154,9 @@ def _tied_windows(layer, seen, undecided, strayed):
     other one ahead."""
     _, height, width, channels = seen.x.shape
     values, slack = _units(seen.x), _units(seen.slack)
-    number = np.arange(len(values)).reshape(channels, height, width)
-    taps = [number[:, rows, columns].reshape(-1)
-            for rows, columns in pool_taps(layer, seen.x.shape)]
+    number = np.arange(len(values)).reshape(1, channels, height, width)
+    taps = [_units(units) for units in seen_by_taps(layer, np.moveaxis(number, 1, -1), -1)]
+    values, slack = np.append(values, -np.inf), np.append(slack, 0)  # [−1] is what is padded
     least = np.max([values[units] - slack[units] for units in taps], axis=0)
     largest = [values[units] + slack[units] >= least for units in taps]  # (windows,) for each tap
     first = np.select(largest, taps)
