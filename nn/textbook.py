@@ -69,13 +69,14 @@ def _linear(layer: Linear, parameters, H, shape):
     W = parameters["weight"]
     return _affine(W, parameters.get("bias", 0), (len(W), 1, 1))
 
-def _windows(shape, kernel, stride):  # which units stand under the kernel: (y, x, C, ky·kx)
+def _windows(shape, layer):  # which units stand under the kernel: (y, x, C, ky·kx)
     number = np.arange(np.prod(shape)).reshape(shape)
-    (_, height, width), (ky, kx), (sy, sx) = shape, kernel, stride
-    rows, columns = (height - ky) // sy + 1, (width - kx) // sx + 1
-    windows = [number[:, sy * y:sy * y + ky, sx * x:sx * x + kx]
+    (sy, sx), (dy, dx) = layer.stride, layer.dilation
+    height, width = (d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel))
+    rows, columns = (shape[1] - height) // sy + 1, (shape[2] - width) // sx + 1
+    windows = [number[:, sy * y:sy * y + height:dy, sx * x:sx * x + width:dx]
                for y, x in np.ndindex(rows, columns)]
-    return np.reshape(windows, (rows, columns, shape[0], ky * kx))
+    return np.reshape(windows, (rows, columns, shape[0], np.prod(layer.kernel)))
 
 def _matrix(weights, units, size):  # row p has weights[p] (K,) at the columns units[p], else 0
     starts = np.arange(0, weights.size + 1, weights.shape[1])
@@ -85,18 +86,20 @@ def _matrix(weights, units, size):  # row p has weights[p] (K,) at the columns u
 @written_out.register
 def _convolution(layer: Conv2d, parameters, H, shape):
     kernel, (channels, height, width) = parameters["weight"], shape
-    out, (py, px) = len(kernel), layer.padding
+    out, ((top, bottom), (left, right)) = len(kernel), layer.margins
     if layer.connections is not None:
         kernel = np.where(layer.connections[:, :, None, None], kernel, 0)
-    padded = (channels, height + 2 * py, width + 2 * px)
-    windows = _windows(padded, kernel.shape[2:], layer.stride)
+    padded = (channels, height + top + bottom, width + left + right)
+    windows = _windows(padded, layer)
     rows, columns = windows.shape[:2]
-    # the units at (y, x) see their input through the kernel: (out, y, x) → (C·ky·kx)
+    # the units at (y, x) see the channels of their group through the kernel: (out, y, x) → (C·ky·kx)
+    units = [np.tile(group.reshape(rows * columns, -1), (out // layer.groups, 1))
+             for group in np.split(windows, layer.groups, axis=2)]
     W = _matrix(np.repeat(kernel.reshape(out, -1), rows * columns, axis=0),
-                np.tile(windows.reshape(rows * columns, -1), (out, 1)), np.prod(padded))
-    if layer.padding != (0, 0):
-        inside = np.arange(np.prod(padded)).reshape(padded)[:, py:py + height, px:px + width]
-        W = W[:, inside.reshape(-1)]
+                np.concatenate(units), np.prod(padded))
+    if padded != shape:
+        number = np.arange(np.prod(padded)).reshape(padded)
+        W = W[:, number[:, top:top + height, left:left + width].reshape(-1)]
     b = np.repeat(parameters["bias"], rows * columns) if "bias" in parameters else 0
     return _affine(W, b, (out, rows, columns))
 
@@ -131,7 +134,13 @@ def _average_pooling(layer: AvgPool2d, parameters, H, shape):
 
 @written_out.register
 def _adaptive_average(layer: AdaptiveAvgPool2d, parameters, H, shape):
-    return written_out(AvgPool2d(shape[1:]), parameters, H, shape)
+    shares = []  # part n of N reaches from ⌊n·size/N⌋ to ⌈(n + 1)·size/N⌉: rows (Y', Y), then columns
+    for size, parts in zip(shape[1:], layer.output_shape(shape)[1:]):
+        n, unit = np.arange(parts)[:, None], np.arange(size)
+        inside = (unit >= n * size // parts) & (unit * parts < (n + 1) * size)
+        shares.append(inside / inside.sum(axis=1, keepdims=True))
+    W = scipy.sparse.kron(scipy.sparse.eye_array(shape[0]), np.kron(*shares)).tocsr()
+    return _affine(W, 0, (shape[0], *(len(part) for part in shares)))
 
 @written_out.register
 def _normalization(layer: BatchNorm2d, parameters, H, shape):

@@ -10,6 +10,8 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nn.layers.activation import ELU, GELU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
@@ -28,9 +30,9 @@ class Functions(NamedTuple):
     sigmoid: Callable
     softmax: Callable      # over the channels
     normal: Callable       # the normal distribution's function
-    convolution: Callable  # (h, weight (out, C, ky, kx), stride, padding) → (out, Y', X')
-    max_pool: Callable     # (h, kernel, stride) → (C, Y', X')
-    mean_pool: Callable
+    convolution: Callable  # (h, weight, stride, margins, dilation, groups) → (out, Y', X')
+    max_pool: Callable     # (h, kernel, stride, margins) → (C, Y', X')
+    sum_pool: Callable     # margins: ((top, bottom), (left, right))
 
 
 class Conversion(NamedTuple):
@@ -80,27 +82,13 @@ def option_of(layer, option):
     if option in ("out_channels", "out_features", "num_features", "num_parameters"):
         return len(layer.parameters["weight"])
     if option in ("in_channels", "in_features"):
-        return layer.parameters["weight"].shape[1]
+        return layer.parameters["weight"].shape[1] * getattr(layer, "groups", 1)
     return getattr(layer, option)
 
 
 def option_of_module(module, option):
     """The value of a constructor's option, read from one of torch's modules."""
-    if option == "bias":
-        return module.bias is not None
-    return _padding(module) if option == "padding" else getattr(module, option)
-
-
-def _padding(module):
-    """A Conv2d's padding in numbers; "same" is the same on both sides for odd kernels only."""
-    if module.padding == "valid":
-        return 0
-    if module.padding != "same":
-        return module.padding
-    if any(k % 2 == 0 for k in module.kernel_size):
-        raise ValueError("Conv2d with padding='same' is supported for odd kernels only; "
-                         f"got {module.kernel_size}")
-    return tuple(k // 2 for k in module.kernel_size)
+    return module.bias is not None if option == "bias" else getattr(module, option)
 
 
 def _refuse_random(module):
@@ -132,8 +120,53 @@ def _column(values):
 
 
 def _convolution(f, h, own):
-    z = f.convolution(h, own["weight"], own["stride"], own["padding"])
+    margins = own["padding"]
+    if margins == "same":
+        around = (d * (k - 1) for d, k in zip(own["dilation"], own["kernel_size"]))
+        margins = [(n // 2, n - n // 2) for n in around]
+    else:
+        margins = [(n, n) for n in margins]
+    z = f.convolution(h, own["weight"], own["stride"], margins, own["dilation"], own["groups"])
     return z + _column(own["bias"])
+
+
+def _pool_margins(h, own):
+    """((top, bottom), (left, right)) that pooling windows see around h (C, Y, X)."""
+    margins = []
+    for n, k, s, p in zip(h.shape[1:], own["kernel_size"], own["stride"], own["padding"]):
+        starts = range(-p, n + p - k + 1, s)
+        following = (starts[-1] if starts else -p - s) + s
+        last = following if own["ceil_mode"] and following < n else starts[-1]
+        margins.append((p, max(0, last + k - n)))
+    return margins
+
+
+def _max_pool(f, h, own):
+    return f.max_pool(h, own["kernel_size"], own["stride"], _pool_margins(h, own))
+
+
+def _mean_pool(f, h, own):
+    margins, kernel, stride = _pool_margins(h, own), own["kernel_size"], own["stride"]
+    total = f.sum_pool(h, kernel, stride, margins)
+    if own["divisor_override"] is not None:
+        return total / own["divisor_override"]
+    counted = np.ones((1, *h.shape[1:]))
+    if own["count_include_pad"]:
+        around = [(p, min(p, after)) for p, (_, after) in zip(own["padding"], margins)]
+        counted = np.pad(counted, [(0, 0), *around], constant_values=1)
+        margins = [(0, after - n) for (_, after), (_, n) in zip(margins, around)]
+    return total / f.sum_pool(counted, kernel, stride, margins)
+
+
+def _adaptive_mean(f, h, own):
+    shares = []  # (Y', Y) and (X', X)
+    for size, wanted in zip(h.shape[1:], own["output_size"]):
+        wanted = size if wanted is None else wanted
+        first = np.arange(wanted)[:, None] * size // wanted
+        end = -(-np.arange(1, wanted + 1)[:, None] * size // wanted)
+        inside = (np.arange(size) >= first) & (np.arange(size) < end)
+        shares.append(inside / inside.sum(axis=1, keepdims=True))
+    return f.np.einsum("py,cyx,qx->cpq", shares[0], h, shares[1])
 
 
 def _linear(f, h, own):
@@ -164,21 +197,19 @@ def _gelu(f, h, own):
 TABLE = {row.layer: row for row in (
     Conversion(
         Conv2d, _convolution, takes="image",
-        options=("in_channels", "out_channels", "kernel_size", "stride", "padding", "bias"),
-        only={"dilation": [(1, 1)], "groups": [1], "padding_mode": ["zeros"]}),
+        options=("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
+                 "groups", "bias"), only={"padding_mode": ["zeros"]}),
     Conversion(
-        MaxPool2d, lambda f, h, own: f.max_pool(h, own["kernel_size"], own["stride"]),
-        options=("kernel_size", "stride"), functions=("max_pool2d", "boolean_dispatch"),
-        takes="image", only={"padding": [0, (0, 0)], "dilation": [1, (1, 1)], "ceil_mode": [False],
-                             "return_indices": [False]}),
+        MaxPool2d, _max_pool, options=("kernel_size", "stride", "padding", "ceil_mode"),
+        functions=("max_pool2d", "boolean_dispatch"), takes="image",
+        only={"dilation": [1, (1, 1)], "return_indices": [False]}),
     Conversion(
-        AvgPool2d, lambda f, h, own: f.mean_pool(h, own["kernel_size"], own["stride"]),
-        options=("kernel_size", "stride"), functions=("avg_pool2d",), takes="image",
-        only={"padding": [0, (0, 0)], "ceil_mode": [False], "divisor_override": [None]}),
+        AvgPool2d, _mean_pool, functions=("avg_pool2d",), takes="image",
+        options=("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad",
+                 "divisor_override")),
     Conversion(
-        AdaptiveAvgPool2d, lambda f, h, own: f.np.mean(h, axis=(1, 2), keepdims=True),
-        functions=("adaptive_avg_pool2d",), takes="image", only={"output_size": [1, (1, 1)]},
-        fixed={"output_size": 1}, said="AdaptiveAvgPool2d(1)"),
+        AdaptiveAvgPool2d, _adaptive_mean, options=("output_size",),
+        functions=("adaptive_avg_pool2d",), takes="image"),
     Conversion(
         Linear, _linear, takes="flat", options=("in_features", "out_features", "bias")),
     Conversion(

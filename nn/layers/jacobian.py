@@ -27,7 +27,8 @@ class Jacobian:
     Args:
         values: (wy, wx, i, y, x, b, c). Each of the axes y, x, b may have length 1 for "the same
             everywhere": the windows of a first convolution are its kernel at every position.
-        stride: (Sy, Sx), pixels from one unit to the next: the product of the strides so far.
+        stride: (Sy, Sx), pixels from one unit to the next: the product of the strides so far. (0, 0)
+            where all units have the same window.
         start: (oy, ox), the pixel at which the window of unit (0, 0) begins. Below zero after
             padding; what stands at pixels outside the image has no meaning and is never read.
         units: (Y, X), the positions of the layer.
@@ -74,6 +75,11 @@ class Jacobian:
         """All units as channels of one position, in the order c, y, x (PyTorch's `Flatten`)."""
         return Flattened(self)
 
+    @property
+    def is_shared(self):
+        """True if all units have one window, as large as what any of them sees."""
+        return self.stride == (0, 0)
+
     def same_everywhere(self, axis):
         """True if all units along `axis` (0 rows, 1 columns) share one entry of `values`."""
         return self.shape[3 + axis] == 1
@@ -94,6 +100,9 @@ class Jacobian:
         """
         window, stride = self.shape[axis], self.stride[axis]
         distance = pixel - self.start[axis]
+        if stride == 0:
+            sees = (0 <= distance) & (distance < window)
+            return 0 * distance, np.where(sees, self.units[axis], 0)
         first = np.maximum(-((window - 1 - distance) // stride), 0)
         last = np.minimum(distance // stride, self.units[axis] - 1)
         return first, np.maximum(last + 1, first)

@@ -1,10 +1,12 @@
-"""Max, average and global average pooling: value, forward derivative (Eq. 5) and backward step.
+"""Max, average and adaptive average pooling: value, forward derivative (Eq. 5) and backward step.
 
 In and out: (b, y, x, c). Units that do not fill a window are left out or, with `ceil_mode`, have a
 window that sticks out of the padding. Ties: the first maximum in row-major order wins (PyTorch's rule on the CPU), in the value, the
 forward derivative and the backward step alike; complex input is compared by its real part.
 `nn.textbook` has the same with a matrix of 1 and 0, or of 1/area. Read on in `layers.activation`.
 """
+import itertools
+
 import numpy as np
 
 from nn.layers.base import Layer, count, pair, tap_slice
@@ -206,24 +208,40 @@ def _counted(size, positions, kernel, stride, padding, with_padding):
 
 
 class AdaptiveAvgPool2d(Layer):
-    """PyTorch's `AdaptiveAvgPool2d(1)`: the mean of each channel over all positions."""
+    """PyTorch's `AdaptiveAvgPool2d(output_size)`: the mean over Y'·X' parts of the image, each as
+    nearly as large as the others. `output_size` is a whole number, or two for rows and columns;
+    None is the input's. 1 is the mean over all positions."""
 
     def __init__(self, output_size=1):
         super().__init__()
-        if pair(output_size, "output_size", 1) != (1, 1):
-            raise ValueError(
-                f"output_size must be 1, the mean over all positions; got {output_size!r}")
+        sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
+        numbers = pair([1 if size is None else size for size in sizes], "output_size", 1)
+        self.output_size = tuple(None if size is None else number
+                                 for size, number in zip(sizes, numbers))
 
     def output_shape(self, shape):
-        """(c, y, x) → (c, 1, 1)."""
-        return (shape[0], 1, 1)
+        """(c, y, x) → (c, y', x')."""
+        return (shape[0], *(own or size for own, size in zip(self.output_size, shape[1:])))
+
+    def _parts(self, rows, columns):
+        """For each unit of the output: ((y, x), its rows, its columns)."""
+        size = self.output_shape((0, rows, columns))[1:]
+        first, end = ([[-(-n * whole // parts) if up else n * whole // parts
+                        for n in range(up, parts + up)]
+                       for whole, parts in zip((rows, columns), size)] for up in (0, 1))
+        for y, x in np.ndindex(size):
+            yield (y, x), slice(first[0][y], end[0][y]), slice(first[1][x], end[1][x])
 
     def forward(self, x):
-        """y = the mean over all positions; `saved` = (Y, X)."""
-        return x.mean(axis=(1, 2), keepdims=True), x.shape[1:3]
+        """y = the mean over each part; `saved` = (Y, X)."""
+        size = self.output_shape((x.shape[3], *x.shape[1:3]))[1:]
+        y = np.empty((len(x), *size, x.shape[3]), x.dtype)
+        for (row, column), rows, columns in self._parts(*x.shape[1:3]):
+            y[:, row, column] = x[:, rows, columns].mean(axis=(1, 2))
+        return y, x.shape[1:3]
 
     def forward_derivative(self, jacobian, saved):
-        """Eq. 5 with weight 1/(Y·X) on every unit: ∂H/∂x_i = 1/(Y·X) · Σ_{y, x} ∂h[y, x]/∂x_i.
+        """Eq. 5 with weight 1/area on every unit of a part: ∂H/∂x_i = 1/area · Σ ∂h[y, x]/∂x_i.
 
         The windows of all units, each at its place, in one window that holds them all.
         """
@@ -231,17 +249,32 @@ class AdaptiveAvgPool2d(Layer):
         height, width, channels = values.shape[:3]
         values = np.broadcast_to(values, (*values.shape[:3], rows, columns, *values.shape[5:]))
         window = (height + sy * (rows - 1), width + sx * (columns - 1))
-        total = np.zeros((*window, channels, 1, 1, *values.shape[5:]), values.dtype)
-        for y, x in np.ndindex(rows, columns):
-            place = (slice(sy * y, sy * y + height), slice(sx * x, sx * x + width))
-            total[(*place, slice(None), 0, 0)] += values[:, :, :, y, x]
-        total *= values.real.dtype.type(1 / (rows * columns))
-        return jacobian.with_values(total, units=(1, 1))
+        size = self.output_shape((channels, *saved))[1:]
+        total = np.zeros((*window, channels, *size, *values.shape[5:]), values.dtype)
+        for (row, column), own_rows, own_columns in self._parts(*saved):
+            for y, x in itertools.product(_numbers(own_rows), _numbers(own_columns)):
+                place = (slice(sy * y, sy * y + height), slice(sx * x, sx * x + width))
+                total[(*place, slice(None), row, column)] += values[:, :, :, y, x]
+            total[:, :, :, row, column] *= _share(own_rows, own_columns, values)
+        return jacobian.with_values(total, stride=(0, 0), units=size)
 
     def backward(self, grad_y, saved):
-        """∂/∂x: every unit gets its share of the gradient."""
-        share = grad_y * grad_y.real.dtype.type(1 / (saved[0] * saved[1]))
-        return np.broadcast_to(share, (*share.shape[:-3], *saved, share.shape[-1]))
+        """∂/∂x: every unit of a part gets its share of the gradient."""
+        grad = np.zeros((*grad_y.shape[:-3], *saved, grad_y.shape[-1]), grad_y.dtype)
+        for (row, column), rows, columns in self._parts(*saved):
+            share = grad_y[..., row, column, :] * _share(rows, columns, grad_y)
+            grad[..., rows, columns, :] += share[..., None, None, :]
+        return grad
 
     def __repr__(self):
-        return "AdaptiveAvgPool2d(1)"
+        size = self.output_size
+        return f"AdaptiveAvgPool2d({size[0] if size[0] == size[1] else size})"
+
+
+def _numbers(places):
+    return range(places.start, places.stop)
+
+
+def _share(rows, columns, x):
+    """1 / the number of units in a part, in the precision of x."""
+    return x.real.dtype.type(1 / (len(_numbers(rows)) * len(_numbers(columns))))
