@@ -16,6 +16,7 @@ from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
 from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU, ReLU6
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 from nn.models import AndNetwork, LeNet, ResNet
 from nn.network import Network
 from nn.threads import get_num_threads, set_num_threads
@@ -30,10 +31,10 @@ from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = [
     "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat",
-    "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "GELU", "Hardtanh", "Jacobian", "Layer",
-    "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network", "PReLU", "ReLU", "ReLU6",
-    "Report", "ResNet", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "WeightsError",
-    "check_backward", "check_gradients", "check_jacobian", "check_jax", "check_network",
-    "check_torch", "from_sklearn", "from_torch", "get_num_threads", "load_weights",
-    "save_weights", "set_num_threads", "to_torch",
+    "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "GELU", "GroupNorm", "Hardtanh",
+    "Jacobian", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "Linear", "MaxPool2d", "Merge",
+    "Network", "PReLU", "ReLU", "ReLU6", "Report", "ResNet", "SiLU", "Sigmoid", "Softmax",
+    "Softplus", "Tanh", "WeightsError", "check_backward", "check_gradients", "check_jacobian",
+    "check_jax", "check_network", "check_torch", "from_sklearn", "from_torch", "get_num_threads",
+    "load_weights", "save_weights", "set_num_threads", "to_torch",
 ]

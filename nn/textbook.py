@@ -22,6 +22,7 @@ from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm2d, Dropout
 from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 
 
 def trace(network, x, parameters=None):
@@ -174,6 +175,24 @@ def _softmax(layer: Softmax, parameters, H, shape):
         pp = np.outer(p, p) * ((position[:, None] == position) - np.eye(z.size))
         return np.diag(pp.sum(axis=1)) - pp
     return _identity(H), 0, f, df, shape
+
+@written_out.register(LayerNorm)
+@written_out.register(GroupNorm)
+def _sample_norm(layer, parameters, H, shape):
+    groups = layer.num_groups if isinstance(layer, GroupNorm) else 1
+    weight, bias = (np.repeat(own, H.size // np.size(own)) for own in (
+        np.ravel(parameters.get("weight", 1.0)), np.ravel(parameters.get("bias", 0.0))))
+    def normal(z):
+        """(z − mean) / deviation and 1 / deviation of each group, (groups, units)."""
+        z = z.reshape(groups, -1) - z.reshape(groups, -1).mean(axis=1, keepdims=True)
+        deviation = ((z ** 2).mean(axis=1, keepdims=True) + layer.eps) ** 0.5
+        return z / deviation, 1 / deviation
+    def df(z):
+        """∂n_p/∂z_q = (δ_pq − 1/N − n_p·n_q/N) / deviation for p, q of one group of N."""
+        blocks = [(np.eye(len(n)) - (1 + np.outer(n, n)) / len(n)) * inverse
+                  for n, inverse in zip(*normal(z))]
+        return weight[:, None] * scipy.linalg.block_diag(*blocks)
+    return _identity(H), 0, lambda z: weight * normal(z)[0].reshape(-1) + bias, df, shape
 
 @written_out.register
 def _learned_slopes(layer: PReLU, parameters, H, shape):

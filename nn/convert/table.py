@@ -19,6 +19,7 @@ from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
 from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU, ReLU6
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 
 SMOOTH = 40  # beyond this Softplus is the identity in torch: below float64's precision
 
@@ -134,9 +135,9 @@ def _pool_margins(h, own):
     """((top, bottom), (left, right)) that pooling windows see around h (C, Y, X)."""
     margins = []
     for n, k, s, p in zip(h.shape[1:], own["kernel_size"], own["stride"], own["padding"]):
-        starts = range(-p, n + p - k + 1, s)
-        following = (starts[-1] if starts else -p - s) + s
-        last = following if own["ceil_mode"] and following < n else starts[-1]
+        last = max(range(-p, n + p - k + 1, s), default=-p - s)
+        if own["ceil_mode"] and last + k < n + p and last + s < n:  # one more, which sticks out
+            last += s
         margins.append((p, max(0, last + k - n)))
     return margins
 
@@ -177,6 +178,26 @@ def _batch_norm(f, h, own):
     mean, variance = _column(own["running_mean"]), _column(own["running_var"])
     normal = (h - mean) / f.np.sqrt(variance + own["eps"])
     return _column(own["weight"]) * normal + _column(own["bias"])
+
+
+def _normal(f, h, groups, eps):
+    """h (C, Y, X), each group of its channels normalised."""
+    by_group = h.reshape(groups, -1)
+    centred = by_group - f.np.mean(by_group, axis=1, keepdims=True)
+    variance = f.np.mean(centred ** 2, axis=1, keepdims=True)
+    return (centred / f.np.sqrt(variance + eps)).reshape(h.shape)
+
+
+def _layer_norm(f, h, own):
+    y = _normal(f, h, 1, own["eps"])
+    if own["elementwise_affine"]:
+        y = y * own["weight"].reshape(h.shape)
+    return y + own["bias"].reshape(h.shape) if own["bias"].size == h.size else y
+
+
+def _group_norm(f, h, own):
+    y = _normal(f, h, own["num_groups"], own["eps"])
+    return y * _column(own["weight"]) + _column(own["bias"]) if own["affine"] else y
 
 
 def _elu(f, h, own):
@@ -247,6 +268,10 @@ TABLE = {row.layer: row for row in (
     Conversion(
         BatchNorm2d, _batch_norm, options=("num_features", "eps"), flat_layer=BatchNorm1d,
         refuse=_refuse_batch_statistics, said="BatchNorm1d, BatchNorm2d"),
+    Conversion(
+        LayerNorm, _layer_norm, options=("normalized_shape", "eps", "elementwise_affine", "bias")),
+    Conversion(
+        GroupNorm, _group_norm, options=("num_groups", "num_channels", "eps", "affine")),
     Conversion(
         Dropout, lambda f, h, own: h, options=("p",), also=("Dropout2d",), refuse=_refuse_random,
         said="Identity, Dropout"),

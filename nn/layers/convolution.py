@@ -7,8 +7,8 @@ windows grow by (kernel − 1) · stride so far. `fast` gathers the numbers of t
 import numpy as np
 
 from nn.layers.base import Layer, count, like, pair, tap_slice, uniform
-from nn.layers.fast import SeenThrough, patches, strips
-from nn.layers.jacobian import ByColumn, taps_inside
+from nn.layers.fast import SeenThrough, patches, strips, taps_inside
+from nn.layers.jacobian import ByColumn
 from nn.layers.padding import padded, padded_jacobian, unpadded
 
 

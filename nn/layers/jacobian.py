@@ -292,14 +292,3 @@ class Flattened(Jacobian):
         """The full table for `batch` samples: (batch, c·y·x, 1, 1, M)."""
         table = self.before.dense(batch)
         return table.reshape(batch, -1, 1, 1, table.shape[-1])
-
-
-def taps_inside(kernel, window, stride):
-    """Which taps of a kernel see which pixel of a window that grew by it, along one axis.
-
-    Under tap d stands a unit whose window begins stride·d later, so pixel w of the new window is
-    pixel w − stride·d of that unit's. Returns a list: for each w the taps d (a range) for which
-    0 ≤ w − stride·d < window.
-    """
-    return [range(max(0, (w - window) // stride + 1), min(kernel, w // stride + 1))
-            for w in range(window + (kernel - 1) * stride)]

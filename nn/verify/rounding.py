@@ -4,7 +4,7 @@ In: the layers at a sample, `parts.LayerAtSample`. Out: a `Rounded` a layer, whi
 values can be off and carries the errors of derivatives through the layer, forward and backward;
 `EntryErrors`, the errors of the columns of ∂H_k/∂x that are asked for. Independent errors add up
 as the root of their squares; `SPREAD` leaves room for those that are not. Read on in
-`verify.judging`.
+`verify.coupled`.
 """
 from collections.abc import Callable
 from copy import copy
@@ -19,7 +19,9 @@ from nn.layers.convolution import Conv2d
 from nn.layers.linear import Linear
 from nn.layers.normalization import BatchNorm2d
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 from nn.verify.catalogue import plain
+from nn.verify.coupled import normalization_errors, softmax_errors
 from nn.verify.locally import kinks, local_jacobian, slopes, works_unit_by_unit
 from nn.verify.referees import STEP_SIZE
 from nn.verify.ties import seen_by_taps
@@ -137,7 +139,9 @@ def _steps(at, before, precision):
     if isinstance(layer, MaxPool2d):
         return _maximum(layer, at, before, precision)
     if isinstance(layer, Softmax):
-        return _softmax(layer, at, before, precision)
+        return softmax_errors(layer, at, before, precision)
+    if isinstance(layer, (LayerNorm, GroupNorm)):
+        return normalization_errors(layer, at, before, precision)
     if layer is not None and not isinstance(layer, Activation):
         return _weighted(layer, at, before, precision)
     if not isinstance(at.layer, Merge) and works_unit_by_unit(at.layer, at.x):
@@ -239,25 +243,6 @@ def _activation(at, before, precision):
         return np.abs(slope) * errors + change * np.abs(sizes) + precision.tiny
 
     return value, through, through
-
-
-def _softmax(layer, at, before, precision):
-    """∂p_j = p_j Σ_k p_k (∂z_j − ∂z_k); p is as far off relatively as z is absolutely."""
-    p = layer.forward(at.x.astype(float))[0]
-    others = (p[..., None, :] * (1 - np.eye(p.shape[-1]))).sum(axis=-1)  # 1 − p_j
-    own = others if precision.exact_slopes else 1
-    off = np.expm1(np.minimum(2 * before.max(axis=-1, keepdims=True), 700)) + precision.unit
-
-    def coupled(sizes):
-        """p_j (v_j Σ_{k≠j} p_k + Σ_{k≠j} p_k v_k), or with v_j·1."""
-        rest = (p[..., None, :] * (1 - np.eye(p.shape[-1])) * sizes[..., None, :]).sum(axis=-1)
-        return p * (sizes * own + rest)
-
-    def through(sizes, errors):
-        """The errors of ∂z, coupled, and those of p."""
-        return (1 + off) * coupled(errors) + off * coupled(np.abs(sizes)) + precision.tiny
-
-    return off * p + precision.tiny, through, through
 
 
 def _unknown(at, before, precision):

@@ -18,6 +18,7 @@ from nn.layers.base import Merge, tap_slice
 from nn.layers.padding import padded
 from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU
 from nn.layers.pooling import MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 from nn.verify.referees import moved_by_pixel
 
 
@@ -186,7 +187,7 @@ def _reached(layer, x, undecided):
     units = int(np.prod(layer.output_shape(shape)))
     pixels = np.any([table.any(axis=0) for _, table, _ in inputs], axis=0)
     everywhere = np.broadcast_to(pixels, (units, len(pixels)))
-    if not everywhere.any() or isinstance(layer, Softmax):
+    if not everywhere.any() or isinstance(layer, (Softmax, LayerNorm, GroupNorm)):
         return everywhere
     sizes = {key: np.abs(array) for key, array in layer.parameters.items()}
     try:

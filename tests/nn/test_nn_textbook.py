@@ -75,7 +75,7 @@ def test_every_layer_of_random_chains(seed):
     shape = image
     layers = []
     for _ in range(int(rng.integers(2, 6))):
-        layer = random_layer(rng, "mixed", shape[0])
+        layer = random_layer(rng, "mixed", shape)
         try:
             shape = layer.output_shape(shape)
         except ValueError:  # does not fit

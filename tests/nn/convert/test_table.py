@@ -21,7 +21,9 @@ from nn import (
     Conv2d,
     Dropout,
     Flatten,
+    GroupNorm,
     Hardtanh,
+    LayerNorm,
     LeakyReLU,
     Linear,
     MaxPool2d,
@@ -47,7 +49,11 @@ LAYERS = [Conv2d(2, 3, (3, 2), (1, 2), (1, 0), bias=False), Linear(24, 5), MaxPo
           LeakyReLU(0.3), ELU(1.7), SiLU(), GELU(), GELU("tanh"),
           PReLU(), PReLU(2), Hardtanh(-0.5, 0.25), ReLU6(), Softplus(0.6), Softmax(),
           BatchNorm2d(2, 0.1),
-          BatchNorm1d(24, 0.1), Dropout(0.2), Add(), Concat()]
+          BatchNorm1d(24, 0.1), Dropout(0.2), LayerNorm((2, 3, 4), 0.1), GroupNorm(2, 2, 0.1),
+          Conv2d(2, 4, (2, 3), padding="same", dilation=(1, 2), groups=2, bias=False),
+          MaxPool2d(3, 2, 1, ceil_mode=True), AdaptiveAvgPool2d((2, 3)),
+          AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), Add(), Concat()]
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch: it may be slow
 
 
 def network(layer):

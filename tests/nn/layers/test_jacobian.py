@@ -19,7 +19,9 @@ from nn import (
     Conv2d,
     Dropout,
     Flatten,
+    GroupNorm,
     Jacobian,
+    LayerNorm,
     Linear,
     MaxPool2d,
     Network,
@@ -141,6 +143,10 @@ def test_bands_are_the_table_in_pieces(flat):
 
 LAYERS = {
     "Conv2d": lambda: Conv2d(4, 2, 2), "Conv2d, padded": lambda: Conv2d(4, 2, 2, 2, 1),
+    "Conv2d, dilated": lambda: Conv2d(4, 2, 2, 1, 1, dilation=(2, 1), groups=2),
+    "MaxPool2d, padded": lambda: MaxPool2d(2, 1, 1), "LayerNorm": lambda: LayerNorm((4, 3, 2)),
+    "AvgPool2d, padded": lambda: AvgPool2d(2, 2, 1, ceil_mode=True, count_include_pad=False),
+    "AdaptiveAvgPool2d, 2": lambda: AdaptiveAvgPool2d(2), "GroupNorm": lambda: GroupNorm(2, 4),
     "MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2, 1),
     "AdaptiveAvgPool2d": AdaptiveAvgPool2d, "ReLU": ReLU, "Tanh": Tanh, "ELU": ELU,
     "Softmax": Softmax, "BatchNorm2d": lambda: BatchNorm2d(4), "Dropout": Dropout,

@@ -15,6 +15,8 @@ from nn import (
     BatchNorm1d,
     Conv2d,
     Flatten,
+    GroupNorm,
+    LayerNorm,
     Linear,
     MaxPool2d,
     Network,
@@ -38,7 +40,7 @@ def random_network(family, seed):
         image = shape = (int(rng.integers(1, 4)), *(int(n) for n in rng.integers(2, 9, 2)))
         layers = []
         for _ in range(rng.integers(0 if family == "mixed" else 1, 5)):
-            layer = random_layer(rng, family, shape[0])
+            layer = random_layer(rng, family, shape)
             try:
                 shape = layer.output_shape(shape)
                 layers.append(layer)
@@ -52,7 +54,7 @@ def random_network(family, seed):
     if family != "no flatten":
         if family != "dense":
             layers.append(Flatten())
-            layers += [random_activation(rng)] if rng.random() < 0.2 else []
+            layers += [random_activation(rng)] if rng.random() < 0.4 else []
             layers += [BatchNorm1d(int(np.prod(shape)))] if rng.random() < 0.2 else []
         size = int(np.prod(shape))
         for _ in range(rng.integers(1, 4 if family == "dense" else 3)):
@@ -86,19 +88,32 @@ def test_the_random_networks_reach_the_corners():
             kind = type(layer).__name__
             before = type(layers[number - 1]).__name__ if number else "image"
             marks = {f"{before} {kind}"}
+            if any(isinstance(one, (LayerNorm, GroupNorm)) for one in layers[:number]):
+                marks |= {f"shared {kind}"}  # all units have one window there
             if isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d)):
                 (ky, kx), (sy, sx) = layer.kernel, layer.stride
                 marks |= {f"{kind} not square"} if ky != kx else set()
                 marks |= {f"{kind} stride > kernel"} if sy > ky else set()
                 marks |= {f"{kind} overlapping"} if sx < kx else set()
+            if isinstance(layer, (MaxPool2d, AvgPool2d)):
+                marks |= {f"{kind} padded"} if max(layer.padding) else set()
+                marks |= {f"{kind} ceil_mode"} if layer.ceil_mode else set()
             if isinstance(layer, Conv2d):
-                marks |= {"padding >= kernel"} if layer.padding[0] >= layer.kernel[0] else set()
+                top = layer.margins[0][0]
+                marks |= {"padding >= kernel"} if top >= layer.kernel[0] else set()
                 where = "padding on the image" if before == "image" else "padding inside"
-                marks |= {where} if max(layer.padding) else set()
+                marks |= {where} if np.any(layer.margins) else set()
+                marks |= {"same"} if layer.padding == "same" else set()
+                marks |= {"dilation"} if max(layer.dilation) > 1 else set()
+                marks |= {"groups"} if layer.groups > 1 else set()
             for mark in marks:
                 seen[mark] = seen.get(mark, 0) + 1
     wanted = [f"{kind} {word}" for kind in ("Conv2d", "MaxPool2d", "AvgPool2d")
               for word in ("not square", "stride > kernel", "overlapping")]
+    wanted += [f"{kind} {word}" for kind in ("MaxPool2d", "AvgPool2d")
+               for word in ("padded", "ceil_mode")]
+    wanted += ["same", "dilation", "groups", "Conv2d GroupNorm", "shared Conv2d",
+               "shared MaxPool2d", "shared AvgPool2d", "shared AdaptiveAvgPool2d", "shared Linear"]
     wanted += ["padding >= kernel", "padding on the image", "padding inside", "Conv2d Conv2d",
                "MaxPool2d AvgPool2d", "MaxPool2d MaxPool2d", "image Conv2d", "image MaxPool2d",
                "image AvgPool2d", "image Flatten", "image Linear", "image Tanh", "Flatten Linear",

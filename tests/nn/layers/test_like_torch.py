@@ -6,10 +6,15 @@ from reference import close, with_random_weights
 
 from nn import (
     GELU,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
     Conv2d,
     Flatten,
+    GroupNorm,
     Hardtanh,
+    LayerNorm,
     Linear,
+    MaxPool2d,
     Network,
     PReLU,
     ReLU6,
@@ -21,6 +26,7 @@ from nn import (
 from nn.layers.base import Layer
 from nn.verify.frameworks import FOREIGN
 
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch: it may be slow
 IMAGE = (4, 6, 5)
 QUICK = [name for name in FOREIGN if "jax" not in name]  # jax compiles each network anew
 JAX = [name for name in FOREIGN if "jax" in name]
@@ -30,7 +36,39 @@ ACTIVATIONS = {
     "PReLU, a slope a channel": lambda: PReLU(4), "Hardtanh": Hardtanh,
     "Hardtanh, bounds": lambda: Hardtanh(-0.3, 1.5), "ReLU6": ReLU6,
 }
-LAYERS = {**ACTIVATIONS}
+CONVOLUTIONS = {
+    "dilation": lambda: Conv2d(4, 3, (3, 2), 1, 1, dilation=2),
+    "dilation and stride": lambda: Conv2d(4, 3, 2, 2, (2, 1), dilation=(3, 2)),
+    "groups": lambda: Conv2d(4, 6, 3, 1, 1, groups=2),
+    "depthwise": lambda: Conv2d(4, 4, (2, 3), 2, groups=4, bias=False),
+    "groups and dilation": lambda: Conv2d(4, 2, 2, 1, 1, dilation=(1, 2), groups=2),
+    "same": lambda: Conv2d(4, 3, 3, padding="same"),
+    "same, even": lambda: Conv2d(4, 3, (2, 4), padding="same"),
+    "same, dilation": lambda: Conv2d(4, 2, (2, 3), padding="same", dilation=(3, 2), groups=2),
+    "valid": lambda: Conv2d(4, 3, 2, padding="valid"),
+}
+POOLS = {
+    f"{kind.__name__}, {name}": lambda kind=kind, options=options, own=own: kind(*options, **own)
+    for kind in (MaxPool2d, AvgPool2d) for name, (options, own) in {
+        "padding": ((3, 2, 1), {}), "padding along one axis": (((2, 3), 1, (0, 1)), {}),
+        "ceil_mode": ((2,), {"ceil_mode": True}), "both": ((3, 2, 1), {"ceil_mode": True}),
+        "a window behind the end": ((3, (4, 3), 1), {"ceil_mode": True}),
+        "larger than the image": ((8, 2, 4), {"ceil_mode": True})}.items()
+}
+POOLS |= {
+    "padding does not count": lambda: AvgPool2d(3, 2, 1, count_include_pad=False),
+    "nor does it in ceil_mode": lambda: AvgPool2d((3, 2), 2, 1, ceil_mode=True,
+                                                  count_include_pad=False),
+    "a divisor": lambda: AvgPool2d(3, 2, 1, divisor_override=5, ceil_mode=True),
+    **{f"adaptive, {size}": lambda size=size: AdaptiveAvgPool2d(size)
+       for size in (1, 2, (3, 5), (2, 1), (None, 3), (6, 5), (8, 7))}}
+NORMS = {
+    "LayerNorm": lambda: LayerNorm(IMAGE), "LayerNorm, no bias": lambda: LayerNorm(IMAGE, bias=False),
+    "LayerNorm, plain": lambda: LayerNorm(IMAGE, 0.1, elementwise_affine=False),
+    "GroupNorm, 1": lambda: GroupNorm(1, 4), "GroupNorm, 2": lambda: GroupNorm(2, 4, 0.1),
+    "GroupNorm, each channel": lambda: GroupNorm(4, 4, affine=False),
+}
+LAYERS = {**ACTIVATIONS, **CONVOLUTIONS, **POOLS, **NORMS}
 
 
 def network(layer, place, seed=0):
@@ -93,8 +131,9 @@ def test_values_gradients_and_the_way_back(name):
     gradients = ours.gradients(v, saved)
     expected = {key: one.grad.numpy() for key, one in module.named_parameters()}
     assert set(gradients) == set(expected)
+    largest = max(np.abs(gradient).max() for gradient in expected.values())
     for key, gradient in gradients.items():
-        close(gradient, expected[key])
+        np.testing.assert_allclose(gradient, expected[key], rtol=0, atol=1e-10 * largest)
     again = from_torch(module, IMAGE)
     assert [repr(one) for one in again.layers.values()] == list(map(repr, ours.layers.values()))
     small = x.astype(np.float32)

@@ -27,7 +27,7 @@ def random_chain(seed):
     image = shape = (int(rng.integers(1, 4)), *(int(n) for n in rng.integers(3, 8, 2)))
     layers = []
     for _ in range(int(rng.integers(1, 6))):
-        layer = random_layer(rng, "mixed", shape[0])
+        layer = random_layer(rng, "mixed", shape)
         try:
             shape = layer.output_shape(shape)
         except ValueError:  # does not fit
