@@ -93,7 +93,7 @@ def _convolution(layer: Conv2d, parameters, H, shape):
     padded = (channels, height + top + bottom, width + left + right)
     windows = _windows(padded, layer)
     rows, columns = windows.shape[:2]
-    # the units at (y, x) see the channels of their group through the kernel: (out, y, x) → (C·ky·kx)
+    # the units at (y, x) see their group's channels through the kernel: (out, y, x) → (C·ky·kx)
     units = [np.tile(group.reshape(rows * columns, -1), (out // layer.groups, 1))
              for group in np.split(windows, layer.groups, axis=2)]
     W = _matrix(np.repeat(kernel.reshape(out, -1), rows * columns, axis=0),
@@ -135,7 +135,7 @@ def _average_pooling(layer: AvgPool2d, parameters, H, shape):
 
 @written_out.register
 def _adaptive_average(layer: AdaptiveAvgPool2d, parameters, H, shape):
-    shares = []  # part n of N reaches from ⌊n·size/N⌋ to ⌈(n + 1)·size/N⌉: rows (Y', Y), then columns
+    shares = []  # (Y', Y), (X', X): part n of N reaches from ⌊n·size/N⌋ to ⌈(n + 1)·size/N⌉
     for size, parts in zip(shape[1:], layer.output_shape(shape)[1:]):
         n, unit = np.arange(parts)[:, None], np.arange(size)
         inside = (unit >= n * size // parts) & (unit * parts < (n + 1) * size)

@@ -9,6 +9,7 @@ from nn import (
     AdaptiveAvgPool2d,
     Add,
     AvgPool2d,
+    BatchNorm1d,
     BatchNorm2d,
     Concat,
     Conv2d,
@@ -32,6 +33,7 @@ from nn import (
 )
 from nn.graph import inputs_from
 
+FAMILIES = ("mixed", "convolutions", "pooling", "no flatten", "dense")
 ACTIVATIONS = {
     Tanh: lambda rng: (), Sigmoid: lambda rng: (), ReLU: lambda rng: (), SiLU: lambda rng: (),
     ReLU6: lambda rng: (), LeakyReLU: lambda rng: (rng.uniform(0.2, 2),),
@@ -109,6 +111,42 @@ def random_norm(rng, shape):
         return LayerNorm(channels if flat else tuple(shape), max(eps, 1e-3), rng.random() < 0.8,
                          rng.random() < 0.8)
     return GroupNorm(groups, channels, eps, rng.random() < 0.8)
+
+
+def random_chain(family, seed):
+    """A network of up to four layers and an end, and two samples for it."""
+    rng = np.random.default_rng([FAMILIES.index(family), seed])
+    if family == "dense":
+        image = shape = (int(rng.integers(1, 12)),)
+        layers, shape = [random_activation(rng)] if rng.random() < 0.2 else [], (shape[0], 1, 1)
+    else:
+        image = shape = (int(rng.integers(1, 4)), *(int(n) for n in rng.integers(2, 9, 2)))
+        layers = []
+        for _ in range(rng.integers(0 if family == "mixed" else 1, 5)):
+            layer = random_layer(rng, family, shape)
+            try:
+                shape = layer.output_shape(shape)
+                layers.append(layer)
+            except ValueError:  # does not fit: another try
+                continue
+            if np.prod(shape) > 300:
+                break
+        if rng.random() < 0.2 and family == "mixed":
+            layers.append(AdaptiveAvgPool2d(1))
+            shape = (shape[0], 1, 1)
+    if family != "no flatten":
+        if family != "dense":
+            layers.append(Flatten())
+            layers += [random_activation(rng)] if rng.random() < 0.4 else []
+            layers += [BatchNorm1d(int(np.prod(shape)))] if rng.random() < 0.2 else []
+        size = int(np.prod(shape))
+        for _ in range(rng.integers(1, 4 if family == "dense" else 3)):
+            out = int(rng.integers(1, 7))
+            layers += [Linear(size, out, bias=rng.random() < 0.8), random_activation(rng)]
+            size = out
+        layers.pop()
+    layers += [[], [Softmax()], [Sigmoid()]][rng.integers(3)] or ([] if layers else [Tanh()])
+    return with_random_weights(Network(layers, image), rng), rng.normal(size=(2, *image))
 
 
 def random_graph(seed):

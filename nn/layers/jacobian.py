@@ -27,8 +27,8 @@ class Jacobian:
     Args:
         values: (wy, wx, i, y, x, b, c). Each of the axes y, x, b may have length 1 for "the same
             everywhere": the windows of a first convolution are its kernel at every position.
-        stride: (Sy, Sx), pixels from one unit to the next: the product of the strides so far. (0, 0)
-            where all units have the same window.
+        stride: (Sy, Sx), pixels from one unit to the next: the product of the strides so far;
+            (0, 0) where all units have the same window.
         start: (oy, ox), the pixel at which the window of unit (0, 0) begins. Below zero after
             padding; what stands at pixels outside the image has no meaning and is never read.
         units: (Y, X), the positions of the layer.

@@ -1,9 +1,10 @@
 """Max, average and adaptive average pooling: value, forward derivative (Eq. 5) and backward step.
 
-In and out: (b, y, x, c). Units that do not fill a window are left out or, with `ceil_mode`, have a
-window that sticks out of the padding. Ties: the first maximum in row-major order wins (PyTorch's rule on the CPU), in the value, the
-forward derivative and the backward step alike; complex input is compared by its real part.
-`nn.textbook` has the same with a matrix of 1 and 0, or of 1/area. Read on in `layers.activation`.
+In and out: (b, y, x, c). Units that do not fill a window are left out or, with `ceil_mode`, have
+one that sticks out of the padding. Ties: the first maximum in row-major order wins (PyTorch's rule
+on the CPU), in the value, the forward derivative and the backward step alike; complex input is
+compared by its real part. `nn.textbook` has the same with a matrix of 1 and 0, or of 1/area. Read
+on in `layers.activation`.
 """
 import itertools
 

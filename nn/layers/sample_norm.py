@@ -1,4 +1,4 @@
-"""Normalisation within a sample: `LayerNorm` over all its units, `GroupNorm` over groups of channels.
+"""Normalisation within a sample: `LayerNorm` over all units, `GroupNorm` over groups of channels.
 
 Each unit hangs on all units of its group, so its window in the image is the union of theirs: behind
 these layers all units share one window (`shared_windows`). With n = (x − μ) / √(σ² + eps), μ and σ²
@@ -70,8 +70,8 @@ class _SampleNorm(Layer):
 
 
 class LayerNorm(_SampleNorm):
-    """PyTorch's `LayerNorm` over all units of a sample: `normalized_shape` is (M,) for a flat input,
-    (channels, height, width) for an image; `weight` and `bias` have that shape."""
+    """PyTorch's `LayerNorm` over all units of a sample: `normalized_shape` is (M,) for a flat
+    input, (channels, height, width) for an image; `weight` and `bias` have that shape."""
 
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
         super().__init__()

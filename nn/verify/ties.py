@@ -84,7 +84,8 @@ def _way(layer, x):
         sides = np.sum([x.real > place for place in places], axis=0)
         return sides.transpose(0, 3, 1, 2).reshape(len(x), -1)
     if isinstance(layer, MaxPool2d):
-        return np.argmax(seen_by_taps(layer, x.real, -np.inf), axis=0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+        winner = np.argmax(seen_by_taps(layer, x.real, -np.inf), axis=0)
+        return winner.transpose(0, 3, 1, 2).reshape(len(x), -1)
     return None
 
 

@@ -6,13 +6,11 @@ step through the reference's value.
 """
 import numpy as np
 import pytest
-from random_networks import check, random_activation, random_layer
+from random_networks import FAMILIES, check, random_chain
 from reference import STEP, close, logits_and_jacobian, trace, with_random_weights
 
 from nn import (
-    AdaptiveAvgPool2d,
     AvgPool2d,
-    BatchNorm1d,
     Conv2d,
     Flatten,
     GroupNorm,
@@ -26,44 +24,7 @@ from nn import (
     Tanh,
 )
 
-FAMILIES = ("mixed", "convolutions", "pooling", "no flatten", "dense")
 SEEDS = 45
-
-
-def random_network(family, seed):
-    """A network of up to four layers and an end, and two samples for it."""
-    rng = np.random.default_rng([FAMILIES.index(family), seed])
-    if family == "dense":
-        image = shape = (int(rng.integers(1, 12)),)
-        layers, shape = [random_activation(rng)] if rng.random() < 0.2 else [], (shape[0], 1, 1)
-    else:
-        image = shape = (int(rng.integers(1, 4)), *(int(n) for n in rng.integers(2, 9, 2)))
-        layers = []
-        for _ in range(rng.integers(0 if family == "mixed" else 1, 5)):
-            layer = random_layer(rng, family, shape)
-            try:
-                shape = layer.output_shape(shape)
-                layers.append(layer)
-            except ValueError:  # does not fit: another try
-                continue
-            if np.prod(shape) > 300:
-                break
-        if rng.random() < 0.2 and family == "mixed":
-            layers.append(AdaptiveAvgPool2d(1))
-            shape = (shape[0], 1, 1)
-    if family != "no flatten":
-        if family != "dense":
-            layers.append(Flatten())
-            layers += [random_activation(rng)] if rng.random() < 0.4 else []
-            layers += [BatchNorm1d(int(np.prod(shape)))] if rng.random() < 0.2 else []
-        size = int(np.prod(shape))
-        for _ in range(rng.integers(1, 4 if family == "dense" else 3)):
-            out = int(rng.integers(1, 7))
-            layers += [Linear(size, out, bias=rng.random() < 0.8), random_activation(rng)]
-            size = out
-        layers.pop()
-    layers += [[], [Softmax()], [Sigmoid()]][rng.integers(3)] or ([] if layers else [Tanh()])
-    return with_random_weights(Network(layers, image), rng), rng.normal(size=(2, *image))
 
 
 CASES = [(family, seed) for family in FAMILIES for seed in range(SEEDS)]
@@ -71,7 +32,7 @@ CASES = [(family, seed) for family in FAMILIES for seed in range(SEEDS)]
 
 @pytest.mark.parametrize(("family", "seed"), CASES)
 def test_random_networks(family, seed):
-    check(*random_network(family, seed))
+    check(*random_chain(family, seed))
 
 
 def test_the_random_networks_reach_the_corners():
@@ -81,7 +42,7 @@ def test_the_random_networks_reach_the_corners():
     """
     seen, alive = {}, 0
     for case in CASES:
-        network, x = random_network(*case)
+        network, x = random_chain(*case)
         alive += network.forward_derivative(x[:1]).any()
         layers = list(network.layers.values())
         for number, layer in enumerate(layers):
@@ -200,7 +161,7 @@ def test_hand_picked_networks(name, batch):
                          [(family, seed) for family in FAMILIES for seed in range(8)])
 def test_gradients_of_the_parameters(family, seed):
     """Σ_b v_b · logits, differentiated along random directions of every parameter on its own."""
-    network, x = random_network(family, seed)
+    network, x = random_chain(family, seed)
     rng = np.random.default_rng(seed)
     logits, saved = network.forward(x)
     v, parameters = rng.normal(size=logits.shape), network.parameters()

@@ -1,8 +1,11 @@
 """Layers and options with PyTorch's names: value, forward derivative, backward step and the
 gradients of the parameters as torch has them, and right by every referee."""
+from collections import Counter
+
 import numpy as np
 import pytest
-from reference import close, with_random_weights
+from random_networks import FAMILIES, random_chain, random_graph
+from reference import close, logits_and_jacobian, trace, with_random_weights
 
 from nn import (
     GELU,
@@ -18,11 +21,14 @@ from nn import (
     Network,
     PReLU,
     ReLU6,
+    Sigmoid,
     SiLU,
+    Softmax,
     check_network,
     from_torch,
     to_torch,
 )
+from nn.convert.table import TABLE
 from nn.layers.base import Layer
 from nn.verify.frameworks import FOREIGN
 
@@ -63,7 +69,8 @@ POOLS |= {
     **{f"adaptive, {size}": lambda size=size: AdaptiveAvgPool2d(size)
        for size in (1, 2, (3, 5), (2, 1), (None, 3), (6, 5), (8, 7))}}
 NORMS = {
-    "LayerNorm": lambda: LayerNorm(IMAGE), "LayerNorm, no bias": lambda: LayerNorm(IMAGE, bias=False),
+    "LayerNorm": lambda: LayerNorm(IMAGE),
+    "LayerNorm, no bias": lambda: LayerNorm(IMAGE, bias=False),
     "LayerNorm, plain": lambda: LayerNorm(IMAGE, 0.1, elementwise_affine=False),
     "GroupNorm, 1": lambda: GroupNorm(1, 4), "GroupNorm, 2": lambda: GroupNorm(2, 4, 0.1),
     "GroupNorm, each channel": lambda: GroupNorm(4, 4, affine=False),
@@ -228,3 +235,89 @@ def test_a_wrong_one_is_named(layer: Layer, part):
     ours, x = network(layer, "between")
     report = check_network(ours, x)
     assert (report.verdict, report.layer, report.part) == ("wrong", "1", part), str(report)
+
+
+# random networks
+
+COUNT, TENTH = 2000, 200
+FIRST = 50  # so many are asked by default
+
+
+def random_network(number):
+    """A chain of one family after the other, every third a graph, such as torch can have: (network,
+    samples, torch's module)."""
+    for attempt in range(20):
+        seed = number + 10_000 * attempt
+        ours, x = random_graph(seed) if number % 3 == 2 else random_chain(
+            FAMILIES[number % len(FAMILIES)], seed)
+        try:
+            return ours, x, torch_of(ours)[1]
+        except ValueError as error:
+            assert "flat" in str(error).lower()
+    raise AssertionError(number)
+
+
+def agrees(ours, x, module):
+    """Value, forward and backward derivative of one sample against torch and the textbook, the
+    gradients of the parameters against torch."""
+    import torch
+    sample = torch.from_numpy(x[:1]).requires_grad_()
+    value = module(sample)
+    outputs = list(ours.layers.values())[-1]
+    of = "probabilities" if isinstance(outputs, (Softmax, Sigmoid)) else "logits"
+    if of == "logits":
+        close(ours.logits(x[:1]).reshape(-1), value.detach().numpy().reshape(-1))
+    else:
+        close(ours.probabilities(x[:1]).reshape(-1), value.detach().numpy().reshape(-1))
+    forward, backward = (derivative(x[:1], of=of)[0] for derivative in (
+        ours.forward_derivative, ours.backward_derivative))
+    traced = trace(ours, x[0])
+    terms = max(np.abs(table).max(initial=1) for _, _, table in traced)
+    _, jacobian = logits_and_jacobian(ours, x[0], traced=traced)
+    table = jacobian if of == "logits" else traced[-1][2]
+    close(forward, table, terms=terms)
+    close(backward, table, terms=terms)
+    v = np.eye(len(table)) if len(table) <= 4 else np.random.default_rng(0).normal(
+        size=(4, len(table)))
+    theirs = [torch.autograd.grad((value.reshape(-1) * torch.from_numpy(row)).sum(), sample,
+                                  retain_graph=True)[0].numpy().reshape(-1) for row in v]
+    close(v @ forward, theirs, terms=terms)
+    if of == "logits" and ours.parameters():
+        _gradients_agree(ours, x, module)
+
+
+def _gradients_agree(ours, x, module):
+    import torch
+    logits, saved = ours.forward(x)
+    v = np.random.default_rng(1).normal(size=logits.shape)
+    module.zero_grad()
+    (module(torch.from_numpy(x)).reshape(v.shape) * torch.from_numpy(v)).sum().backward()
+    expected = {key: one.grad.numpy() for key, one in module.named_parameters()}
+    for name, layer in ours.layers.items():
+        if getattr(layer, "connections", None) is not None:  # torch has weights 0 there, which learn
+            expected[f"{name}.weight"][~layer.connections] = 0
+    gradients = ours.gradients(v, saved)
+    assert set(gradients) == set(expected)
+    terms = max((np.abs(gradient).max() for gradient in expected.values()), default=0)
+    for key, gradient in gradients.items():
+        close(gradient, expected[key], terms=10 * terms)
+
+
+@pytest.mark.parametrize("first", [0, pytest.param(FIRST, marks=pytest.mark.slow), *(
+    pytest.param(first, marks=pytest.mark.slow) for first in range(TENTH, COUNT, TENTH))])
+def test_random_networks_agree_with_torch_and_the_textbook(first):
+    end = FIRST if first == 0 else (first // TENTH + 1) * TENTH
+    for number in range(first, end):
+        ours, x, module = random_network(number)
+        try:
+            agrees(ours, x, module)
+        except AssertionError as error:
+            raise AssertionError(f"network {number}: {list(ours.layers.values())}") from error
+
+
+def test_the_random_networks_have_every_layer():
+    """What makes the test above worth something: each kind of layer occurs, three times at least."""
+    seen = Counter(type(layer) for number in range(TENTH) for layer in random_network(
+        number)[0].layers.values())
+    assert set(seen) >= {row.layer for row in TABLE.values()}
+    assert min(seen.values()) >= 3, seen

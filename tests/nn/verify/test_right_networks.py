@@ -83,7 +83,7 @@ class Spoiled:
     def _spoil(self, method, array):
         if method != self.method:
             return array
-        array = np.array(array)
+        array = np.array(array, order="C")
         flat = array.reshape(-1)
         place = self.place % len(flat)
         flat[place] = self.change(flat[place])
@@ -104,7 +104,7 @@ class Spoiled:
         """The same unit for every cotangent."""
         if self.method != "backward":
             return result
-        result = np.array(result)
+        result = np.array(result, order="C")
         flat = result.reshape(*result.shape[:-4], -1)
         place = self.place % flat.shape[-1]
         flat[..., place] = self.change(flat[..., place])
