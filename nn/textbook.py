@@ -157,7 +157,7 @@ def _flatten(layer: Flatten, parameters, H, shape):
 
 @written_out.register
 def _add(layer: Add, parameters, H, shape):
-    W = scipy.sparse.hstack([_identity(H[:np.prod(shape[0])])] * len(shape))
+    W = scipy.sparse.hstack([_identity(H[:np.prod(shape[0])])] * len(shape), format="csr")
     return _affine(W, 0, shape[0])
 
 @written_out.register

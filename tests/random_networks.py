@@ -100,11 +100,13 @@ def random_pool(rng, kind):
 
 def random_norm(rng, shape):
     channels, positions = shape[0], shape[1] * shape[2]
-    groups = int(rng.choice([n for n in range(1, channels + 1) if channels % n == 0]))
+    possible = [n for n in range(1, channels + 1) if channels % n == 0]
+    possible = [n for n in possible if channels * positions > n]  # torch refuses groups of one unit
+    groups = int(rng.choice(possible or [0]))
     # of one or two units hardly any derivative is left, unless eps is large
-    eps = 10 ** rng.uniform(-5, -1) if channels * positions // groups > 2 else 0.5
+    eps = 10 ** rng.uniform(-5, -1) if channels * positions > 2 * groups else 0.5
     kind = rng.integers(3)
-    if kind == 0:
+    if kind == 0 or not groups:
         return (BatchNorm2d(channels), Dropout())[rng.integers(2)]
     if kind == 1:
         flat = positions == 1 and rng.random() < 0.5

@@ -50,7 +50,8 @@ class Conversion(NamedTuple):
     only_flat: dict = {}              # the same where the input is (B, M), if that differs
     fixed: dict = {}                  # options that torch's constructor is given besides
     defaults: dict = {}               # of torch's function, where its module has others
-    takes: str = ""                   # "image" or "flat" where torch takes only one of them
+    takes: Any = ""                   # "image" or "flat" where torch takes only one of them, or a
+                                      # function (layer) that says which
     flat_layer: type | None = None    # our class, and torch's, where the input is (B, M)
     also: tuple[str, ...] = ()        # other modules of torch that do the same
     refuse: Callable | None = None    # (module) → ValueError for a state our layer cannot be in
@@ -63,6 +64,10 @@ class Conversion(NamedTuple):
         """The names in `torch.nn` of the modules that stand for this kind."""
         flat = (self.flat_layer.__name__,) if self.flat_layer else ()
         return (self.layer.__name__, *flat, *self.also)
+
+    def taken_by(self, layer):
+        """"image", "flat" or "": what torch's module of one of our layers takes."""
+        return self.takes(layer) if callable(self.takes) else self.takes
 
     def kind(self, flat):
         """Our class, whose name is torch's; `flat` says whether its input is (B, M)."""
@@ -269,7 +274,8 @@ TABLE = {row.layer: row for row in (
         BatchNorm2d, _batch_norm, options=("num_features", "eps"), flat_layer=BatchNorm1d,
         refuse=_refuse_batch_statistics, said="BatchNorm1d, BatchNorm2d"),
     Conversion(
-        LayerNorm, _layer_norm, options=("normalized_shape", "eps", "elementwise_affine", "bias")),
+        LayerNorm, _layer_norm, options=("normalized_shape", "eps", "elementwise_affine", "bias"),
+        takes=lambda layer: "flat" if len(layer.normalized_shape) == 1 else "image"),
     Conversion(
         GroupNorm, _group_norm, options=("num_groups", "num_channels", "eps", "affine")),
     Conversion(
