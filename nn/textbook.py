@@ -179,9 +179,11 @@ def _softmax(layer: Softmax, parameters, H, shape):
 @written_out.register(LayerNorm)
 @written_out.register(GroupNorm)
 def _sample_norm(layer, parameters, H, shape):
-    groups = layer.num_groups if isinstance(layer, GroupNorm) else 1
-    weight, bias = (np.repeat(own, H.size // np.size(own)) for own in (
-        np.ravel(parameters.get("weight", 1.0)), np.ravel(parameters.get("bias", 0.0))))
+    is_layer = isinstance(layer, LayerNorm)  # over height and width: each channel by itself
+    groups = (shape[0] if len(layer.normalized_shape) == 2 else 1) if is_layer else layer.num_groups
+    each = np.tile if is_layer else np.repeat  # how a parameter stands for the units
+    weight, bias = (each(np.ravel(own), H.size // np.size(own)) for own in (
+        parameters.get("weight", 1.0), parameters.get("bias", 0.0)))
     def normal(z):
         """(z − mean) / deviation and 1 / deviation of each group, (groups, units)."""
         z = z.reshape(groups, -1) - z.reshape(groups, -1).mean(axis=1, keepdims=True)

@@ -110,8 +110,8 @@ def random_norm(rng, shape):
         return (BatchNorm2d(channels), Dropout())[rng.integers(2)]
     if kind == 1:
         flat = positions == 1 and rng.random() < 0.5
-        return LayerNorm(channels if flat else tuple(shape), max(eps, 1e-3), rng.random() < 0.8,
-                         rng.random() < 0.8)
+        over = channels if flat else shape[1:] if rng.random() < 0.3 and positions > 2 else shape
+        return LayerNorm(over, max(eps, 1e-3), rng.random() < 0.8, rng.random() < 0.8)
     return GroupNorm(groups, channels, eps, rng.random() < 0.8)
 
 

@@ -194,10 +194,11 @@ def _normal(f, h, groups, eps):
 
 
 def _layer_norm(f, h, own):
-    y = _normal(f, h, 1, own["eps"])
+    y = _normal(f, h, h.shape[0] if len(own["normalized_shape"]) == 2 else 1, own["eps"])
+    shape = (-1, *h.shape[1:])  # of a weight for all units, or for those of each channel
     if own["elementwise_affine"]:
-        y = y * own["weight"].reshape(h.shape)
-    return y + own["bias"].reshape(h.shape) if own["bias"].size == h.size else y
+        y = y * own["weight"].reshape(shape)
+    return y + own["bias"].reshape(shape) if own["bias"].shape == own["normalized_shape"] else y
 
 
 def _group_norm(f, h, own):

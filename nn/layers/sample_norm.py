@@ -18,7 +18,13 @@ GROUP = (-4, -3, -1)  # the axes y, x and channel of (…, b, y, x, group, chann
 class _SampleNorm(Layer):
     """`groups` groups of channels, normalised each; `weight` and `bias`, where there are any."""
 
-    groups = 1
+    def groups(self, channels):
+        """How many groups an input of so many channels has."""
+        return 1
+
+    def by_unit(self, parameter):
+        """A parameter as it stands beside (b, y, x, c)."""
+        return parameter
 
     def _fill(self, shape, weight, bias):
         """PyTorch's start: 1 and 0."""
@@ -28,14 +34,14 @@ class _SampleNorm(Layer):
 
     def forward(self, x):
         """weight · (x − μ) / √(σ² + eps) + bias; `saved` = (n (b, y, x, group, channel), 1/√…)."""
-        by_group = x.reshape(*x.shape[:3], self.groups, -1)
+        by_group = x.reshape(*x.shape[:3], self.groups(x.shape[3]), -1)
         centred = by_group - by_group.mean(axis=GROUP, keepdims=True)
         variance = (centred * centred).mean(axis=GROUP, keepdims=True)
         inverse = 1 / np.sqrt(variance + self.eps)
         normal = centred * inverse
         y = normal.reshape(x.shape) * self._scale(x)
         if "bias" in self.parameters:
-            y = y + self._by_unit(like(self.parameters["bias"], x))
+            y = y + self.by_unit(like(self.parameters["bias"], x))
         return y, (normal, inverse)
 
     def forward_derivative(self, jacobian, saved):
@@ -58,11 +64,7 @@ class _SampleNorm(Layer):
         """The weight in the precision of x, as it multiplies (b, y, x, c); 1 without one."""
         if "weight" not in self.parameters:
             return 1
-        return self._by_unit(like(self.parameters["weight"], x))
-
-    def _by_unit(self, parameter):
-        """A parameter as it stands beside (b, y, x, c)."""
-        return parameter
+        return self.by_unit(like(self.parameters["weight"], x))
 
     def _summed(self, terms):
         """(b, y, x, c) → the shape of a parameter."""
@@ -71,14 +73,15 @@ class _SampleNorm(Layer):
 
 class LayerNorm(_SampleNorm):
     """PyTorch's `LayerNorm` over all units of a sample: `normalized_shape` is (M,) for a flat
-    input, (channels, height, width) for an image; `weight` and `bias` have that shape."""
+    input, (channels, height, width) for an image, or (height, width) for each of its channels;
+    `weight` and `bias` have that shape."""
 
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
         super().__init__()
         shape = np.atleast_1d(normalized_shape).tolist()
-        if len(shape) not in (1, 3):
-            raise ValueError("normalized_shape must be (M,) or (channels, height, width), all of a "
-                             f"sample; got {normalized_shape!r}")
+        if len(shape) > 3:
+            raise ValueError("normalized_shape must be (M,), (height, width) or (channels, height, "
+                             f"width); got {normalized_shape!r}")
         self.normalized_shape = tuple(count(n, "normalized_shape") for n in shape)
         self.eps = number(eps, "eps")
         self.elementwise_affine = bool(elementwise_affine)
@@ -88,16 +91,26 @@ class LayerNorm(_SampleNorm):
     def output_shape(self, shape):
         """(c, y, x) → the same."""
         wanted = self.normalized_shape
-        if tuple(shape) != (wanted if len(wanted) == 3 else (*wanted, 1, 1)):
+        wanted = {1: (*wanted, 1, 1), 2: (shape[0], *wanted), 3: wanted}[len(wanted)]
+        if tuple(shape) != wanted:
             size = "×".join(map(str, shape))
             raise ValueError(f"{self} takes all units of a sample; its input has {size}")
         return shape
 
-    def _by_unit(self, parameter):
-        return parameter.transpose(1, 2, 0) if parameter.ndim == 3 else parameter
+    def groups(self, channels):
+        """One, or each channel of an image, which is normalised over height and width."""
+        return channels if len(self.normalized_shape) == 2 else 1
+
+    def by_unit(self, parameter):
+        """(c, y, x) → (y, x, c), (y, x) → (y, x, 1)."""
+        if parameter.ndim == 1:
+            return parameter
+        return np.moveaxis(parameter.reshape(-1, *parameter.shape[-2:]), 0, -1)
 
     def _summed(self, terms):
-        return terms.sum(axis=0).transpose(2, 0, 1).reshape(self.normalized_shape)
+        total = terms.sum(axis=0).transpose(2, 0, 1)  # (c, y, x)
+        total = total.sum(axis=0) if len(self.normalized_shape) == 2 else total
+        return total.reshape(self.normalized_shape)
 
     def __repr__(self):
         options = "" if self.elementwise_affine else ", elementwise_affine=False"
@@ -112,7 +125,7 @@ class GroupNorm(_SampleNorm):
 
     def __init__(self, num_groups, num_channels, eps=1e-5, affine=True):
         super().__init__()
-        self.num_groups = self.groups = count(num_groups, "num_groups")
+        self.num_groups = count(num_groups, "num_groups")
         self.num_channels = count(num_channels, "num_channels")
         self.eps = number(eps, "eps")
         self.affine = bool(affine)
@@ -127,6 +140,10 @@ class GroupNorm(_SampleNorm):
             raise ValueError(
                 f"{self} takes {self.num_channels} channels; its input has {shape[0]}")
         return shape
+
+    def groups(self, channels):
+        """`num_groups`."""
+        return self.num_groups
 
     def __repr__(self):
         options = "" if self.affine else ", affine=False"

@@ -36,7 +36,7 @@ def normalization_errors(layer, at, before, precision):
     normal, inverse = layer.forward(x)[1]
     shape, normal = normal.shape, np.abs(normal)
     weight, bias = (np.abs(np.broadcast_to(
-        layer._by_unit(layer.parameters[name]), x.shape)).reshape(shape).astype(float)
+        layer.by_unit(layer.parameters[name]), x.shape)).reshape(shape).astype(float)
         if name in layer.parameters else default * np.ones(shape)
         for name, default in (("weight", 1), ("bias", 0)))
 

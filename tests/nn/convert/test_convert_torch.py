@@ -194,7 +194,6 @@ SINGLE = {
                          "without running statistics"),
     "instance norm": (tnn.InstanceNorm2d(2), "InstanceNorm2d is none of the layers we know"),
     "layer norm of rows": (tnn.LayerNorm(8), "takes all units of a sample; its input has 2×8×8"),
-    "layer norm of channels": (tnn.LayerNorm((8, 8)), "normalized_shape must be (M,) or (channels"),
     "subclass": (type("Mine", (tnn.Conv2d,), {})(2, 2, 3), "Mine is none of the layers we know"),
     "half": (tnn.Conv2d(2, 2, 3).half(), "weight must be float32 or float64; got torch.float16"),
     "kernel": (tnn.MaxPool2d((2,)), "kernel_size must be a whole number"),
