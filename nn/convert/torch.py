@@ -152,9 +152,9 @@ def to_torch(network):
 def _module(name, layer, row, flat):
     """Torch's module for one of our layers; `flat` says whether its input is (B, M)."""
     from torch import nn
-    if row.takes == "flat" and not flat:
+    if row.taken_by(layer) == "flat" and not flat:
         raise ValueError(f"layer {name!r}: torch needs a Flatten before {row.layer.__name__}")
-    if row.takes == "image" and flat:
+    if row.taken_by(layer) == "image" and flat:
         raise ValueError(f"layer {name!r}: in torch {type(layer).__name__} takes images; "
                          "its input is flat")
     if isinstance(layer, Affine):

@@ -12,10 +12,10 @@ import numpy as np
 from nn.convert.table import TABLE
 from nn.convert.torch_output import INPUT, shape_said, viewed
 from nn.convert.torch_read import INSTEAD, UNKNOWN, constant_of, layer_of, only
-from nn.layers.activation import ReLU
 from nn.layers.affine import Affine
 from nn.layers.linear import Flatten
 from nn.layers.merge import Add, Concat
+from nn.layers.piecewise import ReLU
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d
 from nn.layers.unflatten import Unflatten
 

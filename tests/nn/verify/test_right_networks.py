@@ -27,7 +27,7 @@ def random_chain(seed):
     image = shape = (int(rng.integers(1, 4)), *(int(n) for n in rng.integers(3, 8, 2)))
     layers = []
     for _ in range(int(rng.integers(1, 6))):
-        layer = random_layer(rng, "mixed", shape[0])
+        layer = random_layer(rng, "mixed", shape)
         try:
             shape = layer.output_shape(shape)
         except ValueError:  # does not fit
@@ -83,7 +83,7 @@ class Spoiled:
     def _spoil(self, method, array):
         if method != self.method:
             return array
-        array = np.array(array)
+        array = np.array(array, order="C")
         flat = array.reshape(-1)
         place = self.place % len(flat)
         flat[place] = self.change(flat[place])
@@ -104,7 +104,7 @@ class Spoiled:
         """The same unit for every cotangent."""
         if self.method != "backward":
             return result
-        result = np.array(result)
+        result = np.array(result, order="C")
         flat = result.reshape(*result.shape[:-4], -1)
         place = self.place % flat.shape[-1]
         flat[..., place] = self.change(flat[..., place])
