@@ -15,7 +15,7 @@ from nn.convert.torch_read import INSTEAD, UNKNOWN, constant_of, layer_of, only
 from nn.layers.affine import Affine
 from nn.layers.linear import Flatten
 from nn.layers.merge import Add, Concat
-from nn.layers.piecewise import ReLU
+from nn.layers.piecewise import Hardtanh, ReLU
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d
 from nn.layers.unflatten import Unflatten
 
@@ -240,10 +240,13 @@ def _with_weights(call, steps):
 
 
 def _clamped(call, steps):
-    """clamp(min=0) is a ReLU."""
-    if call.option(1, "min") != 0 or call.option(2, "max") is not None:
-        raise TypeError(f"{call.name}() {UNKNOWN}")
-    return steps.add(ReLU(), call.names, output_of(call.args[0]))
+    """clamp(min=0) is a ReLU, clamp(low, high) a Hardtanh."""
+    low, high = call.option(1, "min"), call.option(2, "max")
+    numbers = [isinstance(one, (int, float)) for one in (low, high)]
+    if numbers != [True, True] and (numbers[0], low, high) != (True, 0, None):
+        raise TypeError(f"{call.name}() with such bounds {UNKNOWN}")
+    layer = ReLU() if high is None else Hardtanh(low, high)
+    return steps.add(layer, call.names, output_of(call.args[0]))
 
 
 def _same(call, steps):

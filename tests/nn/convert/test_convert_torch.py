@@ -224,7 +224,8 @@ def whole(module, x):
 
 @pytest.mark.parametrize(("function", "said"), [
     (lambda self, x: whole(self, x).sum(dim=1), r"^layer 'sum': sum\(\) is none of"),
-    (lambda self, x: whole(self, x).clamp(0.1, 0.2), "clamp.. is none of the layers"),
+    (lambda self, x: whole(self, x).clamp(max=0.2), "clamp.. with such bounds is none of"),
+    (lambda self, x: whole(self, x).cumsum(1), "cumsum.. is none of the layers"),
     (lambda self, x: read(self, self.pool(self.pool(self.conv(x)))),
      "layer 'fc': .* takes 8 features"),
     (lambda self, x: torch.cat([whole(self, x), torch.ones(len(x), 1)], 1),

@@ -303,6 +303,14 @@ PROGRAMS = {
     "functions": (image(lambda self, x: f.linear(
         f.conv2d(x, self.w, self.b, stride=2, padding=1).flatten(1), self.v), w=weights(2, 1, 3, 3),
         b=weights(2), v=weights(3, 18)), "conv2d Conv2d, flatten Flatten, linear Linear"),
+    "between bounds": (flat(lambda self, x: torch.clamp(self.fc(x), -0.3, 0.4)),
+                       "fc Linear, clamp Hardtanh"),
+    "newer layers": (maps(lambda self, x: f.gelu(f.silu(f.relu6(f.max_pool2d(x, 3, 2, 1))))),
+                     "conv Conv2d, max_pool2d MaxPool2d, relu6 ReLU6, silu SiLU, gelu GELU"),
+    "newer options": (maps(lambda self, x: f.avg_pool2d(f.conv2d(
+        x, self.w, padding="same", dilation=2, groups=2), 3, 2, ceil_mode=True),
+                           w=weights(4, 2, 3, 3)),
+                      "conv Conv2d, conv2d Conv2d, avg_pool2d AvgPool2d"),
     "by hand": (image(lambda self, x: (x @ self.w + self.b).clamp(min=0).mm(self.v), (5,),
                       w=weights(5, 4), b=weights(4), v=weights(4, 2)),
                 "matmul Linear, add Affine, clamp ReLU, mm Linear"),
