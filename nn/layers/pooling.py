@@ -216,9 +216,11 @@ class AdaptiveAvgPool2d(Layer):
     def __init__(self, output_size=1):
         super().__init__()
         sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-        numbers = pair([1 if size is None else size for size in sizes], "output_size", 1)
-        self.output_size = tuple(None if size is None else number
-                                 for size, number in zip(sizes, numbers))
+        whole = [isinstance(size, (int, np.integer)) and size > 0 for size in sizes]
+        if len(sizes) != 2 or not all(size is None or good for size, good in zip(sizes, whole)):
+            raise ValueError("output_size must be a whole number of at least 1 or None, or two; "
+                             f"got {output_size!r}")
+        self.output_size = tuple(sizes)
 
     def output_shape(self, shape):
         """(c, y, x) → (c, y', x')."""

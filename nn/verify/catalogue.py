@@ -65,7 +65,7 @@ def plain(layer):
     """A copy of `layer` with the arithmetic of `nn`, whatever its class overrides; None for a kind
     not known there."""
     kind = next(base for base in type(layer).__mro__ if base.__module__.startswith("nn.layers."))
-    if kind in (Layer, Merge):
+    if kind in (Layer, Merge, Activation):
         return None
     other = copy(layer)
     other.__class__ = kind

@@ -29,6 +29,7 @@ from nn import (
     to_torch,
 )
 from nn.convert.table import TABLE
+from nn.layers.activation import Activation
 from nn.layers.base import Layer
 from nn.verify.frameworks import FOREIGN
 
@@ -219,6 +220,27 @@ def test_a_prelu_with_slope_1_has_no_kink():
     (lambda: Hardtanh(1, 1), "min_val must be below max_val; got 1 and 1"),
     (lambda: Hardtanh(np.inf), "min_val must be a finite number; got inf"),
     (lambda: PReLU(0), "num_parameters must be a whole number of at least 1; got 0"),
+    (lambda: Conv2d(4, 3, 2, groups=2), "groups must divide in_channels and out_channels; got 2 "
+                                        "for 4 and 3"),
+    (lambda: Conv2d(4, 4, 2, groups=0), "groups must be a whole number of at least 1; got 0"),
+    (lambda: Conv2d(4, 4, 2, dilation=0), "dilation must be a whole number of at least 1, or two; "
+                                          "got 0"),
+    (lambda: Conv2d(4, 4, 2, 2, "same"), r"padding='same' goes with stride 1 only; got \(2, 2\)"),
+    (lambda: Conv2d(4, 4, 2, 1, "full"), "padding must be whole numbers, 'valid' or 'same'; got "
+                                         "'full'"),
+    (lambda: Network([Conv2d(1, 1, 3, dilation=3)], (6, 9)),
+     r"layer '0': Conv2d\(.*dilation=\(3, 3\)\) does not fit into an input of 6×9"),
+    (lambda: MaxPool2d(3, 1, 2), "padding must be at most half of kernel_size; got 2 and 3"),
+    (lambda: AvgPool2d(2, divisor_override=0), "divisor_override must be a whole number of at "
+                                               "least 1; got 0"),
+    (lambda: AdaptiveAvgPool2d((2, 0)), r"output_size must be a whole number of at least 1 or "
+                                        r"None, or two; got \(2, 0\)"),
+    (lambda: LayerNorm((1, 2, 3, 4)), r"normalized_shape must be .*; got \(1, 2, 3, 4\)"),
+    (lambda: Network([LayerNorm((2, 3))], (3, 2)),
+     r"layer '0': LayerNorm\(.*\) takes all units of a sample; its input has 1×3×2"),
+    (lambda: GroupNorm(2, 3), "num_groups must divide num_channels; got 2 and 3"),
+    (lambda: Network([GroupNorm(2, 4)], (3, 2, 2)),
+     r"layer '0': GroupNorm\(.*\) takes 4 channels; its input has 3"),
     (lambda: Network([PReLU(3)], (4,)), r"layer '0': PReLU\(3\) takes 3 channels; its input has 4"),
 ])
 def test_bad_options_are_named(make, message):
@@ -234,6 +256,45 @@ class WrongSiLU(SiLU):
         return y, slope - y * (1 - y)
 
 
+class Cube(Activation):
+    """A user's own: z³, with an f' of 2z²."""
+
+    def forward(self, x):
+        return x ** 3, 2 * x * x
+
+
+class WrongLayerNorm(LayerNorm):
+    """The derivative of the deviation is forgotten."""
+
+    def forward_derivative(self, jacobian, saved):
+        return super().forward_derivative(jacobian, (0 * saved[0], saved[1]))
+
+
+class WrongGroupNorm(GroupNorm):
+    """Backward takes all channels for one group."""
+
+    def backward(self, grad_y, saved):
+        shape = (*saved[0].shape[:3], 1, -1)
+        return super().backward(grad_y, (saved[0].reshape(shape), saved[1].mean()))
+
+
+class WrongGroups(Conv2d):
+    """The gradient of the other group."""
+
+    def gradients(self, grad_y, saved):
+        gradients = super().gradients(grad_y, saved)
+        return {**gradients, "weight": gradients["weight"][::-1]}
+
+
+class WrongDivisor(AvgPool2d):
+    """Every window is divided by its whole area."""
+
+    def forward_derivative(self, jacobian, saved):
+        whole = AvgPool2d(self.kernel, self.stride, self.padding, ceil_mode=True,
+                          divisor_override=int(np.prod(self.kernel)))
+        return whole.forward_derivative(jacobian, saved)
+
+
 class WrongPReLU(PReLU):
     """The gradient of the slopes counts what is above 0."""
 
@@ -241,8 +302,11 @@ class WrongPReLU(PReLU):
         return super().gradients(grad_y, (saved[0], -saved[1]))
 
 
-@pytest.mark.parametrize(("layer", "part"), [(WrongSiLU(), "forward derivative"),
-                                             (WrongPReLU(4), "gradient")],
+@pytest.mark.parametrize(("layer", "part"), [
+    (WrongSiLU(), "forward derivative"), (Cube(), "forward derivative"),
+    (WrongLayerNorm(IMAGE), "forward derivative"), (WrongGroupNorm(2, 4), "backward"),
+    (WrongGroups(4, 6, 2, groups=2), "gradient"), (WrongPReLU(4), "gradient"),
+    (WrongDivisor(3, 2, 1, ceil_mode=True, count_include_pad=False), "forward derivative")],
                          ids=lambda value: getattr(type(value), "__name__", value))
 def test_a_wrong_one_is_named(layer: Layer, part):
     ours, x = network(layer, "between")
