@@ -85,11 +85,12 @@ def _first_run(module, shape, output):
 
 
 def _check(module):
-    """TypeError for a module of `torch.jit`, ValueError for one that needs more than one input."""
+    """TypeError where `torch.jit` made a part, ValueError for more than one input."""
     import torch
-    if isinstance(module, torch.jit.ScriptModule):
-        raise TypeError("module was made by torch.jit, which hides its layers; convert the module "
-                        "that it was made of")
+    for path, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise TypeError(f"{f'layer {path!r}' if path else 'module'} was made by torch.jit, "
+                            "which hides its layers; convert the module that it was made of")
     needed = [name for name, one in inspect.signature(module.forward).parameters.items()
               if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY,
                                                            one.POSITIONAL_OR_KEYWORD)]

@@ -212,12 +212,11 @@ class _Recording:
 def _is_layer(module):
     """Is it one of torch's own layers? Containers and modules of the user's are looked into, and
     those that only call a function which `torch_operations` knows."""
-    import torch
     from torch import nn
     containers = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList,
                   nn.ParameterDict, nn.Flatten, nn.Unflatten, nn.LogSoftmax)
     own = {kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules")}
-    return isinstance(module, torch.jit.ScriptModule) or not own <= set(containers)
+    return not own <= set(containers)
 
 
 def _on_the_cpu(values):

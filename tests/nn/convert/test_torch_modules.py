@@ -552,6 +552,8 @@ REFUSED = {
                    "module must take one input; it also takes 'mask'"),
     "a script": (torch.jit.script(tnn.Sequential(tnn.Linear(3, 2))), (3,),
                  "module was made by torch.jit, which hides its layers"),
+    "a script inside": (tnn.Sequential(tnn.Tanh(), torch.jit.script(tnn.Linear(3, 2))), (3,),
+                        "layer '1' was made by torch.jit"),
     "a constant": (Forward(lambda self, x: torch.ones(len(x), 2)), (3,),
                    "module returns a tensor that does not depend on its input"),
     "a constant of NaN": (flat(lambda self, x: self.fc(x) * torch.nan)[0], (3,),
