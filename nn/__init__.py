@@ -7,14 +7,18 @@ is right, `convert` takes networks from elsewhere. Each file says where to read 
 """
 from nn.convert.sklearn import from_sklearn
 from nn.convert.torch import from_torch, to_torch
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.activation import ELU, GELU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from nn.layers.affine import Affine
 from nn.layers.base import Layer, Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.jacobian import Jacobian
 from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add, Concat
 from nn.layers.normalization import BatchNorm1d, BatchNorm2d, Dropout
+from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU, ReLU6
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
+from nn.layers.unflatten import Unflatten
 from nn.models import AndNetwork, LeNet, ResNet
 from nn.network import Network
 from nn.threads import get_num_threads, set_num_threads
@@ -28,10 +32,11 @@ from nn.verify.programs.of_torch import check_torch
 from nn.weights import WeightsError, load_weights, save_weights
 
 __all__ = [
-    "AdaptiveAvgPool2d", "Add", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Concat",
-    "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "Jacobian", "Layer", "LeNet",
-    "LeakyReLU", "Linear", "MaxPool2d", "Merge", "Network", "ReLU", "Report", "ResNet", "Sigmoid",
-    "Softmax", "Softplus", "Tanh", "WeightsError", "check_backward", "check_gradients",
+    "AdaptiveAvgPool2d", "Add", "Affine", "AndNetwork", "AvgPool2d", "BatchNorm1d", "BatchNorm2d",
+    "Concat", "Conv2d", "Dropout", "ELU", "Flatten", "FunctionReport", "GELU", "GroupNorm",
+    "Hardtanh", "Jacobian", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "Linear", "MaxPool2d",
+    "Merge", "Network", "PReLU", "ReLU", "ReLU6", "Report", "ResNet", "SiLU", "Sigmoid", "Softmax",
+    "Softplus", "Tanh", "Unflatten", "WeightsError", "check_backward", "check_gradients",
     "check_jacobian", "check_jax", "check_network", "check_torch", "from_sklearn", "from_torch",
     "get_num_threads", "load_weights", "save_weights", "set_num_threads", "to_torch",
 ]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.layers.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.layers.activation import Sigmoid, Softmax, Tanh
 from nn.layers.base import count
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
 from nn.layers.merge import Add
 from nn.layers.normalization import BatchNorm2d
+from nn.layers.piecewise import ReLU
 from nn.layers.pooling import AdaptiveAvgPool2d, MaxPool2d
 from nn.network import Network
 from nn.weights import load_weights

@@ -24,13 +24,17 @@ def complex_step(function, x):
     return function(x + 1j * STEP * np.eye(len(x))).imag.T / STEP
 
 
-def close(got, expected, relative=1e-10):
-    """Same shape, and no entry further off than `relative` times the largest entry."""
+def close(got, expected, relative=1e-10, terms=0):
+    """Same shape, and no entry further off than `relative` times the largest entry.
+
+    Where all entries are sums that cancel, `terms` is how large their terms are: 1e-13 of it is
+    rounding.
+    """
     got = np.asarray(got)
     expected = np.asarray(expected)
     assert got.shape == expected.shape
     largest = max(np.abs(expected).max(initial=0), 1e-9)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=relative * largest)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=relative * largest + 1e-13 * terms)
 
 
 def with_random_weights(network, rng):

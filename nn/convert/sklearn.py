@@ -8,8 +8,9 @@ imported. Read on in `attack.textbook`.
 """
 import numpy as np
 
-from nn.layers.activation import ReLU, Sigmoid, Softmax, Tanh
+from nn.layers.activation import Sigmoid, Softmax, Tanh
 from nn.layers.linear import Linear
+from nn.layers.piecewise import ReLU
 from nn.network import Network
 
 ACTIVATIONS = {"identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}

@@ -1,220 +1,241 @@
-"""A PyTorch module taken apart: which layers run on what, found by running it once on symbols
-(`torch.fx`).
+"""A PyTorch module taken apart: which layers run on what, seen while it runs on numbers.
 
-In: a module; whether its input is flat. Out: our layers, by name, and which takes whose output.
-Only what has a row in `convert.table` is taken, all else is refused by name. PyTorch is imported
-only when one of the functions is called. Read on in `convert.sklearn`.
+In: a module and its input. Out: our layers, by name, and which takes whose output. A tensor that
+depends on the input is marked with its `Output`; any other is a constant. What has no row in
+`convert.table` and is no operation of `convert.torch_operations` is refused by name, where the
+answer depends on it. Read on in `convert.torch_output`.
 """
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+from nn.convert.torch_operations import MARK, OF_ONE, OF_SEVERAL, SHAPES, Call, output_of
+from nn.convert.torch_output import Output, Steps, free_name, shape_said
+from nn.convert.torch_read import INSTEAD, UNKNOWN, layer_of, module_of
+from nn.convert.torch_run import run_watched
 
-from nn.convert.table import KNOWN, TABLE, option_of_module
-from nn.graph import IMAGE
-from nn.layers.linear import Flatten
-
-SIZES = ("size", "shape", "getattr", "getitem")  # numbers on the way to a view(); no layers
-IGNORED = ("inplace", "_stacklevel", "dtype")    # options of functions that change no value
-ROWS_BY_FUNCTION = {function: row for row in TABLE.values() for function in row.functions}
-
-
-class Output(NamedTuple):
-    """What an operation of the module makes: the output of our layer `name`."""
-    name: str
-    flat: bool  # is it (B, M)?
-
-
-class Operation(NamedTuple):
-    """An operation of the module, as it is read: what does it, and on which nodes."""
-    name: str
-    module: object  # torch's module, or our class for a merge
-    nodes: tuple
+SIZES = {"size", "shape", "dim", "ndim", "ndimension", "numel", "nelement", "stride", "dtype",
+         "device", "layout", "is_floating_point", "is_complex", "is_contiguous", "is_cuda",
+         "is_sparse", "is_quantized", "get_device", "requires_grad", "__len__", "__repr__",
+         "__format__", "__hash__", "zeros_like", "ones_like", "full_like", "new_tensor",
+         "new_zeros", "new_ones", "new_full"}  # what depends on the input's shape and type alone
+VALUES = {"__bool__", "__float__", "__int__", "__index__", "__array__", "__contains__", "item",
+          "tolist", "numpy", "equal", "allclose"}
+CASTS = {"to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type", "type_as"}
+LIKE = {"to", "type_as", "expand_as", "view_as", "reshape_as"}  # of a constant: another constant
 
 
-def traced(module, flat):
-    """({name: layer}, {name: (names it takes, …)}) of `module`; `flat`: is its input (B, M)?
+class ModuleParts(NamedTuple):
+    """What a module is made of: {name: layer}, {name: names it takes}, the shape of its input; its
+    answer, and whether that is the logarithm of probabilities."""
+    layers: dict
+    inputs: dict
+    input_shape: tuple
+    answer: Any
+    log: bool
 
-    Layers are named by their paths in the module, functions by what they are. TypeError or
-    ValueError in one line.
+
+def traced(module, x, output=None):
+    """Run `module` on x (B, …), float64, and see what it is made of: `ModuleParts`.
+
+    `output` says which of several answers is meant. TypeError or ValueError in one line.
     """
-    walk = _Walk(module)
-    for node in _nodes(module):
-        if node.op == "placeholder":
-            walk.start(node, flat)
-        elif node.op == "output":
-            return walk.end(node.args[0])
-        else:
-            walk.take(node)
-    raise ValueError("module returns nothing")
+    import torch
+    recording = _Recording(module, x.shape[1:])
+    tensor = torch.from_numpy(x.copy())
+    setattr(tensor, MARK, recording.steps.image())
+    try:
+        answer = run_watched(module, tensor, recording)
+    except Exception as error:
+        if recording.refusals:
+            raise (error if error in recording.refusals else recording.refusals[0]) from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"module does not run on float64 input of shape {x.shape}: {reason}"
+        raise ValueError(message) from error
+    return recording.end(_one_of(answer, output))
 
 
-class _Walk:
-    """The layers so far; `outputs` has an `Output` a node, None for a mere number."""
+def _one_of(answer, output):
+    """The tensor of a module's answer that `output` names."""
+    import torch
+    if output is not None:
+        try:
+            answer = answer[output]
+        except (LookupError, TypeError):
+            message = f"output={output!r} is not in the {type(answer).__name__} that module returns"
+            raise ValueError(message) from None
+    if isinstance(answer, torch.Tensor):
+        return answer
+    marks = _outputs_in(answer if isinstance(answer, (tuple, list)) else ())
+    if marks and all(mark.refusal for mark in marks):
+        raise marks[0].refusal
+    several, kind = "", type(answer).__name__
+    if isinstance(answer, (tuple, list)) and answer:
+        several = f" of {len(answer)}; say which with output=0 … output={len(answer) - 1}"
+    elif isinstance(answer, dict) and answer:
+        several = f"; say which with {' or '.join(f'output={name!r}' for name in answer)}"
+    raise TypeError(f"module must return a tensor; got {kind}{several}")
 
-    def __init__(self, module):
-        self.module = module
-        self.layers = {}
-        self.inputs = {}
-        self.outputs = {}
+
+class _Recording:
+    """What is seen of a module while it runs (the watcher of `torch_run`).
+
+    `running` are the modules that it is in, each with what its answer will be where it is a layer.
+    """
+
+    def __init__(self, module, input_shape):
+        self.steps = Steps(tuple(input_shape))
+        self.refusals = []
+        self.running = []
         self.paths = {}
         for path, child in module.named_modules(remove_duplicate=False):
-            self.paths.setdefault(child, []).append(path)
+            self.paths.setdefault(child, []).append(path or type(child).__name__.lower())
+        self.weights = {part: {**dict(part.named_parameters(recurse=False)),
+                               **dict(part.named_buffers(recurse=False))}
+                        for part in module.modules()}  # while it runs they are others, in float64
 
-    def start(self, node, flat):
-        """The module's own input."""
-        if any(earlier.op == "placeholder" for earlier in self.outputs):
-            raise ValueError(f"module must take one input; it also takes {node.name!r}")
-        self.outputs[node] = Output(IMAGE, flat)
+    def entered(self, module, args, kwargs):
+        """A module that is a layer is read before it runs, so that what does not fit is ours."""
+        output = None
+        sources = _outputs_in((*args, *kwargs.values()))
+        if sources and _is_layer(module) and not self._in_layer():
+            names = tuple(self.paths[module])
+            output = self._read(names, sources, self._layer, module, names, sources)
+        self.running.append((module, output))
 
-    def end(self, node):
-        """Everything, once the output is reached."""
-        if node not in self.outputs:
-            raise TypeError(f"module must return a tensor; got {type(node).__name__}")
-        output = self.outputs[node]
-        if output is None or self.layers and output.name != list(self.layers)[-1]:
-            raise ValueError(f"module returns {node.name!r}, which is not what its last layer "
-                             "makes")
-        return self.layers, self.inputs
+    def left(self, answer):
+        """Its answer is marked."""
+        module, output = self.running.pop()
+        if output:
+            self._mark(answer, output, tuple(self.paths[module]))
 
-    def take(self, node):
-        """One operation of the module: the layer that stands for it is added to the others."""
-        operation = self._read(node)
-        if operation is None:
-            self.outputs[node] = None
-            return
-        name = operation.name
-        inputs = [self.outputs.get(one) for one in operation.nodes]
-        if None in inputs or not inputs:
-            raise TypeError(f"layer {name!r}: it takes something that is no layer's output")
+    def called(self, function, args, kwargs):
+        """A function runs, and its answer is marked where it depends on the input."""
+        name = getattr(function, "__name__", str(function))
+        name = function.__self__.__name__ if name == "__get__" else name
+        sources = _outputs_in((*args, *kwargs.values()))
+        if not sources or name in SIZES or self._in_layer():
+            return function(*args, **kwargs)
+        if name in VALUES:
+            raise self._refused(ValueError(
+                "module cannot be followed layer by layer: what forward() does depends on the "
+                f"values of its input ({name.strip('_')}); {INSTEAD}"))
+        args = _on_the_cpu(args)
+        answer = function(*args, **_on_the_cpu(kwargs))
+        if name in LIKE and not output_of(args[0]):
+            return answer
+        if name in CASTS and answer.is_floating_point():
+            return args[0]
+        if "input" in kwargs:
+            kwargs = dict(kwargs)
+            args = (kwargs.pop("input"), *args)
+        names = self._names(name.strip("_"))
+        call = Call(name.strip("_"), args, kwargs, answer, names)
+        output = self._read(names, sources, self._function, call, sources)
+        return self._mark(answer, output, names)
+
+    def end(self, answer):
+        """Everything, once the module has returned."""
+        output = output_of(answer)
+        if output is None:
+            raise ValueError("module returns a tensor that does not depend on its input")
+        if output.refusal and not output.log:
+            raise output.refusal
+        layers, inputs = self.steps.leading_to(output.step)
+        return ModuleParts(layers, inputs, self.steps.input_shape, answer.detach().cpu().numpy(),
+                           output.log)
+
+    def _in_layer(self):
+        return any(output for _, output in self.running)
+
+    def _names(self, function):
+        """What a layer for a function may be called: the path of the module without children that
+        calls it, or what it is."""
+        module = self.running[-1][0]
+        if len(self.running) == 1 or list(module.children()):
+            return (function,)
+        *paths, last = self.paths[module]
+        return (*paths, last, f"{last}_{function}")
+
+    def _read(self, names, sources, read, *args):
+        """The `Output` that `read` gives; where it refuses, one that says so of what depends on
+        it."""
         try:
-            layer = layer_of(operation.module, inputs[0].flat)
+            for source in sources:
+                if source.step is None:
+                    raise source.refusal
+            return read(*args)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"layer {name!r}: {error}") from None
-        if layer is None:
-            self.outputs[node] = inputs[0]
-            return
-        self.layers[name] = layer
-        self.inputs[name] = tuple(one.name for one in inputs)
-        self.outputs[node] = Output(name, inputs[0].flat or isinstance(layer, Flatten))
+            if not str(error).startswith(("layer ", "module ")):
+                name = free_name(names, self.steps.names)
+                error = type(error)(f"layer {name!r}: {error}")
+            return Output(None, (), (), self._refused(error))
 
-    def _read(self, node):
-        """The `Operation` of a node; None for a mere number."""
-        if node.op == "call_module":
-            module = self.module.get_submodule(node.target)
-            return Operation(self._name(module), module, node.args)
-        if node.op == "get_attr":
-            raise TypeError(f"module uses {node.target} beside its layers")
-        target = node.target
-        function = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-        if function in SIZES:
-            return None
-        name = node.name if node.name not in self.layers else f"{node.name}_"
-        row = ROWS_BY_FUNCTION.get(function.strip("_"))
-        if row and row.operands:
-            try:
-                nodes = row.operands(node)
-            except ValueError as error:
-                raise ValueError(f"layer {name!r}: {error}") from None
-            if nodes is not None:
-                return Operation(name, row.layer, nodes)
-        return Operation(name, _called(name, function.rstrip("_"), node), node.args[:1])
+    def _refused(self, error):
+        self.refusals.append(error)
+        return error
 
-    def _name(self, module):
-        """The path of a module; each time it is called another of its paths, while there is one."""
-        for path in self.paths[module]:
-            if path not in self.layers:
-                return path
-        if list(module.parameters(recurse=False)):
-            raise ValueError(f"layer {path!r} is called twice; a layer with weights may stand once")
-        numbered = (f"{path}_{n}" for n in range(1, 10**6))
-        return next(name for name in numbered if name not in self.layers)
+    def _layer(self, module, names, sources):
+        layer = layer_of(module, sources[0].flat, self.weights.get(module, {}))
+        if len(sources) > 1:
+            raise TypeError(f"{type(module).__name__} with several inputs {INSTEAD}")
+        return self.steps.add(layer, names, sources[0])
 
+    def _function(self, call, sources):
+        if call.name not in SHAPES:
+            for source in sources:
+                if source.log:
+                    raise source.refusal
+        if call.name in OF_SEVERAL:
+            return OF_SEVERAL[call.name](call, self.steps)
+        if not call.args or output_of(call.args[0]) is None:
+            raise TypeError(f"{call.name}() {UNKNOWN}")
+        if call.name in OF_ONE:
+            return OF_ONE[call.name](call, self.steps)
+        module = module_of(call.name, call.args, call.kwargs)
+        return self._layer(module, call.names, sources)
 
-def _nodes(module):
-    """The operations of `module`, run on symbols; modules without children are taken whole."""
-    import torch
-
-    class Tracer(torch.fx.Tracer):
-        """Looks into every module that has children."""
-
-        def is_leaf_module(self, m, module_qualified_name):
-            return not list(m.children()) and type(m) is not torch.nn.Sequential
-
-    try:
-        graph = Tracer().trace(module)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"module cannot be followed layer by layer (torch.fx): {reason}"
-        raise ValueError(message) from error
-    used, needed = [], set()
-    for node in reversed(graph.nodes):  # what nobody uses is left out
-        if node in needed or node.op in ("placeholder", "output"):
-            used.append(node)
-            needed.update(node.all_input_nodes)
-    return used[::-1]
+    def _mark(self, answer, output, names):
+        """The answer, its tensors marked; where it has none, a refusal is raised at once."""
+        import torch
+        tensors = [one for one in (answer if isinstance(answer, (tuple, list)) else (answer,))
+                   if isinstance(one, torch.Tensor)]
+        if not tensors and output.refusal:
+            raise output.refusal
+        if output.step is not None and (tuple(tensors[0].shape[1:]) or (1,)) != output.seen:
+            output = Output(None, (), (), self._refused(ValueError(
+                f"layer {names[0]!r}: torch makes the shape {tuple(tensors[0].shape)}, our layer "
+                f"{shape_said(output.seen)}")))
+        for tensor in tensors:
+            setattr(tensor, MARK, output)
+        return answer
 
 
-def _called(name, function, node):
-    """Torch's module for a function or method, with its options."""
+def _is_layer(module):
+    """Is it one of torch's own layers? Containers and modules of the user's are looked into, and
+    those that only call a function which `torch_operations` knows."""
     from torch import nn
-    options = list(node.args[1:])
-    named = {key: value for key, value in node.kwargs.items() if key not in IGNORED}
-    if function in ("view", "reshape") and len(options) == 2:
-        return nn.Flatten()  # that it does the same is seen when both are run on numbers
-    training = options[1] if len(options) > 1 else named.get("training", True)
-    if function == "dropout" and not training:
-        return nn.Identity()
-    row = ROWS_BY_FUNCTION.get(function)
-    if row is None or row.join:
-        raise TypeError(f"layer {name!r}: {function}() is none of the layers we know ({KNOWN})")
-    if not options:
-        named = row.defaults | named
-    try:
-        return getattr(nn, row.layer.__name__)(*options, **named)
-    except TypeError as error:
-        message = f"layer {name!r}: {function}() with other options than we know ({error})"
-        raise TypeError(message) from None
+    containers = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList,
+                  nn.ParameterDict, nn.Flatten, nn.Unflatten, nn.LogSoftmax)
+    own = {kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules")}
+    return not own <= set(containers)
 
 
-def layer_of(module, flat):
-    """Our layer for one of torch's modules (or our own class of a merge), None for one that does
-    nothing; `flat` says whether its input is (B, M)."""
-    from torch import nn
-    if module in TABLE:
-        return module()
-    kind = type(module)
-    if kind is nn.Identity:
-        return None
-    row = next((row for row in TABLE.values()
-                if any(getattr(nn, name, None) is kind for name in row.modules)), None)
-    if row is None:
-        raise TypeError(f"{kind.__name__} is none of the layers we know ({KNOWN})")
-    if row.refuse:
-        row.refuse(module)
-    _only(module, row.only_flat if flat and row.only_flat else row.only)
-    options = {option: option_of_module(module, option) for option in row.options}
-    return _weighted(row.kind(flat)(**options), module)
-
-
-def _only(module, allowed):
-    """ValueError unless each option of `module` has one of the values allowed for it."""
-    for option, values in allowed.items():
-        value = getattr(module, option)
-        if value not in values:
-            wanted = " or ".join(map(repr, values))
-            raise ValueError(f"{type(module).__name__} with {option}={value!r} is not supported, "
-                             f"only {wanted}")
-
-
-def _weighted(layer, module):
-    """`layer` with copies of the module's weights."""
+def _on_the_cpu(values):
+    """Constants that are on another device, from where they meet the input; in any container."""
     import torch
-    tensors = {key: getattr(module, key) for key in layer.parameters}
-    for key in (key for key, tensor in tensors.items() if tensor is not None):
-        tensor = tensors[key].detach().cpu()
-        if tensor.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"{key} must be float32 or float64; got {tensor.dtype}")
-        layer.parameters[key] = np.array(tensor.numpy(), order="C")
-        if not np.isfinite(layer.parameters[key]).all():
-            raise ValueError(f"{key} has NaN or infinite values")
-    return layer
+    if isinstance(values, dict):
+        return {name: _on_the_cpu(value) for name, value in values.items()}
+    if type(values) in (list, tuple):
+        return type(values)(map(_on_the_cpu, values))
+    elsewhere = isinstance(values, torch.Tensor) and values.device.type != "cpu"
+    return values.cpu() if elsewhere else values
+
+
+def _outputs_in(values):
+    """The marks of all tensors among the values, lists and tuples looked into."""
+    outputs = []
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            outputs += _outputs_in(value)
+        elif output := output_of(value):
+            outputs.append(output)
+    return outputs

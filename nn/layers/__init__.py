@@ -3,6 +3,7 @@
 In: a layer's input (b, y, x, c) and its Jacobian. Out: the same two of its output. Read
 `nn.textbook` first: there the same equations stand with every weight matrix written out. The path:
 `base` (what a layer is), `jacobian` (∂H_k/∂x and its window), `convolution` and `fast` (what
-gathers its numbers), `pooling`, `activation`, `linear`, `normalization`, and `merge` where branches
-meet.
+gathers its numbers), `pooling`, `activation` and `piecewise`, `linear`, `normalization` and
+`sample_norm`, `affine`, `unflatten`, and `merge` where branches meet; `padding` is what some of
+them put around.
 """

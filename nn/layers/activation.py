@@ -1,14 +1,17 @@
 """Activations: f and the f' of Eq. 5, for each unit on its own; softmax, which ties all outputs.
 
 In and out: (b, y, x, c). Complex input is allowed: where f has a kink, the real part decides.
-Where an activation is saturated, f' is tiny; here it is right in all its digits, for no numbers are
-subtracted that are nearly equal. `nn.textbook` has the same f and f' by other formulas. Read on in
-`layers.linear`.
+Where an activation is saturated, f and f' are tiny; here they are right in all their digits, for no
+numbers are subtracted that are nearly equal. `nn.textbook` has the same f and f' by other formulas.
+Read on in `layers.piecewise`.
 """
 import numpy as np
 import scipy
 
 from nn.layers.base import Layer, number
+
+CUBIC = 0.044715  # in GELU's approximation
+FLAT = 100  # beyond ±FLAT the normal distribution's function is 0 or 1 in float64
 
 
 def _precise(function, x):
@@ -21,8 +24,15 @@ def _upward(x):
     return np.where(x.real < 0, -x, x) if x.dtype.kind == "c" else np.abs(x)
 
 
-class _Elementwise(Layer):
-    """An activation of each unit on its own: `forward` returns (f(z), f'(z)), so `saved` is f'."""
+def _logistic(x):
+    """(φ(x), φ(−x)), φ(x) = 1 / (1 + e^−x), the smaller one as e / (1 + e) with e = e^{−|x|}."""
+    e = np.exp(-_upward(x))
+    smaller, larger, below = e / (1 + e), 1 / (1 + e), x.real < 0
+    return np.where(below, smaller, larger), np.where(below, larger, smaller)
+
+
+class Activation(Layer):
+    """A function of each unit on its own: `forward` returns (f(z), f'(z)), so `saved` is f'."""
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5: ∂H/∂x = f'(z) · ∂z/∂x."""
@@ -33,54 +43,25 @@ class _Elementwise(Layer):
         return grad_y * saved
 
 
-class Tanh(_Elementwise):
+class Tanh(Activation):
     """f = tanh(z); f' = 1 − tanh²(z) = 4e / (1 + e)² with e = e^{−2|z|}."""
 
     def forward(self, x):
         """(tanh(x), 4e / (1 + e)²)."""
-        y = np.tanh(x)
-        if x.dtype.kind == "c":  # the complex step asks for values alone: what is fast will do
-            return y, 1 - y * y
-        e = np.exp(-2 * np.abs(x))
-        return y, 4 * e / (1 + e) ** 2
+        e = np.exp(-2 * _upward(x))
+        return np.tanh(x), 4 * e / (1 + e) ** 2
 
 
-class Sigmoid(_Elementwise):
+class Sigmoid(Activation):
     """f = φ(z) = 1 / (1 + e^−z); f' = φ·(1 − φ) = e / (1 + e)² with e = e^{−|z|}."""
 
     def forward(self, x):
         """(1 / (1 + e) or, below 0, e / (1 + e); e / (1 + e)²)."""
-        e = np.exp(-_upward(x))
-        smaller = e / (1 + e)
-        return np.where(x.real < 0, smaller, 1 / (1 + e)), smaller / (1 + e)
+        phi, rest = _logistic(x)
+        return phi, phi * rest
 
 
-class ReLU(_Elementwise):
-    """f = max(z, 0); f' is 1 above 0 and 0 at and below it, as in PyTorch."""
-
-    def forward(self, x):
-        """(max(x, 0), 1 where x > 0)."""
-        off = x.real <= 0
-        return np.where(off, 0, x), (~off).astype(x.real.dtype)
-
-
-class LeakyReLU(_Elementwise):
-    """f = z above 0, negative_slope·z at and below it; f' is 1 and `negative_slope`."""
-
-    def __init__(self, negative_slope=0.01):
-        super().__init__()
-        self.negative_slope = number(negative_slope, "negative_slope")
-
-    def forward(self, x):
-        """(x or negative_slope·x, 1 or negative_slope)."""
-        slope = np.where(x.real > 0, 1, self.negative_slope).astype(x.real.dtype)
-        return x * slope, slope
-
-    def __repr__(self):
-        return f"LeakyReLU({self.negative_slope:g})"
-
-
-class ELU(_Elementwise):
+class ELU(Activation):
     """f = z above 0, alpha·(e^z − 1) at and below it; f' is 1 and alpha·e^z."""
 
     def __init__(self, alpha=1.0):
@@ -98,7 +79,7 @@ class ELU(_Elementwise):
         return f"ELU({self.alpha:g})"
 
 
-class Softplus(_Elementwise):
+class Softplus(Activation):
     """f = log(1 + e^{beta·z}) / beta; f' = φ(beta·z). With e = e^{−|beta·z|} nothing overflows."""
 
     def __init__(self, beta=1.0):
@@ -117,6 +98,42 @@ class Softplus(_Elementwise):
 
     def __repr__(self):
         return f"Softplus({self.beta:g})"
+
+
+class SiLU(Activation):
+    """f = z·φ(z), φ the sigmoid; f' = φ(z)·(1 + z·φ(−z))."""
+
+    def forward(self, x):
+        """(x·φ(x), φ(x)·(1 + x·φ(−x)))."""
+        phi, rest = _logistic(x)
+        return x * phi, phi * (1 + x * rest)
+
+
+class GELU(Activation):
+    """f = z·Φ(z), Φ the normal distribution's function; f' = Φ(z) + z·Φ'(z).
+
+    approximate="tanh": Φ(z) is (1 + tanh(u)) / 2, u = √(2/π)·(z + 0.044715·z³). That is φ(2u), the
+    sigmoid, which loses no digits where Φ is tiny.
+    """
+
+    def __init__(self, approximate="none"):
+        super().__init__()
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate must be 'none' or 'tanh'; got {approximate!r}")
+        self.approximate = approximate
+
+    def forward(self, x):
+        """(x·Φ(x), Φ(x) + x·Φ'(x))."""
+        z = np.where(np.abs(x.real) < FLAT, x, FLAT * np.sign(x.real)).astype(x.dtype, copy=False)
+        if self.approximate == "none":
+            share = scipy.special.ndtr(z)
+            return x * share, share + z * (np.exp(-z * z / 2) / (2 * np.pi) ** 0.5)
+        share, rest = _logistic((8 / np.pi) ** 0.5 * (z + CUBIC * z ** 3))
+        slope = (8 / np.pi) ** 0.5 * (1 + 3 * CUBIC * z * z)  # of 2u
+        return x * share, share * (1 + z * rest * slope)
+
+    def __repr__(self):
+        return f"GELU({self.approximate!r})"
 
 
 class Softmax(Layer):

@@ -29,6 +29,17 @@ def patches(x, kernel, stride):
     return windows.reshape(positions, taps)
 
 
+def taps_inside(kernel, window, stride):
+    """Which taps of a kernel see which pixel of a window that grew by it, along one axis.
+
+    Under tap d stands a unit whose window begins stride·d later, so pixel w of the new window is
+    pixel w − stride·d of that unit's. Returns a list: for each w the taps d (a range) for which
+    0 ≤ w − stride·d < window.
+    """
+    return [range(max(0, (w - window) // stride + 1), min(kernel, w // stride + 1))
+            for w in range(window + (kernel - 1) * stride)]
+
+
 class SeenThrough:
     """What the units of a convolution see of each pixel of their windows, tap beside tap.
 

@@ -3,7 +3,7 @@
 A unit of a convolution or pooling layer sees a small window of the image, so most of ∂H_k/∂x is
 zero. A `Jacobian` holds, for every unit, only the derivatives inside its window; each layer turns
 the Jacobian of its input into that of its output (Eq. 5, `forward_derivative`). In: windows. Out:
-windows, or with `dense` the full table, as `nn.textbook` has it. Read on in `layers.convolution`.
+windows, or with `dense` the full table, as `nn.textbook` has it. Read on in `layers.padding`.
 
 Axes, here and in the layers: `wy wx` place inside the window, `i` channel of the image, `y x`
 position of the unit, `b` sample, `c` channel of the layer. Samples stand inside the positions, so
@@ -27,7 +27,8 @@ class Jacobian:
     Args:
         values: (wy, wx, i, y, x, b, c). Each of the axes y, x, b may have length 1 for "the same
             everywhere": the windows of a first convolution are its kernel at every position.
-        stride: (Sy, Sx), pixels from one unit to the next: the product of the strides so far.
+        stride: (Sy, Sx), pixels from one unit to the next: the product of the strides so far;
+            (0, 0) where all units have the same window.
         start: (oy, ox), the pixel at which the window of unit (0, 0) begins. Below zero after
             padding; what stands at pixels outside the image has no meaning and is never read.
         units: (Y, X), the positions of the layer.
@@ -74,6 +75,11 @@ class Jacobian:
         """All units as channels of one position, in the order c, y, x (PyTorch's `Flatten`)."""
         return Flattened(self)
 
+    @property
+    def is_shared(self):
+        """True if all units have one window, as large as what any of them sees."""
+        return self.stride == (0, 0)
+
     def same_everywhere(self, axis):
         """True if all units along `axis` (0 rows, 1 columns) share one entry of `values`."""
         return self.shape[3 + axis] == 1
@@ -94,6 +100,9 @@ class Jacobian:
         """
         window, stride = self.shape[axis], self.stride[axis]
         distance = pixel - self.start[axis]
+        if stride == 0:
+            sees = (0 <= distance) & (distance < window)
+            return 0 * distance, np.where(sees, self.units[axis], 0)
         first = np.maximum(-((window - 1 - distance) // stride), 0)
         last = np.minimum(distance // stride, self.units[axis] - 1)
         return first, np.maximum(last + 1, first)
@@ -283,14 +292,3 @@ class Flattened(Jacobian):
         """The full table for `batch` samples: (batch, c·y·x, 1, 1, M)."""
         table = self.before.dense(batch)
         return table.reshape(batch, -1, 1, 1, table.shape[-1])
-
-
-def taps_inside(kernel, window, stride):
-    """Which taps of a kernel see which pixel of a window that grew by it, along one axis.
-
-    Under tap d stands a unit whose window begins stride·d later, so pixel w of the new window is
-    pixel w − stride·d of that unit's. Returns a list: for each w the taps d (a range) for which
-    0 ≤ w − stride·d < window.
-    """
-    return [range(max(0, (w - window) // stride + 1), min(kernel, w // stride + 1))
-            for w in range(window + (kernel - 1) * stride)]

@@ -27,11 +27,11 @@ class Add(Merge):
 
     def forward_derivative(self, jacobian, saved):
         """Eq. 5 with all weights 1: ∂z/∂x_i = Σ_n ∂H_n/∂x_i."""
-        total, start, places = common_windows(jacobian, jacobian[0].values.shape[-1])
+        total, frame, places = common_windows(jacobian, jacobian[0].values.shape[-1])
         for branch, branch_places in zip(jacobian, places):
             for place, own in branch_places:
                 total[place] += branch.values[own]
-        return jacobian[0].with_values(total, start=start)
+        return jacobian[0].with_values(total, **frame)
 
     def backward(self, grad_y, saved):
         """Every branch gets the whole gradient."""
@@ -57,11 +57,11 @@ class Concat(Merge):
     def forward_derivative(self, jacobian, saved):
         """No derivative of its own: the channels are named anew."""
         ends = np.cumsum([branch.values.shape[-1] for branch in jacobian])
-        values, start, places = common_windows(jacobian, ends[-1])
+        values, frame, places = common_windows(jacobian, ends[-1])
         for branch, branch_places, part in zip(jacobian, places, np.split(values, ends[:-1], -1)):
             for place, own in branch_places:
                 part[place] = branch.values[own]
-        return jacobian[0].with_values(values, start=start)
+        return jacobian[0].with_values(values, **frame)
 
     def backward(self, grad_y, saved):
         """Every branch gets the gradient of its own channels."""
@@ -71,37 +71,40 @@ class Concat(Merge):
 def common_windows(jacobians, channels):
     """Windows that hold those of several layers with the same units, still empty.
 
-    Their stride is that of the first layer, their size the smallest that holds all. The windows of
-    a layer of another stride drift: they stand at another place in those of each unit.
+    Their stride is that of the first layer, or 0 where all units of some layer share one window;
+    their size is the smallest that holds all. The windows of a layer of another stride drift: they
+    stand at another place in those of each unit.
 
     Args:
         jacobians: one for each layer.
         channels: how many the new windows have.
 
     Returns:
-        (windows, start, places): zeros (wy, wx, i, y, x, b, channels); the pixel at which the
-        window of unit (0, 0) begins; and for each layer a list of (place in `windows`, place in its
-        own `values`), both as slices along wy, wx, i, y, x.
+        (windows, frame, places): zeros (wy, wx, i, y, x, b, channels); their `stride` and `start`,
+        a dict; and for each layer a list of (place in `windows`, place in its own `values`), both
+        as slices along wy, wx, i, y, x.
     """
     values = [jacobian.values for jacobian in jacobians]
-    start, size, units = zip(*(_extent(jacobians, axis) for axis in (0, 1)))
+    stride = min((jacobian.stride for jacobian in jacobians if jacobian.is_shared),
+                 default=jacobians[0].stride)
+    start, size, units = zip(*(_extent(jacobians, axis, stride[axis]) for axis in (0, 1)))
     batch, = np.broadcast_shapes(*(one.shape[5:6] for one in values))
     windows = np.zeros((*size, values[0].shape[2], *units, batch, channels),
                        np.result_type(*values))
-    stride, every = jacobians[0].stride, slice(None)
+    every = slice(None)
     places = []
     for jacobian in jacobians:
         rows, columns = (_places(jacobian, axis, stride[axis], start[axis]) for axis in (0, 1))
         places.append([((wy, wx, every, y, x), (every, every, every, own_y, own_x))
                        for (wy, y, own_y), (wx, x, own_x) in itertools.product(rows, columns)])
-    return windows, start, places
+    return windows, {"stride": stride, "start": start}, places
 
 
-def _extent(jacobians, axis):
+def _extent(jacobians, axis, stride):
     """Of the common windows along `axis`: (start, size, length of the axis of the units)."""
     starts, ends, lengths = [], [], []
     for jacobian in jacobians:
-        drift = jacobian.stride[axis] - jacobians[0].stride[axis]
+        drift = jacobian.stride[axis] - stride
         begin = [jacobian.start[axis] + drift * unit for unit in (0, jacobian.units[axis] - 1)]
         starts.append(min(begin))
         ends.append(max(begin) + jacobian.values.shape[axis])

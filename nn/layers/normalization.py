@@ -2,7 +2,7 @@
 
 A fixed scale and shift of each channel, and nothing at all: Eq. 5 needs only the factor of each
 channel, in `nn.textbook` a diagonal W. In and out: (b, y, x, c); `nn.training.calibrate` sets the
-statistics from data. Read on in `layers.merge`.
+statistics from data. Read on in `layers.sample_norm`.
 """
 import numpy as np
 

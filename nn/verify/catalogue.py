@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.activation import Activation, Softmax, Tanh
 from nn.layers.base import Layer, Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Flatten, Linear
 from nn.layers.pooling import MaxPool2d
-from nn.verify.ties import pool_taps
+from nn.verify.ties import seen_by_taps
 
 FORWARD, BACKWARD, GRADIENT = PARTS = ("forward derivative", "backward", "gradient")
 METHODS = {FORWARD: "forward_derivative", BACKWARD: "backward", GRADIENT: "gradients"}
@@ -65,7 +65,7 @@ def plain(layer):
     """A copy of `layer` with the arithmetic of `nn`, whatever its class overrides; None for a kind
     not known there."""
     kind = next(base for base in type(layer).__mro__ if base.__module__.startswith("nn.layers."))
-    if kind in (Layer, Merge):
+    if kind in (Layer, Merge, Activation):
         return None
     other = copy(layer)
     other.__class__ = kind
@@ -175,7 +175,7 @@ def divided_by_the_area(step):
 
 # Activations
 
-@mistake_in(Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus, cause="f' is missing")
+@mistake_in(Activation, cause="f' is missing")
 def slope_missing(step):
     """∂H/∂x = ∂z/∂x, or ∂/∂z = ∂/∂H: f' is forgotten."""
     return step.incoming
@@ -243,5 +243,5 @@ def bias_doubled(step):
 
 def _largest(step):
     """For each tap of the window, row by row, where its unit is a maximum: [(b, y, x, c), …]."""
-    seen = [step.x[:, rows, columns].real for rows, columns in pool_taps(step.layer, step.x.shape)]
+    seen = seen_by_taps(step.layer, step.x.real, -np.inf)
     return [values == np.max(seen, axis=0) for values in seen]

@@ -198,7 +198,8 @@ def _finding(checked, at, statements, result):
     known = np.isfinite(right) & ~result.silent.get(one.referee, np.zeros(right.shape, bool))
     expected = np.where(known, right, at.claimed)
     local = slope_at(at, FORWARD, unit, at.claimed, at.before)
-    cause = (likely_cause(step, as_table, at.claimed, expected, image, (1, *first.stride))
+    cause = (likely_cause(step, as_table, at.claimed, expected, image,
+                          {1, *first.stride} - {0})
              or (local.known if local else ""))
     return Finding(at.name, FORWARD, one.referee,
                    entry_in_words(network, at.name, unit, pixel), float(at.claimed[unit, pixel]),

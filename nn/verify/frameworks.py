@@ -240,42 +240,47 @@ def _jax_functions():
     import jax
     lax = jax.lax
 
-    def convolution(h, weight, stride, padding):
+    def convolution(h, weight, stride, margins, dilation, groups):
         """By `lax`, without a batch."""
-        return lax.conv_general_dilated(h[None], weight, stride, [(p, p) for p in padding])[0]
+        return lax.conv_general_dilated(h[None], weight, stride, margins, rhs_dilation=dilation,
+                                        feature_group_count=groups)[0]
 
-    def pool(h, start, combine, kernel, stride):
+    def pool(h, start, combine, kernel, stride, margins):
         """A window's entries combined, from `start` on."""
-        return lax.reduce_window(h, start, combine, (1, *kernel), (1, *stride), "VALID")
+        return lax.reduce_window(h, start, combine, (1, *kernel), (1, *stride),
+                                 [(0, 0), *margins])
 
     return Functions(
         np=jax.numpy, relu=jax.nn.relu, sigmoid=jax.nn.sigmoid,
-        softmax=lambda h: jax.nn.softmax(h, axis=0), convolution=convolution,
-        max_pool=lambda h, kernel, stride: pool(h, -np.inf, lax.max, kernel, stride),
-        mean_pool=lambda h, kernel, stride: (pool(h, 0.0, lax.add, kernel, stride)
-                                             / (kernel[0] * kernel[1])))
+        softmax=lambda h: jax.nn.softmax(h, axis=0), normal=jax.scipy.special.ndtr,
+        convolution=convolution,
+        max_pool=lambda h, *windows: pool(h, -np.inf, lax.max, *windows),
+        sum_pool=lambda h, *windows: pool(h, 0.0, lax.add, *windows))
 
 
 def _autograd_functions():
     """`Functions` of autograd.numpy; windows (C, Y, X, ky, kx) are gathered by index."""
     import autograd.numpy as anp
     from autograd.scipy.special import expit, logsumexp
+    from autograd.scipy.stats import norm
 
-    def windows(h, kernel, stride, padding=(0, 0)):
-        """The windows of h (C, Y, X): (C, y, x, ky, kx); zero outside."""
+    def windows(h, kernel, stride, margins, outside=0.0):
+        """The windows of h (C, Y, X): (C, y, x, ky, kx)."""
         index = np.arange(h.size).reshape(h.shape)
-        margins = [(0, 0), *((p, p) for p in padding)]
-        index = np.pad(index, margins, constant_values=h.size)
+        index = np.pad(index, [(0, 0), *margins], constant_values=h.size)
         index = sliding_window_view(index, kernel, axis=(1, 2))[:, ::stride[0], ::stride[1]]
-        return anp.concatenate([h.reshape(-1), np.zeros(1, h.dtype)])[index]
+        return anp.concatenate([h.reshape(-1), np.full(1, outside, h.dtype)])[index]
 
-    def convolution(h, weight, stride, padding):
-        """Each window times the kernel."""
-        seen = windows(h, weight.shape[2:], stride, padding)
-        return anp.einsum("ockl,cyxkl->oyx", weight, seen)
+    def convolution(h, weight, stride, margins, dilation, groups):
+        """Each window times the kernel, group by group."""
+        extent = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:])]
+        seen = windows(h, extent, stride, margins)[..., ::dilation[0], ::dilation[1]]
+        parts = zip(np.split(weight, groups), anp.split(seen, groups))
+        return anp.concatenate([anp.einsum("ockl,cyxkl->oyx", *part) for part in parts])
 
     return Functions(
         np=anp, relu=lambda h: anp.maximum(h, 0), sigmoid=expit,
-        softmax=lambda h: anp.exp(h - logsumexp(h, axis=0, keepdims=True)), convolution=convolution,
-        max_pool=lambda h, kernel, stride: anp.max(windows(h, kernel, stride), axis=(3, 4)),
-        mean_pool=lambda h, kernel, stride: anp.mean(windows(h, kernel, stride), axis=(3, 4)))
+        softmax=lambda h: anp.exp(h - logsumexp(h, axis=0, keepdims=True)), normal=norm.cdf,
+        convolution=convolution,
+        max_pool=lambda h, *where: anp.max(windows(h, *where, outside=-np.inf), axis=(3, 4)),
+        sum_pool=lambda h, *where: anp.sum(windows(h, *where), axis=(3, 4)))

@@ -8,7 +8,10 @@ from copy import copy
 
 import numpy as np
 
+from nn.layers.piecewise import PReLU
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 from nn.verify.catalogue import GRADIENT, plain, step_of
+from nn.verify.coupled import sizes_of_saved
 from nn.verify.diagnosis import likely_cause
 from nn.verify.referees import STEP_SIZE
 from nn.verify.report import Finding
@@ -62,6 +65,9 @@ def _sizes_of_terms(layer, x, gradient):
     layer = plain(layer)
     if layer is None:
         return {}
+    if isinstance(layer, (PReLU, LayerNorm, GroupNorm)):
+        terms = layer.gradients(np.abs(gradient).astype(float), sizes_of_saved(layer, x))
+        return {key: SPREAD * np.finfo(x.dtype).eps * term for key, term in terms.items()}
     layer.parameters = {key: -np.abs(array) if key == "running_mean" else np.abs(array)
                         for key, array in layer.parameters.items()}
     saved = layer.forward(np.abs(x).astype(float))[1]

@@ -4,7 +4,7 @@ In: the layers at a sample, `parts.LayerAtSample`. Out: a `Rounded` a layer, whi
 values can be off and carries the errors of derivatives through the layer, forward and backward;
 `EntryErrors`, the errors of the columns of ∂H_k/∂x that are asked for. Independent errors add up
 as the root of their squares; `SPREAD` leaves room for those that are not. Read on in
-`verify.judging`.
+`verify.coupled`.
 """
 from collections.abc import Callable
 from copy import copy
@@ -13,18 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn.graph import IMAGE, inputs_from
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from nn.layers.activation import Activation, Softmax
 from nn.layers.base import Merge
 from nn.layers.convolution import Conv2d
 from nn.layers.linear import Linear
 from nn.layers.normalization import BatchNorm2d
 from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 from nn.verify.catalogue import plain
+from nn.verify.coupled import normalization_errors, softmax_errors
 from nn.verify.locally import kinks, local_jacobian, slopes, works_unit_by_unit
 from nn.verify.referees import STEP_SIZE
-from nn.verify.ties import pool_taps
+from nn.verify.ties import seen_by_taps
 
-ACTIVATIONS = (Tanh, Sigmoid, ReLU, LeakyReLU, ELU, Softplus)
 COHERENT = 2  # sums of numbers of one sign: their roundings may be alike to this part
 SPREAD = 12  # roundings in the last digit that one operation may be off, all in all
 
@@ -138,8 +139,10 @@ def _steps(at, before, precision):
     if isinstance(layer, MaxPool2d):
         return _maximum(layer, at, before, precision)
     if isinstance(layer, Softmax):
-        return _softmax(layer, at, before, precision)
-    if layer is not None and not isinstance(layer, ACTIVATIONS):
+        return softmax_errors(layer, at, before, precision)
+    if isinstance(layer, (LayerNorm, GroupNorm)):
+        return normalization_errors(layer, at, before, precision)
+    if layer is not None and not isinstance(layer, Activation):
         return _weighted(layer, at, before, precision)
     if not isinstance(at.layer, Merge) and works_unit_by_unit(at.layer, at.x):
         return _activation(at, before, precision)
@@ -207,13 +210,12 @@ def _summands(layer, at):
 def _maximum(layer, at, before, precision):
     """Each window hands on the error of its winner."""
     saved = layer.forward(at.x)[1]
-    taps = pool_taps(layer, at.x.shape)
-    value = np.max([before[:, rows, columns] for rows, columns in taps], axis=0)
+    value = np.max(seen_by_taps(layer, before), axis=0)
 
     def forward(jacobian, errors):
         """The winner's."""
-        won = [np.where(saved[1] == number, errors[:, rows, columns], 0)
-               for number, (rows, columns) in enumerate(taps)]
+        won = [np.where(saved[1] == number, error, 0)
+               for number, error in enumerate(seen_by_taps(layer, errors))]
         return np.sum(won, axis=0)
 
     def backward(gradient, errors):
@@ -227,7 +229,8 @@ def _activation(at, before, precision):
     """f'(z) is as far off as it changes while z is."""
     x = at.x.astype(float)
     slope = slopes(at.layer, x)
-    near = [x - before, x + before]
+    moved = before + precision.unit * np.abs(x)
+    near = [x - moved, x + moved]
     size = np.abs(slope) if precision.exact_slopes else np.maximum(np.abs(slope), 1)
     change = np.max([np.abs(slopes(at.layer, z) - slope) for z in near], axis=0)
     change = change + precision.unit * size + precision.tiny
@@ -240,25 +243,6 @@ def _activation(at, before, precision):
         return np.abs(slope) * errors + change * np.abs(sizes) + precision.tiny
 
     return value, through, through
-
-
-def _softmax(layer, at, before, precision):
-    """∂p_j = p_j Σ_k p_k (∂z_j − ∂z_k); p is as far off relatively as z is absolutely."""
-    p = layer.forward(at.x.astype(float))[0]
-    others = (p[..., None, :] * (1 - np.eye(p.shape[-1]))).sum(axis=-1)  # 1 − p_j
-    own = others if precision.exact_slopes else 1
-    off = np.expm1(np.minimum(2 * before.max(axis=-1, keepdims=True), 700)) + precision.unit
-
-    def coupled(sizes):
-        """p_j (v_j Σ_{k≠j} p_k + Σ_{k≠j} p_k v_k), or with v_j·1."""
-        rest = (p[..., None, :] * (1 - np.eye(p.shape[-1])) * sizes[..., None, :]).sum(axis=-1)
-        return p * (sizes * own + rest)
-
-    def through(sizes, errors):
-        """The errors of ∂z, coupled, and those of p."""
-        return (1 + off) * coupled(errors) + off * coupled(np.abs(sizes)) + precision.tiny
-
-    return off * p + precision.tiny, through, through
 
 
 def _unknown(at, before, precision):

@@ -1,9 +1,9 @@
-"""Where a network has no derivative: tied max-pooling windows and ReLUs at exactly 0, and all that
-hangs on them.
+"""Where a network has no derivative: tied max-pooling windows and ReLUs at exactly 0 (other
+activations at their kinks), and all that hangs on them.
 
 In: a layer, its input and ∂H/∂x there, and how far rounding can have moved that input. Out: how
 many ties it has, and which entries of its own ∂H/∂x depend on how they are broken. The rules that
-programs follow there are in `frameworks`; ours is in the layers `pooling` and `activation`. Such
+programs follow there are in `frameworks`; ours is in the layers `pooling` and `piecewise`. Such
 entries are counted, and judged only by referees that follow the same rule. Read on in
 `verify.locally`.
 """
@@ -13,9 +13,12 @@ import numpy as np
 
 from nn import textbook
 from nn.graph import IMAGE, inputs_from
-from nn.layers.activation import ELU, LeakyReLU, ReLU, Softmax
+from nn.layers.activation import ELU, Softmax
 from nn.layers.base import Merge, tap_slice
+from nn.layers.padding import padded
+from nn.layers.piecewise import Hardtanh, LeakyReLU, PReLU, ReLU
 from nn.layers.pooling import MaxPool2d
+from nn.layers.sample_norm import GroupNorm, LayerNorm
 from nn.verify.referees import moved_by_pixel
 
 
@@ -75,13 +78,14 @@ def straying(network, x):
 
 
 def _way(layer, x):
-    """On which side of its kink each unit is, or which unit of a window is ahead: (b, units);
+    """On which side of its kinks each unit is, or which unit of a window is ahead: (b, units);
     None for a layer that has but one way."""
-    if _has_kink(layer):
-        return (x.real > 0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+    if places := _kinks_of(layer):
+        sides = np.sum([x.real > place for place in places], axis=0)
+        return sides.transpose(0, 3, 1, 2).reshape(len(x), -1)
     if isinstance(layer, MaxPool2d):
-        taps = [x[:, rows, columns].real for rows, columns in pool_taps(layer, x.shape)]
-        return np.argmax(taps, axis=0).transpose(0, 3, 1, 2).reshape(len(x), -1)
+        winner = np.argmax(seen_by_taps(layer, x.real, -np.inf), axis=0)
+        return winner.transpose(0, 3, 1, 2).reshape(len(x), -1)
     return None
 
 
@@ -99,37 +103,41 @@ def ties(layer, seen, undecided, strayed):
     """
     if seen.kinks is not None and seen.kinks.any():
         return _own_kinks(layer, seen, undecided, strayed)
-    if _has_kink(layer):
-        return _kinks(seen, undecided, strayed)
+    if places := _kinks_of(layer):
+        return _kinks(places, seen, undecided, strayed)
     if isinstance(layer, MaxPool2d):
         return _tied_windows(layer, seen, undecided, strayed)
     return (0, _reached(layer, seen.x, undecided),
             None if strayed is None else _reached(layer, seen.x, strayed))
 
 
-def pool_taps(layer, shape):
-    """Where each tap of a pooling window reads an input of `shape` (b, y, x, c) at all positions,
-    row by row: [(slice along y, slice along x), …]."""
-    _, height, width, channels = shape
-    positions = layer.output_shape((channels, height, width))[1:]
-    return [tuple(map(tap_slice, tap, layer.stride, positions))
-            for tap in np.ndindex(*layer.kernel)]
+def seen_by_taps(layer, x, outside=0):
+    """What each tap of a pooling window sees of x (b, y, x, c) at all positions, row by row:
+    [(b, y', x', c), …], `outside` where x is padded."""
+    positions = layer.output_shape((x.shape[3], *x.shape[1:3]))[1:]
+    seen = padded(x, layer.margins(x.shape), outside)
+    places = (map(tap_slice, tap, layer.stride, positions) for tap in np.ndindex(*layer.kernel))
+    return [seen[:, rows, columns] for rows, columns in places]
 
 
-def _has_kink(layer):
-    """Whether its derivative jumps at 0."""
-    if isinstance(layer, LeakyReLU):
-        return layer.negative_slope != 1
-    return isinstance(layer, ReLU) or isinstance(layer, ELU) and layer.alpha != 1
+def _kinks_of(layer):
+    """Where the derivative of an activation jumps: a tuple of numbers."""
+    if isinstance(layer, Hardtanh):
+        return layer.min_val, layer.max_val
+    jumps = (isinstance(layer, ReLU) or isinstance(layer, LeakyReLU) and layer.negative_slope != 1
+             or isinstance(layer, PReLU) and (layer.parameters["weight"] != 1).any()
+             or isinstance(layer, ELU) and layer.alpha != 1)
+    return (0.0,) if jumps else ()
 
 
-def _kinks(seen, undecided, strayed):
-    """A unit that stands on the kink at 0, or that rounding can move across it."""
-    x, hangs = _units(seen.x), seen.before != 0
-    at_zero = (x == 0) | (np.abs(x) <= _units(seen.slack))
+def _kinks(places, seen, undecided, strayed):
+    """A unit that stands on a kink, or that rounding can move across it."""
+    x, slack, hangs = _units(seen.x), _units(seen.slack), seen.before != 0
+    at_kink = np.any([(x == x.dtype.type(place)) | (np.abs(x - place) <= slack)
+                      for place in places], axis=0)
     if seen.strays is not None and seen.strays.any():
         strayed = (False if strayed is None else strayed) | (seen.strays[:, None] & hangs)
-    return int(at_zero.sum()), undecided | (at_zero[:, None] & hangs), strayed
+    return int(at_kink.sum()), undecided | (at_kink[:, None] & hangs), strayed
 
 
 def _own_kinks(layer, seen, undecided, strayed):
@@ -148,9 +156,9 @@ def _tied_windows(layer, seen, undecided, strayed):
     other one ahead."""
     _, height, width, channels = seen.x.shape
     values, slack = _units(seen.x), _units(seen.slack)
-    number = np.arange(len(values)).reshape(channels, height, width)
-    taps = [number[:, rows, columns].reshape(-1)
-            for rows, columns in pool_taps(layer, seen.x.shape)]
+    number = np.arange(len(values)).reshape(1, channels, height, width)
+    taps = [_units(units) for units in seen_by_taps(layer, np.moveaxis(number, 1, -1), -1)]
+    values, slack = np.append(values, -np.inf), np.append(slack, 0)  # [−1] is what is padded
     least = np.max([values[units] - slack[units] for units in taps], axis=0)
     largest = [values[units] + slack[units] >= least for units in taps]  # (windows,) for each tap
     first = np.select(largest, taps)
@@ -180,7 +188,7 @@ def _reached(layer, x, undecided):
     units = int(np.prod(layer.output_shape(shape)))
     pixels = np.any([table.any(axis=0) for _, table, _ in inputs], axis=0)
     everywhere = np.broadcast_to(pixels, (units, len(pixels)))
-    if not everywhere.any() or isinstance(layer, Softmax):
+    if not everywhere.any() or isinstance(layer, (Softmax, LayerNorm, GroupNorm)):
         return everywhere
     sizes = {key: np.abs(array) for key, array in layer.parameters.items()}
     try:

@@ -6,15 +6,16 @@ work unit by unit. Read on in `verify.catalogue`.
 """
 import numpy as np
 
-from nn.layers.activation import ELU, ReLU, Sigmoid, Softplus, Tanh
+from nn.layers.activation import ELU, GELU, Sigmoid, SiLU, Softplus, Tanh
 from nn.layers.base import Merge
+from nn.layers.piecewise import ReLU
 from nn.verify.catalogue import FORWARD
 from nn.verify.diagnosis import explains, scaled
 from nn.verify.locally import slopes, works_unit_by_unit
 from nn.verify.report import UnitSlope
 
 OTHERS = {"tanh": Tanh(), "a sigmoid": Sigmoid(), "a ReLU": ReLU(), "Softplus": Softplus(),
-          "ELU": ELU()}
+          "ELU": ELU(), "SiLU": SiLU(), "GELU": GELU()}
 
 
 def slope_at(at, part, unit, claimed, incoming):

@@ -83,6 +83,9 @@ HAND_PICKED = {
         b=Conv2d(3, 2, 3, 1, 1), b2=Conv2d(2, 2, 5, 1, 2), c=Conv2d(3, 2, (1, 3), 1, (0, 1)),
         join=Concat(),
         pool=AvgPool2d(2), f=Flatten(), fc=Linear(54, 3)),
+    "a sum of single units": lambda: branches(
+        (3,), {"one": "input", "two": "input", "add": ("one", "two", "one")}, one=Linear(3, 1),
+        two=Linear(3, 1), add=Add(), act=Tanh(), fc=Linear(1, 2)),
     "flat branches": lambda: branches(
         (5,), {"add": ("fc1", "input"), "join": ("add", "fc1")}, fc1=Linear(5, 5), add=Add(),
         join=Concat(), act=Tanh(),

@@ -11,9 +11,11 @@ from reference import STEP, close, trace, with_random_weights
 from data import load_mnist
 from nn import (
     ELU,
+    GELU,
     AndNetwork,
     Conv2d,
     Flatten,
+    Hardtanh,
     Layer,
     LeakyReLU,
     LeNet,
@@ -21,8 +23,10 @@ from nn import (
     MaxPool2d,
     Network,
     ReLU,
+    ReLU6,
     ResNet,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Tanh,
@@ -71,7 +75,7 @@ def test_every_layer_of_random_chains(seed):
     shape = image
     layers = []
     for _ in range(int(rng.integers(2, 6))):
-        layer = random_layer(rng, "mixed", shape[0])
+        layer = random_layer(rng, "mixed", shape)
         try:
             shape = layer.output_shape(shape)
         except ValueError:  # does not fit
@@ -105,7 +109,8 @@ def test_of_equal_units_the_first_is_the_maximum():
 
 
 @pytest.mark.parametrize("layer", [Tanh(), Sigmoid(), ReLU(), LeakyReLU(0.1), ELU(0.5), Softplus(),
-                                   Softplus(3.0)], ids=repr)
+                                   Softplus(3.0), SiLU(), GELU(), GELU("tanh"),
+                                   Hardtanh(-2, 0.5), ReLU6()], ids=repr)
 def test_activations_of_any_size(layer):
     """No overflow, no NaN; f' is the complex step of f, and that of the layer itself."""
     z = np.array([-1e5, -800, -30, -1, -1e-3, 1e-3, 1, 30, 800, 1e5])

@@ -11,8 +11,10 @@ from reference import close, with_random_weights
 import nn
 from nn import (
     ELU,
+    GELU,
     AdaptiveAvgPool2d,
     Add,
+    Affine,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -20,16 +22,23 @@ from nn import (
     Conv2d,
     Dropout,
     Flatten,
+    GroupNorm,
+    Hardtanh,
+    LayerNorm,
     LeakyReLU,
     Linear,
     MaxPool2d,
     Merge,
     Network,
+    PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Tanh,
+    Unflatten,
 )
 from nn.convert.table import TABLE, option_of, row_of
 from nn.convert.torch import from_torch, to_torch
@@ -39,14 +48,22 @@ from nn.verify.frameworks import FOREIGN
 ROOT = Path(__file__).parents[3]
 LAYERS = [Conv2d(2, 3, (3, 2), (1, 2), (1, 0), bias=False), Linear(24, 5), MaxPool2d((2, 1), 1),
           AvgPool2d((1, 2)), AdaptiveAvgPool2d(), Flatten(), Tanh(), Sigmoid(), ReLU(),
-          LeakyReLU(0.3), ELU(1.7), Softplus(0.6), Softmax(), BatchNorm2d(2, 0.1),
-          BatchNorm1d(24, 0.1), Dropout(0.2), Add(), Concat()]
+          LeakyReLU(0.3), ELU(1.7), SiLU(), GELU(), GELU("tanh"),
+          PReLU(), PReLU(2), Hardtanh(-0.5, 0.25), ReLU6(), Softplus(0.6), Softmax(),
+          BatchNorm2d(2, 0.1),
+          BatchNorm1d(24, 0.1), Dropout(0.2), LayerNorm((2, 3, 4), 0.1), GroupNorm(2, 2, 0.1),
+          Conv2d(2, 4, (2, 3), padding="same", dilation=(1, 2), groups=2, bias=False),
+          MaxPool2d(3, 2, 1, ceil_mode=True), AdaptiveAvgPool2d((2, 3)),
+          AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), Affine(0.5, -2),
+          Affine([0.5, 2], 0.1), Affine(-1, np.linspace(-1, 1, 24).reshape(2, 3, 4)),
+          Unflatten((4, 3, 2)), Add(), Concat()]
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch: it may be slow
 
 
 def network(layer):
     """`layer` behind a tanh of the image or, where it takes a flat input, of the pixels in a
     row."""
-    layers = {"flat": Flatten()} if isinstance(layer, (Linear, BatchNorm1d)) else {}
+    layers = {"flat": Flatten()} if isinstance(layer, (Linear, BatchNorm1d, Unflatten)) else {}
     inputs = {"one": ("tanh", "input")} if isinstance(layer, Merge) else None
     layers = {"tanh": Tanh(), **layers, "one": layer, "end": Flatten()}
     return with_random_weights(Network(layers, (2, 3, 4), inputs), np.random.default_rng(1))

@@ -5,9 +5,10 @@ or of a user's layer may be read-only views that stand for many entries.
 """
 import numpy as np
 import pytest
-from random_networks import check
+from random_networks import check, random_activation, random_graph
 from reference import close, trace, with_random_weights
 
+import nn
 from nn import (
     ELU,
     AdaptiveAvgPool2d,
@@ -18,7 +19,9 @@ from nn import (
     Conv2d,
     Dropout,
     Flatten,
+    GroupNorm,
     Jacobian,
+    LayerNorm,
     Linear,
     MaxPool2d,
     Network,
@@ -26,7 +29,7 @@ from nn import (
     Softmax,
     Tanh,
 )
-from nn.layers.jacobian import ByColumn
+from nn.layers.jacobian import ByColumn, Flattened, Identity
 
 IMAGE = (2, 5, 4)
 
@@ -140,6 +143,10 @@ def test_bands_are_the_table_in_pieces(flat):
 
 LAYERS = {
     "Conv2d": lambda: Conv2d(4, 2, 2), "Conv2d, padded": lambda: Conv2d(4, 2, 2, 2, 1),
+    "Conv2d, dilated": lambda: Conv2d(4, 2, 2, 1, 1, dilation=(2, 1), groups=2),
+    "MaxPool2d, padded": lambda: MaxPool2d(2, 1, 1), "LayerNorm": lambda: LayerNorm((4, 3, 2)),
+    "AvgPool2d, padded": lambda: AvgPool2d(2, 2, 1, ceil_mode=True, count_include_pad=False),
+    "AdaptiveAvgPool2d, 2": lambda: AdaptiveAvgPool2d(2), "GroupNorm": lambda: GroupNorm(2, 4),
     "MaxPool2d": lambda: MaxPool2d(2), "AvgPool2d": lambda: AvgPool2d(2, 1),
     "AdaptiveAvgPool2d": AdaptiveAvgPool2d, "ReLU": ReLU, "Tanh": Tanh, "ELU": ELU,
     "Softmax": Softmax, "BatchNorm2d": lambda: BatchNorm2d(4), "Dropout": Dropout,
@@ -253,6 +260,65 @@ def test_activations_of_the_image_itself(layers):
         expected = [trace(network, sample)[position][2] for sample in x]
         close(jacobian.dense(2).reshape(2, 3, 3), expected)
     close(network.forward_derivative(x), network.backward_derivative(x))
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """Every layer gets windows, values and what it saved in views that cannot be written to."""
+    def locked(value):
+        if isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        return tuple(map(locked, value)) if isinstance(value, tuple) else value
+
+    made = Jacobian.__init__
+    monkeypatch.setattr(Jacobian, "__init__", lambda self, values, *rest: made(
+        self, locked(np.broadcast_to(values, values.shape)), *rest))
+    for kind in (Identity, ByColumn, Flattened):
+        values = vars(kind)["values"].func
+        monkeypatch.setattr(kind, "values", property(lambda self, make=values: locked(make(self))))
+    kinds = {kind for kind in vars(nn).values() if isinstance(kind, type)
+             and issubclass(kind, nn.Layer) and "forward" in vars(kind)}
+    for kind in kinds:
+        forward, backward = vars(kind)["forward"], vars(kind).get("backward")
+        monkeypatch.setattr(kind, "forward", lambda self, x, own=forward: locked(own(self, x)))
+        if backward:
+            monkeypatch.setattr(kind, "backward", lambda self, grad_y, saved, own=backward:
+                                own(self, locked(grad_y), saved))
+    return locked
+
+
+@pytest.mark.parametrize("chosen", range(8))
+def test_nothing_is_written_in_place(read_only, chosen):
+    """Random chains of Flatten and activations, right on the image or behind a layer, one sample or
+    several, in both precisions: no layer writes into what it takes or into what another made."""
+    rng = np.random.default_rng([1, chosen])
+    for _ in range(25):
+        image = [(3,), (2, 3), (2, 3, 2)][rng.integers(3)]
+        features = int(np.prod(image))
+        start = [[], [], [Conv2d(Network([Tanh()], image).image[0], 2, 1, rng=rng)],
+                 [Flatten(), Linear(features, 4, rng=rng)]][rng.integers(4)]
+        chain = [Flatten() if rng.random() < 0.3 else Dropout() if rng.random() < 0.1
+                 else Softmax() if rng.random() < 0.1 else random_activation(rng)
+                 for _ in range(rng.integers(1, 6))]
+        network = Network(start + chain, image)
+        x = rng.normal(size=(int(rng.integers(1, 4)), *image))
+        x = read_only(np.broadcast_to(x[:1], x.shape) if rng.random() < 0.3 else x)
+        before = x.copy()
+        forward, backward = network.forward_derivative(x), network.backward_derivative(x)
+        close(forward, backward, 1e-12)
+        float32 = network.forward_derivative(read_only(x.astype(np.float32)))
+        close(float32, forward, 1e-4)
+        np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_graph_writes_in_place(read_only, seed):
+    """Where branches meet an output goes to several layers."""
+    network, x = random_graph(seed)
+    close(network.forward_derivative(x), network.backward_derivative(read_only(x)))
+    logits, saved = network.forward(x)
+    network.gradients(read_only(np.ones_like(logits)), saved)
 
 
 @pytest.mark.parametrize("tail", [

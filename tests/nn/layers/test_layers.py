@@ -6,15 +6,15 @@ step through the reference's value.
 """
 import numpy as np
 import pytest
-from random_networks import check, random_activation, random_layer
+from random_networks import FAMILIES, check, random_chain
 from reference import STEP, close, logits_and_jacobian, trace, with_random_weights
 
 from nn import (
-    AdaptiveAvgPool2d,
     AvgPool2d,
-    BatchNorm1d,
     Conv2d,
     Flatten,
+    GroupNorm,
+    LayerNorm,
     Linear,
     MaxPool2d,
     Network,
@@ -24,44 +24,7 @@ from nn import (
     Tanh,
 )
 
-FAMILIES = ("mixed", "convolutions", "pooling", "no flatten", "dense")
 SEEDS = 45
-
-
-def random_network(family, seed):
-    """A network of up to four layers and an end, and two samples for it."""
-    rng = np.random.default_rng([FAMILIES.index(family), seed])
-    if family == "dense":
-        image = shape = (int(rng.integers(1, 12)),)
-        layers, shape = [random_activation(rng)] if rng.random() < 0.2 else [], (shape[0], 1, 1)
-    else:
-        image = shape = (int(rng.integers(1, 4)), *(int(n) for n in rng.integers(2, 9, 2)))
-        layers = []
-        for _ in range(rng.integers(0 if family == "mixed" else 1, 5)):
-            layer = random_layer(rng, family, shape[0])
-            try:
-                shape = layer.output_shape(shape)
-                layers.append(layer)
-            except ValueError:  # does not fit: another try
-                continue
-            if np.prod(shape) > 300:
-                break
-        if rng.random() < 0.2 and family == "mixed":
-            layers.append(AdaptiveAvgPool2d(1))
-            shape = (shape[0], 1, 1)
-    if family != "no flatten":
-        if family != "dense":
-            layers.append(Flatten())
-            layers += [random_activation(rng)] if rng.random() < 0.2 else []
-            layers += [BatchNorm1d(int(np.prod(shape)))] if rng.random() < 0.2 else []
-        size = int(np.prod(shape))
-        for _ in range(rng.integers(1, 4 if family == "dense" else 3)):
-            out = int(rng.integers(1, 7))
-            layers += [Linear(size, out, bias=rng.random() < 0.8), random_activation(rng)]
-            size = out
-        layers.pop()
-    layers += [[], [Softmax()], [Sigmoid()]][rng.integers(3)] or ([] if layers else [Tanh()])
-    return with_random_weights(Network(layers, image), rng), rng.normal(size=(2, *image))
 
 
 CASES = [(family, seed) for family in FAMILIES for seed in range(SEEDS)]
@@ -69,7 +32,7 @@ CASES = [(family, seed) for family in FAMILIES for seed in range(SEEDS)]
 
 @pytest.mark.parametrize(("family", "seed"), CASES)
 def test_random_networks(family, seed):
-    check(*random_network(family, seed))
+    check(*random_chain(family, seed))
 
 
 def test_the_random_networks_reach_the_corners():
@@ -79,26 +42,39 @@ def test_the_random_networks_reach_the_corners():
     """
     seen, alive = {}, 0
     for case in CASES:
-        network, x = random_network(*case)
+        network, x = random_chain(*case)
         alive += network.forward_derivative(x[:1]).any()
         layers = list(network.layers.values())
         for number, layer in enumerate(layers):
             kind = type(layer).__name__
             before = type(layers[number - 1]).__name__ if number else "image"
             marks = {f"{before} {kind}"}
+            if any(isinstance(one, (LayerNorm, GroupNorm)) for one in layers[:number]):
+                marks |= {f"shared {kind}"}  # all units have one window there
             if isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d)):
                 (ky, kx), (sy, sx) = layer.kernel, layer.stride
                 marks |= {f"{kind} not square"} if ky != kx else set()
                 marks |= {f"{kind} stride > kernel"} if sy > ky else set()
                 marks |= {f"{kind} overlapping"} if sx < kx else set()
+            if isinstance(layer, (MaxPool2d, AvgPool2d)):
+                marks |= {f"{kind} padded"} if max(layer.padding) else set()
+                marks |= {f"{kind} ceil_mode"} if layer.ceil_mode else set()
             if isinstance(layer, Conv2d):
-                marks |= {"padding >= kernel"} if layer.padding[0] >= layer.kernel[0] else set()
+                top = layer.margins[0][0]
+                marks |= {"padding >= kernel"} if top >= layer.kernel[0] else set()
                 where = "padding on the image" if before == "image" else "padding inside"
-                marks |= {where} if max(layer.padding) else set()
+                marks |= {where} if np.any(layer.margins) else set()
+                marks |= {"same"} if layer.padding == "same" else set()
+                marks |= {"dilation"} if max(layer.dilation) > 1 else set()
+                marks |= {"groups"} if layer.groups > 1 else set()
             for mark in marks:
                 seen[mark] = seen.get(mark, 0) + 1
     wanted = [f"{kind} {word}" for kind in ("Conv2d", "MaxPool2d", "AvgPool2d")
               for word in ("not square", "stride > kernel", "overlapping")]
+    wanted += [f"{kind} {word}" for kind in ("MaxPool2d", "AvgPool2d")
+               for word in ("padded", "ceil_mode")]
+    wanted += ["same", "dilation", "groups", "Conv2d GroupNorm", "shared Conv2d",
+               "shared MaxPool2d", "shared AvgPool2d", "shared AdaptiveAvgPool2d", "shared Linear"]
     wanted += ["padding >= kernel", "padding on the image", "padding inside", "Conv2d Conv2d",
                "MaxPool2d AvgPool2d", "MaxPool2d MaxPool2d", "image Conv2d", "image MaxPool2d",
                "image AvgPool2d", "image Flatten", "image Linear", "image Tanh", "Flatten Linear",
@@ -185,7 +161,7 @@ def test_hand_picked_networks(name, batch):
                          [(family, seed) for family in FAMILIES for seed in range(8)])
 def test_gradients_of_the_parameters(family, seed):
     """Σ_b v_b · logits, differentiated along random directions of every parameter on its own."""
-    network, x = random_network(family, seed)
+    network, x = random_chain(family, seed)
     rng = np.random.default_rng(seed)
     logits, saved = network.forward(x)
     v, parameters = rng.normal(size=logits.shape), network.parameters()

@@ -10,7 +10,7 @@ import pytest
 from reference import close, complex_step, logits_and_jacobian
 
 from data import load_mnist
-from nn import AvgPool2d, Conv2d, Flatten, LeNet, Linear, MaxPool2d, Network, ReLU
+from nn import AvgPool2d, Conv2d, Flatten, LeNet, Linear, MaxPool2d, Network, ReLU, check_network
 
 IMAGES = {
     "digits": load_mnist("test")[0][:6].round(),
@@ -46,8 +46,15 @@ def overlapping():
         MaxPool2d(2, 1), Flatten(), Linear(60, 4)], (28, 28)))
 
 
+def padded():
+    """Windows that stick out of the image on all sides: what is padded never wins, nor ties."""
+    return with_exact_weights(Network([
+        MaxPool2d(3, 2, 1), Conv2d(1, 2, 3, 1, 1), ReLU(), MaxPool2d((2, 3), 2, 1, ceil_mode=True),
+        MaxPool2d(3, 3, 1, ceil_mode=True), Flatten(), Linear(18, 4)], (28, 28)))
+
+
 @pytest.mark.parametrize("kind", IMAGES)
-@pytest.mark.parametrize("make", [lenet_in_small, overlapping])
+@pytest.mark.parametrize("make", [lenet_in_small, overlapping, padded])
 def test_the_first_maximum_wins(make, kind):
     network, x = make(), IMAGES[kind].astype(np.float64)
     expected = [logits_and_jacobian(network, image) for image in x]
@@ -109,3 +116,13 @@ def test_torch_gives_the_same_numbers(kind):
     expected = [jacobian(torch.tensor(image)).reshape(5, 784).numpy() for image in x]
     close(network.forward_derivative(x), expected)
     close(network.backward_derivative(x), expected)
+
+
+def test_ties_of_padded_windows_are_counted():
+    """As many as there are windows with two largest units, however many of their units are
+    padding; torch follows the same rule."""
+    pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[referees]')")
+    network, x = padded(), np.zeros((1, 28, 28))
+    report = check_network(network, x, against=["complex step", "dense", "torch jacfwd"])
+    assert report.verdict == "right", str(report)
+    assert report.rows[0].ties == 14 * 14  # the smallest window, in a corner, sees 2×2 pixels
