@@ -61,8 +61,8 @@ def load_weights(path, network):
             if not str(error):
                 _check_names(name, [f"{one}.npy" for one in weights_among(names, shapes)], shapes)
             raise WeightsError(f"{name}: {error}") from None
-        arrays = {one: np.ascontiguousarray(place.turn(
-            _read(name, archive, place.name, place.shape))) for one, place in places.items()}
+        arrays = {one: np.asarray(place.turn(_read(name, archive, place.name, place.shape)),
+                                  order="C") for one, place in places.items()}
     if notes:
         warnings.warn(f"{name}: {'; '.join(notes)}", stacklevel=2)
     return network.load(arrays)
