@@ -158,8 +158,9 @@ def test_where_it_crashes_that_is_said():
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to look for processes")
-@pytest.mark.parametrize("end",
-                         ["1 / 0", "os.killpg(browser._process.pid, 9)", "os.kill(os.getpid(), 9)"])
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", *(
+    pytest.param(end, marks=pytest.mark.slow)
+    for end in ("1 / 0", "os.killpg(browser._process.pid, 9)"))])
 def test_nothing_is_left_behind(end, tmp_path):
     """Whether the test passes or fails, Chromium crashes or Python is killed."""
     chromium()

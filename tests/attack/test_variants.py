@@ -89,7 +89,8 @@ def plain(rule, image, target, theta, upsilon, of):
     return x.reshape(image.shape), chosen
 
 
-@pytest.mark.parametrize("of", OUTPUTS)
+@pytest.mark.parametrize("of", ["logits", *(  # by default test_random_crafting has the others
+    pytest.param(of, marks=pytest.mark.slow) for of in OUTPUTS[1:])])
 @pytest.mark.parametrize("theta", [1.0, 0.3, -1.0])
 @pytest.mark.parametrize("rule", PEERS)
 def test_does_what_its_description_says(rule, theta, of):
@@ -106,7 +107,8 @@ def test_does_what_its_description_says(rule, theta, of):
 
 
 @pytest.mark.parametrize("theta", [1.0, 0.4])
-@pytest.mark.parametrize("of", OUTPUTS)
+@pytest.mark.parametrize("of", ["logits", *(
+    pytest.param(of, marks=pytest.mark.slow) for of in OUTPUTS[1:])])
 def test_maximal_takes_the_best_of_all_classes_and_signs(theta, of):
     network, (images, _) = Small(), some_samples(10, seed=3)
     crafted = craft(network, images, goal="misclassification", theta=theta, max_distortion=40,

@@ -202,6 +202,7 @@ def test_units_on_a_kink_are_counted(layer, places):
 
 def test_torch_takes_a_layer_norm_as_it_was_made():
     """Of all channels at one position: without a Flatten torch would normalise along the row."""
+    pytest.importorskip("torch", reason="torch is not installed (pip install 'jsma[referees]')")
     layers = [Conv2d(1, 3, 2), LayerNorm(3)]
     with pytest.raises(ValueError, match="^layer '1': torch needs a Flatten before LayerNorm$"):
         to_torch(Network(layers, (2, 2)))

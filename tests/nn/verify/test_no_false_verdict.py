@@ -50,14 +50,14 @@ def verdicts(code, seeds):
 
 
 def test_right_code_is_never_wrong():
-    said = verdicts(right_code, range(50))
+    said = verdicts(right_code, range(30))
     assert "wrong" not in said and "referees disagree" not in said
-    assert len(said["right"]) > 35
+    assert len(said["right"]) > 20
 
 
 def test_wrong_code_is_never_right():
-    said = verdicts(wrong_code, range(50))
-    assert "right" not in said and len(said["wrong"]) > 30
+    said = verdicts(wrong_code, range(30))
+    assert "right" not in said and len(said["wrong"]) > 17
     assert len(said.get("at kinks", [])) < 4
 
 

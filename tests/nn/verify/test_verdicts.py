@@ -66,7 +66,8 @@ def with_holes(number):
 
 @pytest.mark.parametrize(("referee", "dtype"), [
     pytest.param("autograd", np.float64, marks=pytest.mark.slow), ("autograd", np.float32),
-    ("differences", np.float64), pytest.param("differences", np.float32, marks=pytest.mark.slow)])
+    *(pytest.param("differences", dtype, marks=pytest.mark.slow)
+      for dtype in (np.float64, np.float32))])
 def test_the_shipped_network_is_not_accused_at_its_ties(referee, dtype):
     """Neither forward nor backward; what hangs on ties is not judged, and the text says so."""
     if referee == "autograd":

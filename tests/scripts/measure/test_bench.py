@@ -354,6 +354,7 @@ def test_a_wrong_word_gets_one_line(words, said, capsys):
     assert all(word in printed for word in said), printed
 
 
+@pytest.mark.slow
 def test_rows_of_the_command_are_measured(capsys, tmp_path):
     """The quickest one as it is, with the real loops."""
     path = tmp_path / "bench.json"
