@@ -72,6 +72,17 @@ def test_normalised_digits_of_a_network_that_takes_them():
         craft(normalised, z, [3, 4])
 
 
+@pytest.mark.parametrize(("theta", "near", "far"), [(1, 254, 253), (-1, 2, 3)])
+def test_headroom_is_a_share_of_the_range(theta, near, far):
+    """torchattacks' rule leaves alone what is nearer to its bound than a hundredth of the range."""
+    image = np.array([[near, far, 128.0, 128.0]])
+    sign = np.sign(theta)
+    model = Straight(sign * np.array([[-9, -9, -1, -1], [9, 9, 1, 1]]), np.array([1e6, 0]))
+    crafted = craft(model, image, 1, theta=256 * theta, rule="torchattacks", bounds=(0, 256),
+                    max_distortion=50)
+    assert crafted.pairs[0].tolist() == [[1, 2]]
+
+
 def test_bounds_of_each_feature_and_of_each_channel():
     low, high = np.array([0, -1, 5.0]), np.array([1, 3, 5.5])
     model = Straight([[-1, -1, -1], [1, 1, 1]], bias=np.array([100.0, 0]))

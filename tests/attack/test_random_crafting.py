@@ -11,7 +11,7 @@ from scipy.special import softmax
 from attack import RULES, craft, replay, textbook
 from nn import Flatten, Linear, Network, ReLU, Tanh
 
-RUNS = {True: 2000, False: 60}
+RUNS = {True: 2000, False: 200}
 
 
 def random_run(rng):
