@@ -10,6 +10,7 @@ from reference import close, logits_and_jacobian, trace, with_random_weights
 from nn import (
     GELU,
     AdaptiveAvgPool2d,
+    Affine,
     AvgPool2d,
     Conv2d,
     Flatten,
@@ -24,6 +25,7 @@ from nn import (
     Sigmoid,
     SiLU,
     Softmax,
+    Unflatten,
     check_network,
     from_torch,
     to_torch,
@@ -320,13 +322,35 @@ def test_a_wrong_one_is_named(layer: Layer, part):
 COUNT, TENTH = 2000, 200
 
 
+def with_constants(ours, rng):
+    """A chain with an `Affine` somewhere, and half of those with a `Flatten` go back to an image
+    behind it and become a row again."""
+    layers, shapes = list(ours.layers.values()), [ours.image, *ours.shapes.values()]
+    place = rng.integers(len(layers))
+    shape = shapes[place]
+    constants = [rng.uniform(0.5, 2, [(), shape[0], shape][rng.integers(3)]) for _ in range(2)]
+    row = next((n for n, layer in enumerate(layers) if isinstance(layer, Flatten)), None)
+    if row is not None and rng.random() < 0.5:
+        units = int(np.prod(shapes[row + 1]))
+        sizes = [n for n in range(1, units + 1) if units % n == 0]
+        channels = int(rng.choice(sizes))
+        height = int(rng.choice([n for n in sizes if units // channels % n == 0]))
+        there_and_back = [Unflatten((channels, height, units // channels // height)), Flatten()]
+        layers[row + 1:row + 1] = there_and_back
+        place += 2 * (place > row)
+    layers.insert(place, Affine(*constants))
+    return Network(layers, ours.input_shape)
+
+
 def random_network(number):
     """A chain of one family after the other, every third a graph, such as torch can have: (network,
-    samples, torch's module)."""
+    samples, torch's module). Every fifth chain has constants."""
     for attempt in range(20):
         seed = number + 10_000 * attempt
         ours, x = random_graph(seed) if number % 3 == 2 else random_chain(
             FAMILIES[number % len(FAMILIES)], seed)
+        if number % 15 in (0, 4, 10) and ours.is_chain:
+            ours = with_constants(ours, np.random.default_rng(seed))
         try:
             return ours, x, torch_of(ours)[1]
         except ValueError as error:
