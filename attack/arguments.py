@@ -194,4 +194,4 @@ def check_budget(options, features):
         what = "pair" if variant.size == 2 else "feature"
         warnings.warn(f"max_distortion={upsilon:g} % of {features} features is less than one "
                       f"{what}, so none is changed: {100 * variant.size / features:.3g} % allow "
-                      "one", stacklevel=4)
+                      "one", stacklevel=5)  # whoever called `craft`

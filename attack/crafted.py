@@ -80,7 +80,7 @@ def replay(images, pairs, theta=1.0, channels="separate", bounds=(0, 1), step="a
     return as_given(current, images, theta, limits)
 
 
-def truncate(images, pairs, iterations, success, max_distortion, theta=1.0):
+def truncate(images, pairs, iterations, success, max_distortion, theta=1.0, bounds=(0, 1)):
     """What a run by the paper's rule at a larger Υ would have been at a smaller one.
 
     A sample takes the same way whatever its budget is, so the first ⌊M·Υ/200⌋ pairs are all there
@@ -91,13 +91,14 @@ def truncate(images, pairs, iterations, success, max_distortion, theta=1.0):
         pairs, iterations, success: of the run, see `Crafted`.
         max_distortion: the smaller Υ, in percent.
         theta: θ of the run.
+        bounds: (low, high) of the run.
 
     Returns:
         (success (n,), distortion (n,) in percent).
     """
     features = int(np.prod(images.shape[1:]))
     budget = RULES["paper"].budget(features, max_distortion)
-    changed = replay(images, pairs[:, :budget], theta) != images
+    changed = replay(images, pairs[:, :budget], theta, bounds=bounds) != images
     distortion = 100 * changed.reshape(len(images), -1).sum(axis=1) / features
     return success & (iterations <= budget), distortion
 

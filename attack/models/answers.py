@@ -147,6 +147,45 @@ class FirstUse:
         return checked_answer(self.who, answer(x), x)
 
 
+class Answering:
+    """What the models of other libraries share: they answer with logits or with probabilities, are
+    asked again on their first use, and go back by their `vjp`.
+
+    Args:
+        outputs: one of `KINDS`.
+        output_activation: what makes probabilities of the logits.
+        if_random, if_dependent: what to do about such a model.
+    """
+
+    def __init__(self, outputs, output_activation, if_random, if_dependent):
+        check_kinds(outputs, output_activation)
+        self.outputs = outputs
+        self.output_activation = output_activation
+        self.first_use = FirstUse(type(self).__name__, if_random, if_dependent)
+
+    def backward_derivative(self, x, cotangents):
+        """x (B, …), cotangents (B, K, N) → (B, K, M)."""
+        return self.vjp(x)[1](cotangents)
+
+    def as_logits(self, library, answer):
+        """The logits of an answer; probabilities are made into some. `library`: whichever the
+        answer is of."""
+        if self.outputs == "logits":
+            return answer
+        return logits_of_probabilities(library, answer, self.output_activation)
+
+    def check_first_use(self, answered, x, size=None):
+        """As `FirstUse.check`; `answered` gives the model's own answer, an array."""
+        def answer(few):
+            """The same, where it is what `outputs` says."""
+            answer = answered(few)
+            if self.outputs == "probabilities":
+                checked_probabilities(type(self).__name__, answer, self.output_activation)
+            return answer
+
+        self.first_use.check(answer, x, size)
+
+
 def _difference(one, other):
     """The largest difference, as a share of the largest number."""
     largest = max(np.abs(one).max(initial=0), np.abs(other).max(initial=0))

@@ -6,17 +6,14 @@ the derivatives are jax's own. jax is imported when a model is made. Read on in 
 import numpy as np
 
 from attack.models.answers import (
-    FirstUse,
+    Answering,
     as_precise_as,
-    check_kinds,
     checked_logits,
-    checked_probabilities,
-    logits_of_probabilities,
     precision_of,
 )
 
 
-class JaxModel:
+class JaxModel(Answering):
     """A function (B, …) → (B, N) that jax can trace; float64 input is computed in float64.
 
     Args:
@@ -35,13 +32,10 @@ class JaxModel:
         import jax  # noqa: F401  so that a missing jax is told here
         if not callable(function):
             raise TypeError(f"function must be callable; got {type(function).__name__}")
-        check_kinds(outputs, output_activation)
+        super().__init__(outputs, output_activation,
+                         "leave dropout off, or give it one key for all calls",
+                         "let its batch normalisation use running statistics")
         self.function = function
-        self.outputs = outputs
-        self.output_activation = output_activation
-        self.first_use = FirstUse(
-            "JaxModel", "leave dropout off, or give it one key for all calls",
-            "let its batch normalisation use running statistics")
 
     def logits(self, x):
         """x (B, …) → (B, N)."""
@@ -55,10 +49,6 @@ class JaxModel:
         classes = self.logits(x[:1]).shape[1]
         every_class = np.broadcast_to(np.eye(classes), (len(x), classes, classes))
         return self.backward_derivative(x, every_class)
-
-    def backward_derivative(self, x, cotangents):
-        """x (B, …), cotangents (B, K, N) → (B, K, M)."""
-        return self.vjp(x)[1](cotangents)
 
     def vjp(self, x):
         """One way forward: x → ((B, N), pull), pull(v (B, K, N)) → (B, K, M)."""
@@ -80,10 +70,7 @@ class JaxModel:
     def _logits(self, x):
         """The logits; probabilities are made into some."""
         import jax.numpy as jnp
-        answer = self._answer(x)
-        if self.outputs == "logits":
-            return answer
-        return logits_of_probabilities(jnp, answer, self.output_activation)
+        return self.as_logits(jnp, self._answer(x))
 
     def _answer(self, x):
         """The function's answer, of at least float32."""
@@ -93,15 +80,12 @@ class JaxModel:
         return answer.astype(jnp.float32) if half else answer
 
     def _check_first_use(self, x):
-        def answer(few):
+        def answered(few):
             """The function's own answer."""
             with _double_precision():
-                answer = np.asarray(self._answer(_real(few)))
-            if self.outputs == "probabilities":
-                checked_probabilities("JaxModel", answer, self.output_activation)
-            return answer
+                return np.asarray(self._answer(_real(few)))
 
-        self.first_use.check(answer, x)
+        self.check_first_use(answered, x)
 
 
 def _double_precision():

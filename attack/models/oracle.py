@@ -9,6 +9,7 @@ Read on in `runs.run`.
 """
 import numpy as np
 
+from attack.bounds import bounds_of
 from attack.model import ModelError
 from attack.models.answers import (
     FirstUse,
@@ -84,13 +85,13 @@ class Oracle:
 
     def _differences(self, sample):
         """(…) → (N, M)."""
-        low, high = (np.broadcast_to(part, sample.shape).reshape(-1) for part in self.bounds)
+        (low,), (high,) = bounds_of(self.bounds, sample.shape, float)
         flat = sample.reshape(-1)
         if (flat < low).any() or (flat > high).any():
             raise ModelError("Oracle asks within its bounds, and the samples lie outside: pass it "
                              f"bounds=(low, high); got values from {flat.min():g} to "
                              f"{flat.max():g}")
-        steps = self.step_size * np.diag((high - low).astype(float))  # (M, M), a feature a row
+        steps = self.step_size * np.diag(high - low)  # (M, M), a feature a row
         up = np.minimum(flat + steps, high)
         down = np.maximum(flat - steps, low)
         logits = self.logits(np.concatenate([up, down]).reshape(-1, *sample.shape))  # (2M, N)

@@ -8,19 +8,16 @@ import numpy as np
 
 from attack.model import ModelError
 from attack.models.answers import (
-    FirstUse,
+    Answering,
     as_precise_as,
-    check_kinds,
     checked_logits,
-    checked_probabilities,
-    logits_of_probabilities,
     precision_of,
 )
 
 CHUNK = 1 << 22  # numbers of a derivative that are worked on at once
 
 
-class TorchModel:
+class TorchModel(Answering):
     """A `torch.nn.Module` (B, …) → (B, N), run where its parameters are and in their precision.
 
     The Jacobian is taken in reverse (`jacrev`): it is the same, and torch's forward mode costs a
@@ -43,14 +40,12 @@ class TorchModel:
         import torch
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}")
-        check_kinds(outputs, output_activation)
+        super().__init__(
+            outputs, output_activation,
+            "call module.eval(), and take other random parts out or fix their seed",
+            "call module.eval(), and let its batch normalisation keep running statistics")
         _check_mode(module)
         self.module = module
-        self.outputs = outputs
-        self.output_activation = output_activation
-        self.first_use = FirstUse(
-            "TorchModel", "call module.eval(), and take other random parts out or fix their seed",
-            "call module.eval(), and let its batch normalisation keep running statistics")
 
     def logits(self, x):
         """x (B, …) → (B, N)."""
@@ -75,10 +70,6 @@ class TorchModel:
             jacobian[rows] = _array(part.reshape(len(part), classes, size))
         return jacobian
 
-    def backward_derivative(self, x, cotangents):
-        """x (B, …), cotangents (B, K, N) → (B, K, M)."""
-        return self.vjp(x)[1](cotangents)
-
     def vjp(self, x):
         """One way forward: x → ((B, N), pull), pull(v (B, K, N)) → (B, K, M)."""
         import torch
@@ -95,22 +86,13 @@ class TorchModel:
         return checked_logits("TorchModel", _array(logits), x), pull
 
     def _check_first_use(self, x):
-        def answer(few):
-            """The module's own answer."""
-            answer = _array(self._answer(self._tensor(few)))
-            if self.outputs == "probabilities":
-                checked_probabilities("TorchModel", answer, self.output_activation)
-            return answer
-
-        self.first_use.check(answer, x, self._like().dtype.itemsize)
+        self.check_first_use(lambda few: _array(self._answer(self._tensor(few))), x,
+                             self._like().dtype.itemsize)
 
     def _logits(self, tensor):
         """The logits; probabilities are made into some."""
         import torch
-        answer = self._answer(tensor)
-        if self.outputs == "logits":
-            return answer
-        return logits_of_probabilities(torch, answer, self.output_activation)
+        return self.as_logits(torch, self._answer(tensor))
 
     def _answer(self, tensor):
         """The module's answer, of at least float32; its parameters get no gradients."""

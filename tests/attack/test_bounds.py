@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small import Small, some_samples
 
-from attack import craft, craft_output, replay, saliency_map
+from attack import craft, craft_output, replay, saliency_map, truncate
 from attack.pairs import best_pair
 from data import load_mnist
 from nn import Flatten, LeNet, Linear, Network, Sigmoid
@@ -81,6 +81,17 @@ def test_headroom_is_a_share_of_the_range(theta, near, far):
     crafted = craft(model, image, 1, theta=256 * theta, rule="torchattacks", bounds=(0, 256),
                     max_distortion=50)
     assert crafted.pairs[0].tolist() == [[1, 2]]
+
+
+def test_a_truncated_run_of_other_bounds():
+    images, targets = some_samples(6)
+    options = {"bounds": (-1, 2), "theta": 0.7}
+    large, small = (craft(Small(), images, targets, max_distortion=upsilon, **options)
+                    for upsilon in (60, 20))
+    success, distortion = truncate(images, large.pairs, large.iterations, large.success, 20,
+                                   **options)
+    np.testing.assert_array_equal(success, small.success)
+    np.testing.assert_allclose(distortion, small.distortion)
 
 
 def test_bounds_of_each_feature_and_of_each_channel():
