@@ -95,7 +95,8 @@ def run(args):
                                 f"{not_crafted[0]} with --index and another --out for the "
                                 f"{len(not_crafted):,} that are left")
     print("\n".join(_said(crafted, folder)))
-    print("\n".join(_moved(moved, crafted.success)))
+    if crafted.counted.any():
+        print("\n".join(_moved(moved, crafted.success, crafted.counted)))
     lost = _lost_by_rounding(network, images[index], crafted, args)
     if lost:
         print(f"{lost} of them no longer are once rounded to the 8 bits of the IDX file "
@@ -107,8 +108,9 @@ def _said(crafted, folder):
     success, counted = crafted.success, crafted.counted
     if counted.any():
         yield (f"{success.sum()} of {counted.sum()} samples reach their goal "
-               f"(τ = {success_rate(success[counted]):.1f} %), mean distortion of these "
-               f"{mean_distortion(crafted.distortion, success):.2f} %; files in {folder}")
+               f"(τ = {success_rate(success[counted]):.1f} %)"
+               + (f", mean distortion of these {mean_distortion(crafted.distortion, success):.2f} %"
+                  if success.any() else "") + f"; files in {folder}")
     else:
         yield f"no sample was attacked; files in {folder}"
     for reason, words in (("misread", "the network misreads from the start"),
@@ -168,12 +170,13 @@ def _in_pieces(network, images, targets, labels, **options):
     return joined(parts)
 
 
-def _moved(moved, success):
-    """Lines with the mean of each measure of distortion: of all samples, successes and failures."""
+def _moved(moved, success, counted):
+    """Lines with the mean of each measure of distortion: of the counted samples, those of them that
+    succeeded and those that failed."""
     yield f"{'mean of':12}" + "".join(f"{name + (' %' if name in PERCENT else ''):>11}"
                                       for name in moved)
-    for who, some in (("all", np.ones(len(success), bool)), ("successful", success),
-                      ("failed", ~success)):
+    for who, some in (("all", counted), ("successful", success),
+                      ("failed", counted & ~success)):
         means = [f"{values[some].mean():11.3f}" if some.any() else f"{'–':>11}"
                  for values in moved.values()]
         yield f"{who:12}" + "".join(means) + f"   {some.sum():,} samples"

@@ -128,7 +128,9 @@ def test_craft_counts_apart_who_was_never_attacked(tmp_path, capsys):
     assert main(["craft", "--index", "340,0,1", "--target", "7", "--derivative", "backward",
                  "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "of 1 samples reach" in printed
+    assert "of 1 samples reach" in printed and "nan" not in printed
+    table = [line for line in printed.splitlines() if line.endswith("samples")]
+    assert [line.split()[-2] for line in table] == ["1", "0", "1"]  # all, successful, failed
     assert "not counted there: 1 that the network misreads from the start" in printed
     assert "not counted there: 1 that are in their target class from the start" in printed
     lines = list(csv.DictReader((tmp_path / "crafted.csv").read_text().splitlines()))
