@@ -8,7 +8,7 @@ treat a digit with its targets as one draw (`groups`). Read on in `models.answer
 import numpy as np
 import scipy
 
-from attack.model import look
+from attack.model import activation_of, look, output_weights
 from attack.pairs import pair_share
 
 DISTORTIONS = ("touched", "L0", "L1", "L2", "Linf")
@@ -132,8 +132,8 @@ def hardness(success, distortion):
     return (np.diff(success, axis=0) * (distortion[1:] + distortion[:-1]) / 2).sum(axis=0)
 
 
-def adversarial_distance(model, images, *, theta=1.0, derivative="forward", batch_size=16,
-                         progress=None):
+def adversarial_distance(model, images, *, theta=1.0, derivative="forward", of="logits",
+                         batch_size=16, progress=None):
     """Eq. 13 by pairs, as the paper's experiments sum it: A(X, t) of every image and class t.
 
     A(X, t) is 1 less the share of pairs of features whose Eq. 10 score is positive: the larger, the
@@ -143,7 +143,7 @@ def adversarial_distance(model, images, *, theta=1.0, derivative="forward", batc
         model: anything with the methods of `attack.Model`.
         images: (n, …) in [0, 1].
         theta: its sign counts: θ > 0 increases features, θ < 0 decreases them.
-        derivative: "forward" or "backward", as in `craft`.
+        derivative, of: as in `craft`.
         batch_size: images in work at once.
         progress: called with (images done, n).
 
@@ -151,14 +151,18 @@ def adversarial_distance(model, images, *, theta=1.0, derivative="forward", batc
         (n, N) in [0, 1]; NaN for a model of fewer than two features.
     """
     count = len(images)
+    activation = "softmax"
+    if of == "probabilities" and count:
+        activation = activation_of(model, np.shape(model.logits(images[:1]))[1])
     distances = [np.zeros((0, 0))]
     for start in range(0, count, batch_size):
         batch = images[start:start + batch_size]
         logits, sums = look(model, batch, derivative)
-        target = np.eye(logits.shape[1])
-        weights = np.concatenate([target, 1 - target])         # (2N, N): α and β of every class
-        weights = np.repeat(weights[None], len(batch), axis=0)
-        alpha_beta = sums(weights, np.ones(len(batch), bool))  # (B, 2N, M)
+        classes = logits.shape[1]
+        weights = np.stack([output_weights(logits, np.full(len(batch), t), of,
+                                           activation=activation) for t in range(classes)], axis=2)
+        alpha_beta = sums(weights.reshape(len(batch), 2 * classes, classes),
+                          np.ones(len(batch), bool))           # (B, 2N, M)
         features = alpha_beta.shape[2]
         alpha, beta = np.split(alpha_beta, 2, axis=1)          # (B, N, M)
         share = pair_share(alpha.reshape(-1, features), beta.reshape(-1, features), theta)

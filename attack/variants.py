@@ -146,17 +146,30 @@ class Art(Paper):
         return Choice(two[:, 0], q, np.where(score > -np.inf, score, 0).sum(axis=1), scene.theta)
 
 
-class Cleverhans(Paper):
+class Unsaturated(Paper):
+    """As the paper, but Γ at the start holds only the features that can move: for θ > 0 those below
+    1, for θ < 0 those above 0."""
+    name = "unsaturated"
+    headroom = 0.0
+
+
+class Once(Paper):
+    """As the paper, but a feature leaves Γ after one change, wherever it is then (for |θ| = 1 and
+    features in [0, 1] that is the same)."""
+    name = "once"
+
+    def leaves(self, values, bounds):
+        """After one change."""
+        return np.full(len(values), True)
+
+
+class Cleverhans(Once):
     """cleverhans 3: Eq. 10 (it differentiates probabilities); features at the bound are not in Γ,
     and one that was changed once leaves it; it ends when fewer than two are left. Where no pair
     qualifies the sample stops here (there feature 0 is changed)."""
     name = "cleverhans"
     least = 2
     headroom = 0.0
-
-    def leaves(self, values, bounds):
-        """After one change."""
-        return np.full(len(values), True)
 
 
 class Torchattacks(Cleverhans):
@@ -245,4 +258,5 @@ def _by_feature(gradients):
 
 
 RULES = {variant.name: variant for variant in (
-    Paper(), Art(), Cleverhans(), Torchattacks(), Single(), Weighted(), Taylor(), Maximal())}
+    Paper(), Unsaturated(), Once(), Art(), Cleverhans(), Torchattacks(), Single(), Weighted(),
+    Taylor(), Maximal())}

@@ -116,16 +116,22 @@ def test_tied_channels_count_as_one_pixel():
 
 
 @pytest.mark.parametrize("theta", [1.0, -0.5])
-@pytest.mark.parametrize("derivative", ["forward", "backward"])
-def test_the_adversarial_distance_by_counting_all_pairs(theta, derivative):
+@pytest.mark.parametrize("derivative, of", [
+    ("forward", "logits"), ("backward", "logits"), ("backward", "centred"),
+    ("forward", "probabilities"), ("backward", "probabilities")])
+def test_the_adversarial_distance_by_counting_all_pairs(theta, derivative, of):
     """Eq. 13 by pairs, for every image and class."""
     network, (images, _) = Small(), some_samples(5)
     done = []
-    distance = adversarial_distance(network, images, theta=theta, derivative=derivative,
+    distance = adversarial_distance(network, images, theta=theta, derivative=derivative, of=of,
                                     batch_size=2, progress=lambda *counts: done.append(counts))
     assert distance.shape == (5, 4) and done == [(2, 5), (4, 5), (5, 5)]
     sign = np.sign(theta)
-    for jacobian, row in zip(network.forward_derivative(images), distance):
+    for logits, jacobian, row in zip(network.logits(images), network.forward_derivative(images),
+                                     distance):
+        p = np.exp(logits) / np.exp(logits).sum()
+        jacobian = {"logits": jacobian, "centred": jacobian - jacobian.mean(axis=0),
+                    "probabilities": (np.diag(p) - np.outer(p, p)) @ jacobian}[of]
         for target in range(4):
             alpha = sign * jacobian[target]
             beta = sign * np.delete(jacobian, target, axis=0).sum(axis=0)

@@ -59,7 +59,7 @@ class Walk:
         self.gamma = np.ones(len(image), bool)
         if not isinstance(options["domain"], str):
             self.gamma &= options["domain"]
-        if self.rule in ("art", "cleverhans", "torchattacks"):
+        if self.rule in ("unsaturated", "art", "cleverhans", "torchattacks"):
             self.gamma &= self.can_move(np.sign(self.theta), {"torchattacks": 0.01}.get(
                 self.rule, 0))
         self.source = self.logits().argmax()
@@ -127,7 +127,8 @@ class Walk:
             self.touched.add(i)
         for i in [i for i in chosen if i >= 0]:
             at_bound = self.x[i] in (self.low[i], self.high[i])
-            self.gamma[i] = not (at_bound or self.rule in ("cleverhans", "torchattacks"))
+            self.gamma[i] = not (at_bound or self.rule in ("once", "cleverhans",
+                                                                   "torchattacks"))
         self.iterations += 1
         return top
 

@@ -11,7 +11,7 @@ from data import load_mnist
 from nn import LeNet
 
 OUTPUTS = ("logits", "centred", "probabilities")
-PEERS = ("art", "cleverhans", "torchattacks", "single", "weighted", "taylor")
+PEERS = ("unsaturated", "once", "art", "cleverhans", "torchattacks", "single", "weighted", "taylor")
 
 
 def softmax(z):
@@ -48,7 +48,7 @@ def plain(rule, image, target, theta, upsilon, of):
     x, used, chosen, features = image.reshape(-1).copy(), set(), [], image.size
     near = {"torchattacks": 0.01}.get(rule, 0.0)
     gamma = set(range(features))
-    if rule in ("art", "cleverhans", "torchattacks"):
+    if rule in ("unsaturated", "art", "cleverhans", "torchattacks"):
         gamma = {i for i in gamma if (x[i] < 1 - near if theta > 0 else x[i] > near)}
     while answers(x.tobytes())[0].argmax() != target:
         limit = {"torchattacks": np.ceil(features * upsilon / 200),
@@ -83,7 +83,7 @@ def plain(rule, image, target, theta, upsilon, of):
             x[i] = min(1.0, max(0.0, x[i] + theta))
             used.add(i)
         for i in pair:
-            if rule in ("cleverhans", "torchattacks") or x[i] in (0.0, 1.0):
+            if rule in ("once", "cleverhans", "torchattacks") or x[i] in (0.0, 1.0):
                 gamma.discard(i)
         chosen.append(tuple(int(i) for i in pair))
     return x.reshape(image.shape), chosen
@@ -156,8 +156,8 @@ def test_the_peers_start_without_what_cannot_move():
 
 @pytest.mark.parametrize(("options", "said"), [
     ({"rule": "foolbox"},
-     "rule must be one of paper, art, cleverhans, torchattacks, single, weighted, taylor, maximal; "
-     "got"),
+     "rule must be one of paper, unsaturated, once, art, cleverhans, torchattacks, single, "
+     "weighted, taylor, maximal; got"),
     ({"rule": "art", "saliency": "single"}, "saliency='single' is rule='single'; got rule='art'"),
     ({"rule": "maximal"},
      "rule='maximal' takes no targets: goal must be one of confidence, misclassification; "
@@ -191,8 +191,17 @@ def test_single_is_single():
                   for key in ("rule", "saliency"))
     assert np.array_equal(one.pairs, other.pairs)
     assert np.array_equal(one.adversarial, other.adversarial)
-    assert set(RULES) == {"paper", "art", "cleverhans", "torchattacks", "single", "weighted",
-                          "taylor", "maximal"}
+    assert set(RULES) == {"paper", "unsaturated", "once", "art", "cleverhans", "torchattacks",
+                          "single", "weighted", "taylor", "maximal"}
+
+
+@pytest.mark.parametrize("theta", [1.0, -1.0])
+def test_a_whole_step_takes_a_feature_out_of_gamma_at_once(theta):
+    """So for θ = ±1 the rules "once" and "paper" are one."""
+    images, targets = some_samples(20)
+    once, paper = (craft(Small(), images, targets, theta=theta, rule=rule, max_distortion=40)
+                   for rule in ("once", "paper"))
+    assert np.array_equal(once.pairs, paper.pairs)
 
 
 # margin
