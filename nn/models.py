@@ -21,6 +21,9 @@ from nn.weights import load_weights
 
 ACTIVATIONS = {"tanh": Tanh, "relu": ReLU, "sigmoid": Sigmoid}
 PRETRAINED = Path(__file__).parent / "pretrained"
+# The shipped LeNets, {name: activation}: "lenet" by `jsma train`; "paper-S-E" by `--recipe paper
+# --seed S` after E epochs, with "relu" or "sigmoid" in front by that activation
+LENETS = {"lenet": "tanh", "paper-0-20": "tanh"}
 # The shipped residual networks, {image: (weights, width)}
 SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}
 
@@ -71,9 +74,10 @@ class LeNet(Network):
         super().__init__(layers, (1, 28, 28))
 
     @classmethod
-    def pretrained(cls):
-        """The shipped LeNet; `nn/pretrained/lenet.json` says how it was trained."""
-        return load_weights(PRETRAINED / "lenet.npz", cls())
+    def pretrained(cls, name="lenet"):
+        """A shipped LeNet, one of `LENETS`; `nn/pretrained/*.json` say how they were trained."""
+        _check_words(name=(name, LENETS))
+        return load_weights(PRETRAINED / f"{name}.npz", cls(activation=LENETS[name]))
 
 
 def tutorial_start(layers, rng, activation):

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from attack.model import OUTPUTS
 from data.files import replacing
+from nn import LeNet
+from nn.models import LENETS
 from scripts.pages.survey_answers import read_answers
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
+from scripts.paper.readings import RULES_OF_GAMMA, reasons
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, cores, output_folder, weights_option, whole
 from scripts.terminal.progress import duration
@@ -36,11 +40,20 @@ def arguments(parser):
                         help="processes that craft at once, one BLAS thread each (default: a core "
                              "each, the fastest)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append",
-                        help="only this one (may be repeated)")
+                        help="only this one (may be repeated); readings, which takes hours, runs "
+                             "where it is named, or at the full scale")
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
                         help="answers to the page of `jsma survey make`, for Fig. 16 and 17 "
                              "(default: none)")
     weights_option(parser)
+    parser.add_argument("--lenet", choices=LENETS, default="lenet",
+                        help="which of the shipped LeNets (default: lenet); the others are by the "
+                             "recipe of the time, paper-SEED-EPOCHS")
+    parser.add_argument("--of", choices=OUTPUTS, default="logits",
+                        help="the outputs whose derivative is taken (default: logits)")
+    parser.add_argument("--rule", choices=RULES_OF_GAMMA, default="paper",
+                        help="which features Γ holds at the start and when one leaves it (default: "
+                             "paper: all; when it is 0 or 1)")
     parser.add_argument("--derivative", choices=["forward", "backward"],
                         help="of all samples (default: the paper's forward derivative for Fig. 1, "
                              "7, 9 and the crafting time, the transposed chain, which chooses the "
@@ -52,11 +65,13 @@ def run(args):
     """Run the experiments, write the files and say where they are."""
     start = time.monotonic()
     read_answers(args.answers)  # mistakes in them are told now, not after the work
-    network = load_network("lenet", args.weights)
+    network = load_network("lenet", args.weights) if args.weights else LeNet.pretrained(args.lenet)
     folder = output_folder(args.out)
     setup = Setup(network, args.data, args.derivative or "backward", args.digits, args.scale,
-                  args.jobs, folder, tuple(args.answers), args.derivative or "forward")
-    wanted = {name: one for name, one in EXPERIMENTS.items() if name in (args.only or EXPERIMENTS)}
+                  args.jobs, folder, tuple(args.answers), args.derivative or "forward", args.of,
+                  args.rule, "yours" if args.weights else args.lenet)
+    wanted = {name: one for name, one in EXPERIMENTS.items()
+              if (name in args.only if args.only else setup.full or not one.large)}
     outcomes = {}
     pictures = {}
     try:
@@ -70,6 +85,7 @@ def run(args):
         setup.line.clear()
         raise KeyboardInterrupt(_how_to_go_on(setup, folder, outcomes)) from None
     outcomes = {name: outcomes[name] for name in wanted}
+    reasons(outcomes)
     about = _about(args, time.monotonic() - start)
     _write_results(folder, outcomes, about)
     _write_report(folder, outcomes, about, pictures)
@@ -125,7 +141,8 @@ def _about(args, seconds):
     if args.scale != "full":
         size = (f"small, {args.digits} digits of each set, nine samples each: the paper has up to "
                 "10,000; the intervals say what that leaves open")
-    return {"network": visible(args.weights or "the shipped LeNet"),
+    return {"network": visible(args.weights or f"the shipped {args.lenet}"),
+            "reading": f"derivative of {args.of}, Γ by the rule {args.rule}",
             "digits": visible(args.data or "the shipped MNIST"),
             "derivative": args.derivative or "forward for Fig. 1, 7, 9 and the time, else backward",
             "size": size, "time": duration(seconds), "python": platform.python_version(),

@@ -127,7 +127,7 @@ def _trained(setup, images, labels):
 
 def _attacked(setup, network, name):
     """τ and ε of new samples against `network`, and its accuracy on the test digits."""
-    samples = setup.samples("test", setup.sized(1000, min(FEW, setup.digits)), network=network,
+    samples = setup.samples("test", setup.sized(1000, setup.few(FEW)), network=network,
                             called=f"{name} adversarial training")
     test = setup.load("test", setup.sized(10_000, 1000))
     return {**summary(samples.success, samples.distortion, samples.index),

@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import Future
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +23,13 @@ from scripts.paper.samples import Samples, joined
 from scripts.paper.work import Whole, Workers, result
 from scripts.terminal.progress import Line
 
+SETS = ("train", "validation", "test")
 UPSILON = 14.5
 UPSILONS = (0.3, 1.3, 2.6, 5.1, 7.7, 10.2, 12.8, 25.5, 38.3)
 SHARD = {"small": 45, "full": 900}  # samples in a shard
 SOON = 4   # experiments that begin first
+SAME_FOR_ONE = {"once": "paper", "cleverhans": "unsaturated"}
+SEED = 0   # of the digits that are drawn
 PIECE = 30  # samples that a worker crafts at once where all are needed together
 
 
@@ -36,7 +40,8 @@ class Setup:
     `scale`: "small" (`digits` of each set) or "full" (the paper's sizes), whose samples lie in
     `folder`/runs and go on where they were stopped. `jobs` processes craft at once. `answers`:
     files of the human study (`survey`). `derivative` is that of the many samples, `shown` that of
-    the few in Fig. 1 and 9 (default: the same).
+    the few in Fig. 1 and 9 (default: the same). How the paper is read: `of` and `rule` as in
+    `attack.craft`, and `called`, the network's name; `sets` are those of Fig. 11.
     """
     network: object
     directory: object = None
@@ -47,6 +52,10 @@ class Setup:
     folder: object = None
     answers: tuple = ()
     shown: str | None = None
+    of: str = "logits"
+    rule: str = "paper"
+    called: str = "lenet"
+    sets: tuple = SETS
 
     def __post_init__(self):
         self.shown = self.shown or self.derivative
@@ -103,13 +112,27 @@ class Setup:
         """The paper's number of digits, or a small one (default: `digits`)."""
         return paper if self.full else min(paper, small or self.digits)
 
+    def few(self, number):
+        """`number` digits where `sized` is too many, a tenth of `digits` at least."""
+        return max(min(number, self.digits), self.digits // 10)
+
+    def read_as(self, network, called, of, rule, digits):
+        """This setup with another reading of the paper, on `digits` test digits: a `Setup` that
+        shares the workers and whatever both need."""
+        reading = copy(self)
+        reading.network, reading.called, reading.of, reading.rule = network, called, of, rule
+        reading.scale, reading.digits, reading.sets = "small", digits, ("test",)
+        reading.shown = self.derivative
+        return reading
+
     def load(self, split, count):
-        """The first `count` digits of a split, at the small scale the first of each class in turn.
+        """The first `count` digits of a split; at the small scale digits drawn from all of it, one
+        of each class in turn.
 
         Returns:
             images (count, 28, 28), labels (count,).
         """
-        images, labels, order = self._made_once(split, lambda: self._split(split))
+        images, labels, order = self._made_once((split, self.scale), lambda: self._split(split))
         chosen = slice(count) if order is None else order[:count]
         return images[chosen], labels[chosen]
 
@@ -121,8 +144,9 @@ class Setup:
         if self.full:
             return images, labels, None
         turn = np.empty(len(labels), int)  # how many digits of the same class come before
+        rng = np.random.default_rng(SEED)
         for label in np.unique(labels):
-            turn[labels == label] = np.arange((labels == label).sum())
+            turn[labels == label] = rng.permutation((labels == label).sum())
         return images, labels, np.lexsort([labels, turn])
 
     def craft(self, images, targets, model=None, **options):
@@ -138,7 +162,7 @@ class Setup:
             An `attack.Crafted`.
         """
         model = model or self.network
-        options = {"derivative": self.derivative, **options}
+        options = {"derivative": self.derivative, "of": self.of, "rule": self.rule, **options}
         if self.jobs == 1:
             self.whole.begin()
             return craft(model, images, targets, progress=self.whole.tell, **options)
@@ -180,7 +204,11 @@ class Setup:
         name = f"{split}, {count:,} digits, θ = {theta:g}, Υ = {max_distortion:g} %"
         if network not in (None, self.network):
             name += f", {called}"
-        options = {"theta": theta, "max_distortion": max_distortion, "derivative": self.derivative}
+        # a step of 1 takes a feature out of Γ at once, so these rules are the same there
+        rule = SAME_FOR_ONE.get(self.rule, self.rule) if abs(theta) == 1 else self.rule
+        name += self._reading_by(rule)
+        options = {"theta": theta, "max_distortion": max_distortion, "derivative": self.derivative,
+                   "of": self.of, "rule": rule}
         return self._made_once(name, lambda: self._crafted(
             name, network or self.network, split, count, options))
 
@@ -210,7 +238,15 @@ class Setup:
         if self.full:
             return self.samples("test", self.sized(10_000))
         swept = self.samples("test", self.sized(1000), max_distortion=max(UPSILONS))
-        return self._made_once("truncated", lambda: swept.part(upsilon=UPSILON))
+        return self._made_once(f"truncated, {len(swept)}{self._reading_by(self.rule)}",
+                               lambda: swept.part(upsilon=UPSILON))
+
+    def _reading_by(self, rule):
+        """What tells this reading, by that rule, from the usual one: in the names of what is made
+        once."""
+        words = [word for word, usual in ((self.called, "lenet"), (self.of, "logits"),
+                                          (rule, "paper")) if word != usual]
+        return "".join(f", {word}" for word in words)
 
     def _say(self, text):
         self.line.clear()
@@ -231,10 +267,10 @@ class Setup:
     @property
     def one_of_each(self):
         """The first correctly read test digit of each class: images (10, 28, 28)."""
-        return self._made_once("one of each", self._first_of_each)
+        return self._made_once(f"one of each, {self.called}", self._first_of_each)
 
     def _first_of_each(self):
-        images, labels, _ = self._made_once("test", lambda: self._split("test"))
+        images, labels, _ = self._made_once(("test", self.scale), lambda: self._split("test"))
         images, labels = images[:1000], labels[:1000]
         right = np.zeros(len(labels), bool)
         missing = set(range(10))

@@ -6,7 +6,17 @@ title, and what its picture shows.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scripts.paper import classes, defences, hardness, population, single, threat, toy
+from scripts.paper import (
+    classes,
+    defences,
+    hardness,
+    population,
+    readings,
+    single,
+    tens,
+    threat,
+    toy,
+)
 from scripts.paper.human_study import human_study
 
 
@@ -15,7 +25,7 @@ class Experiment(NamedTuple):
 
     `seconds(setup)`: what it takes on one core, about, for the time that is left; `stages`: how
     many pieces of work it asks for, one after the other; `alone`: it measures time, so nothing else
-    may run.
+    may run; `large`: it runs where it is named, and at the paper's sizes.
     """
     run: Callable
     title: str
@@ -23,6 +33,10 @@ class Experiment(NamedTuple):
     seconds: Callable = lambda setup: 0.3
     stages: int = 1
     alone: bool = False
+    large: bool = False
+
+
+STAGES = 20  # pieces of work of a reading, about
 
 
 def _a_digit(seconds, paper, small=None):
@@ -40,6 +54,8 @@ EXPERIMENTS = {
         single.fig01, "Fig. 1: every digit turned into every other",
         "Rows: ten test digits (framed black). Columns: the target class. The titles say what the "
         "network reads.", _always(14)),
+    "ten": Experiment(
+        tens.tens, "Fig. 1 again: ten digits, drawn many times"),
     "fig3": Experiment(
         toy.fig03, "Fig. 3 to 5: the AND network",
         "Left: the output F over the two inputs. Right: its forward derivative ∂F/∂x2. The black "
@@ -112,6 +128,12 @@ EXPERIMENTS = {
     "identical": Experiment(
         single.identical, "Forward and backward derivative",
         seconds=_a_digit(0.14, 500, single.AGAIN)),
+    "readings": Experiment(
+        readings.readings, "Which reading of the paper gives its numbers?",
+        "Rows: claims, with the paper's value; columns: readings (network, outputs whose "
+        "derivative is taken, rule of Γ) and how many claims each agrees with.",
+        _a_digit(readings.SECONDS * len(readings.every_reading()), 1000),
+        stages=STAGES * len(readings.every_reading()), large=True),
     "time": Experiment(
         single.seconds, "V: crafting time", seconds=_always(3), alone=True),
 }

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from data.files import replacing
 from scripts.pages.explain_page import candidates
 from scripts.paper import survey_figures
+from scripts.paper.heat_map import heat_map
 
 RIGHT, WRONG = "#2a6f97", "#b5651d"
 
@@ -277,4 +278,5 @@ FIGURES = {
     "fig10": every_pair, "upsilon": over_upsilon, "theta": over_theta, "fig12": success_matrix,
     "fig13": distortion_matrix, "path": probability_path, "detection": roc_curve,
     "beyond": output_targets, "fig14": hardness_matrix, "fig15": distance_matrix,
+    "readings": heat_map,
     **survey_figures.FIGURES}

@@ -7,10 +7,10 @@ import numpy as np
 
 from attack import adversarial_distance, class_matrix, hardness, robustness
 from attack.goals import every_other
-from scripts.paper.classes import distortion_table
+from scripts.paper.classes import distortion_table, means
 from scripts.paper.experiment import UPSILONS
 from scripts.paper.intervals import mean_with_interval, with_interval
-from scripts.paper.outcome import Claim, Outcome, plain, similar
+from scripts.paper.outcome import Claim, Outcome, plain, similar, verdict
 
 PIECE = 16  # images that a worker looks at at once
 
@@ -30,7 +30,8 @@ def fig15(setup):
     index, targets = every_other(labels, setup.network.classes)
     pieces = [(setup.network, images[start:start + PIECE])
               for start in range(0, len(images), PIECE)]
-    distances = setup.each(adversarial_distance, pieces, derivative=setup.derivative)
+    distances = setup.each(adversarial_distance, pieces, derivative=setup.derivative,
+                           of=setup.of)
     distance = np.concatenate(distances)[index, targets]
     matrix = class_matrix(distance, labels[index], targets)
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
@@ -43,6 +44,7 @@ def fig15(setup):
         similar("adversarial distance looks like hardness (Fig. 14)", matrix,
                 hardness_table(samples)),
         similar("adversarial distance looks like mean distortion (Fig. 13)", matrix, _fig13(setup)),
+        _farthest(matrix),
         Claim("robustness R(F), the smallest adversarial distance (Eq. 14)", "no value",
               f"{robustness(distance):.4f}", "–",
               f"test digit {index[worst]}, a {labels[index[worst]]}, to {targets[worst]}; "
@@ -50,6 +52,17 @@ def fig15(setup):
         Claim("mean adversarial distance", "no value", with_interval(mean, interval, "", ".4f"),
               "–")]
     return Outcome(numbers, claims, {"matrix": matrix})
+
+
+def _farthest(matrix):
+    """The `Claim` that target 1 is the farthest, as Fig. 15 shows it."""
+    by_target = means(matrix, 0)
+    farthest = int(np.nanargmax(by_target))
+    few = np.isnan(matrix).sum() > len(matrix)
+    return Claim("the target with the largest mean adversarial distance", "1", f"{farthest}",
+                 verdict(None if few else farthest == 1),
+                 "too few digits: a class is missing" if few else "means by target: "
+                 + ", ".join(f"{target}: {value:.3f}" for target, value in enumerate(by_target)))
 
 
 def hardness_table(samples):

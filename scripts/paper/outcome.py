@@ -67,7 +67,8 @@ def similar(claim, a, b):
     rho, interval = rank_correlation(a, b)
     few = np.isnan(rho) or cells < ENOUGH
     holds = None if few else below((ALIKE,) * 2, interval)
-    why = f"rank correlation of {cells} pairs of classes" + (": too few to tell" if few else "")
+    why = (f"rank correlation of {cells} pairs of classes"
+           + (": too few to tell" if few else f"; alike from {ALIKE:g} on (our threshold)"))
     return Claim(claim, "similar", with_interval(rho, interval, "", "+.2f"), verdict(holds), why)
 
 

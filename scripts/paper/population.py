@@ -10,7 +10,6 @@ from scripts.paper.experiment import UPSILON, UPSILONS
 from scripts.paper.intervals import below, mean_with_interval, with_interval
 from scripts.paper.outcome import Claim, Outcome, measured, verdict
 
-SETS = ("train", "validation", "test")
 THETAS = (0.25, 0.5, 0.7, 1.0, -0.5, -1.0)
 FEW = 6  # digits for each θ at the small scale: it is the same samples that are compared
 GAIN = 1.0  # percentage points of τ: what counts as a significant gain
@@ -18,8 +17,8 @@ GAIN = 1.0  # percentage points of τ: what counts as a significant gain
 
 def fig11(setup):
     """Fig. 11: τ, mean distortion of all samples and of the successes, in three sets and in all."""
-    sets = {name: setup.samples(name, setup.sized(10_000)) for name in SETS[:2]}
-    sets["test"] = setup.test_samples()
+    sets = {name: setup.test_samples() if name == "test" else
+            setup.samples(name, setup.sized(10_000)) for name in setup.sets}
     numbers = {name: summary(samples.success, samples.distortion, samples.index, samples.reason)
                for name, samples in sets.items()}
     numbers["all"] = total = _summary_of_all(list(sets.values()))
@@ -75,7 +74,7 @@ def upsilons(setup):
                   f"+{with_interval(gain, interval, ' points of τ')}",
                   verdict(below(interval, (GAIN, GAIN))),
                   f"from Υ = 14.5 % to {max(UPSILONS)} %; significant would be {GAIN:g} point or "
-                  "more")
+                  "more (our threshold)")
     numbers = {"samples": len(samples),
                "upsilon": {str(upsilon): values for upsilon, values in by_upsilon.items()},
                "gain": gain, "gain_interval": list(interval)}
@@ -99,7 +98,7 @@ def thetas(setup):
 
 def _changed_by(setup, theta):
     """Test digits crafted with θ; at the small scale the first ones of those that there are."""
-    count = setup.sized(1000, min(FEW, setup.digits))
+    count = setup.sized(1000, setup.few(FEW))
     if setup.full or abs(theta) != 1:
         return setup.samples("test", count, theta=theta)
     every = setup.test_samples() if theta > 0 else setup.samples("test", setup.sized(1000), theta)

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from scripts.pages.document import document
+from scripts.paper.outcome import Claim
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 TITLE = "The Limitations of Deep Learning in Adversarial Settings, reproduced"
@@ -27,7 +28,8 @@ def page(outcomes, about, pictures, experiments):
     agree, differ = _count(row for outcome in outcomes.values() for row in outcome.rows)
     parts = [f"<h1>{TITLE}</h1>",
              f"<p>{agree} claims agree with the paper here, {differ} differ. Size: "
-             f"{escape(about['size'])}.</p>",
+             f"{escape(about['size'])}. A number agrees where our 95 % interval holds the "
+             "paper's.</p>",
              _contents(outcomes, experiments)]
     for name, outcome in outcomes.items():
         parts += _section(name, outcome, pictures.get(name), experiments[name])
@@ -71,12 +73,14 @@ def _count(rows):
 
 def _table(heads, rows):
     head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in heads)
-    lines = ("".join(_cell(label, str(value)) for label, value in zip(heads, row)) for row in rows)
+    lines = ("".join(_cell(label, value) for label, value in zip(heads, row)) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return (f"<div class='wide'><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table></div>")
 
 
 def _cell(label, value):
-    kind = f" class='{value}'" if value in ("agrees", "differs") else ""
-    return f"<td{kind} data-label='{escape(label, quote=True)}'>{escape(value)}</td>"
+    """A value, or a `Claim`: what is measured, in the colour of its verdict."""
+    word, text = (value.verdict, value.ours) if isinstance(value, Claim) else (value, str(value))
+    kind = f" class='{word}'" if word in ("agrees", "differs") else ""
+    return f"<td{kind} data-label='{escape(label, quote=True)}'>{escape(text)}</td>"

@@ -62,7 +62,8 @@ def fig07(setup):
     """Fig. 7: the saliency map (Eq. 8) of a digit, each of the 784 pixels by itself."""
     image = setup.one_of_each[0]
     target = 1
-    score = saliency_map(setup.network.forward_derivative(image[None]), np.array([target]))[0]
+    jacobian = setup.network.forward_derivative(image[None], of=setup.of)
+    score = saliency_map(jacobian, np.array([target]))[0]
     positive = int((score > 0).sum())
     claim = Claim("the map picks out few of the 784 pixels", "picture",
                   f"{positive} pixels score above 0", "–", f"first test 0, target {target}")
@@ -94,7 +95,8 @@ def path(setup):
     claim = Claim("most of the distortion goes into leaving the source class", "more than half",
                   with_interval(mean, interval),
                   verdict(None if np.isnan(interval[0]) else interval[0] > 50),
-                  "share of the iterations in which the source class is still read, "
+                  "share of the iterations in which the source class is still read; most: above "
+                  "50 % (our threshold); "
                   f"{len(shares):,} samples")
     numbers = {"share_of_leaving": None if np.isnan(mean) else mean, "samples": len(shares)}
     return Outcome(numbers, [claim],
@@ -138,8 +140,8 @@ def share_of_leaving(network, images, pairs, sources):
 def _probabilities_along(setup, source, target):
     """The class probabilities after each iteration of one digit: (iterations + 1, 10)."""
     image = setup.one_of_each[source]
-    crafted = craft(setup.network, image[None], target, derivative=setup.derivative,
-                    max_distortion=None, trace=True)
+    crafted = craft(setup.network, image[None], target, derivative=setup.derivative, of=setup.of,
+                    rule=setup.rule, max_distortion=None, trace=True)
     before = [step.logits for step in crafted.trace[0]]
     last = setup.network.logits(crafted.adversarial)[0]
     return scipy.special.softmax(np.stack([*before, last]), axis=1)
@@ -171,7 +173,8 @@ def seconds(setup):
     timings = []
     for target in range(1, 10):
         start = time.perf_counter()
-        craft(setup.network, setup.one_of_each[:1], target, derivative="forward")
+        craft(setup.network, setup.one_of_each[:1], target, derivative="forward", of=setup.of,
+              rule=setup.rule)
         timings.append(time.perf_counter() - start)
         setup.whole.tell(target, 9)
     median = float(np.median(timings))

@@ -34,7 +34,7 @@ class Adversary(NamedTuple):
 
 def threat_model(setup):
     """Fig. 2: success and distortion by goal and capability, judged by the victim."""
-    images, labels = setup.load("test", setup.sized(100, min(FEW, setup.digits)))
+    images, labels = setup.load("test", setup.sized(100, setup.few(FEW)))
     adversaries = _adversaries(setup)
     wanted = [(goal, capability) for capability in adversaries for goal in GOALS
               if capability != "oracle" or goal == "targeted" or setup.full]
@@ -116,7 +116,8 @@ def _attacks(setup, adversaries, wanted, images, labels):
         before, index, targets = _started(setup, capability, goal, images[:count], labels[:count])
         starts.append((before[index], index))
         calls.append((adversary.model, before[index], targets, goal, adversary.derivative))
-    made = setup.each(_crafted_and_counted, calls, max_distortion=UPSILON, confidence=CONFIDENCE)
+    made = setup.each(_crafted_and_counted, calls, max_distortion=UPSILON, confidence=CONFIDENCE,
+                      of=setup.of, rule=setup.rule)
     return {one: _judged(setup.network, one[0], *start, *crafted)
             for one, start, crafted in zip(wanted, starts, made)}
 

@@ -37,11 +37,15 @@ def shipped():
         yield setup
 
 
-def test_small_samples_hold_every_class_in_turn():
-    images, labels = Setup(None).load("test", 23)
-    assert labels.tolist() == [*range(10), *range(10), 0, 1, 2]
+def test_small_samples_hold_every_class_in_turn_and_are_drawn_from_all():
+    images, labels = Setup(None).load("test", 1000)
+    assert labels[:23].tolist() == [*range(10), *range(10), 0, 1, 2]
     every, classes = load_mnist("test")
-    np.testing.assert_array_equal(images[13], every[classes == 3][1])
+    places = {image.tobytes(): place for place, image in enumerate(every)}
+    drawn = [places[image.tobytes()] for image in images]
+    assert len(set(drawn)) == 1000 and (classes[drawn] == labels).all()
+    assert stats.kstest(drawn, "uniform", (0, len(every))).pvalue > 0.01
+    np.testing.assert_array_equal(images[:23], Setup(None, digits=7).load("test", 23)[0])
     full = Setup(None, scale="full", folder=".").load("test", 23)
     np.testing.assert_array_equal(full[0], every[:23])
 
