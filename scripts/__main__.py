@@ -5,15 +5,16 @@ interrupted, 143 terminated, 141 nobody reads the output any more). A command `j
 file `scripts/NAME.py` with `arguments(parser)` and `run(args) -> int | None`; only the file that is
 asked for is imported, so that `jsma --help` starts at once.
 """
-import argparse
 import ctypes
 import importlib
+import importlib.metadata
 import os
 import signal
 import sys
 import threading
 from contextlib import contextmanager
 
+from scripts.terminal.parser import Parser
 from scripts.terminal.progress import started
 from scripts.terminal.text import one_line
 
@@ -29,15 +30,16 @@ COMMANDS = {
     "bench": "how long everything takes",
     "data": "look at IDX files: are they there, well formed, MNIST?",
 }
+FIRST = """\
+Forward derivatives and adversarial samples after Papernot et al. 2016.
+What one does first:
 
+  jsma reproduce --out out           the paper's figures and numbers beside ours
+  jsma explain --out page.html       a page: a digit, its derivative, its attack
+  jsma verify --digits 0             is every derivative right? (FILE.py: yours)
+  jsma craft --target 8 --out eights ten digits, each read as an 8
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise ValueError(f"{message} (see: {self.prog} --help)")
-
-    def exit(self, status=0, message=None):
-        sys.stdout.flush()
-        super().exit(status, message)
+jsma --help lists all commands, jsma COMMAND --help the words of each."""
 
 
 def keep_memory():
@@ -125,22 +127,34 @@ def _drop_output():
 
 def _command(argv):
     """Read the words and run the command they name; returns its exit status or None."""
-    parser = _Parser(
+    if not argv:
+        print(FIRST)
+        return None
+    parser = Parser(
         prog="jsma",
         description="Forward derivatives and adversarial samples after Papernot et al. 2016.")
+    parser.add_argument("--version", action="version", version=f"jsma {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND",
-                                     parser_class=_Parser)
+                                     parser_class=Parser)
     name = next((word for word in argv if not word.startswith("-")), None)
     with started(f"jsma {name}"):
         module = importlib.import_module(f"scripts.{name}") if name in COMMANDS else None
     for command, text in COMMANDS.items():
         described = module.__doc__ if command == name else text
-        sub = commands.add_parser(command, help=text, description=described,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = commands.add_parser(command, help=text, description=described)
         if command == name:
             module.arguments(sub)
+            parser.options += list(sub._option_string_actions)
     args = parser.parse_args(argv)  # ends here where the words name no command
     return module.run(args)
+
+
+def _version():
+    """Of the installed package."""
+    try:
+        return importlib.metadata.version("jsma")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 if __name__ == "__main__":

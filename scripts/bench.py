@@ -19,7 +19,8 @@ from scripts.measure.growth import growth
 from scripts.measure.handwritten import CASES
 from scripts.measure.rows import LOADS, ROWS
 from scripts.measure.timing import machine
-from scripts.terminal.options import cores, output_file, whole
+from scripts.terminal.options import cores, whole
+from scripts.terminal.outputs import output_file, overwrite_option
 from scripts.terminal.text import as_json
 
 PACKAGES = ("scipy", "torch", "adversarial-robustness-toolbox", "torchattacks")
@@ -34,8 +35,8 @@ def arguments(parser):
                         help="only on the machine as it is, or only with a busy loop on each core "
                              "(default: both; single steps quiet only)")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--only", choices=ROWS, action="append",
-                      help="only this row (may be repeated)")
+    what.add_argument("--only", choices=ROWS, action="append", metavar="ROW",
+                      help=f"only this row (may be repeated): {', '.join(ROWS)}")
     what.add_argument("--quick", action="store_true",
                       help="without the rows that take minutes: "
                            f"{', '.join(name for name, row in ROWS.items() if row.minutes)}")
@@ -52,12 +53,13 @@ def arguments(parser):
                         help="digits for --rules, each driven to its nine other classes (default: "
                              "100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    overwrite_option(parser)
 
 
 def run(args):
     """Measure, print the table; returns 1 where something that was timed failed."""
     if args.json:
-        output_file(args.json, "--json")
+        output_file(args.json, "--json", args.overwrite)
     about = machine(PACKAGES)
     print(", ".join(f"{key} {value}" for key, value in about.items()), flush=True)
     if args.checks:
@@ -70,7 +72,8 @@ def run(args):
         rows = _table(args)
     if args.json:
         with replacing(args.json) as file:
-            file.write(as_json({"machine": about, "rows": rows}).encode())
+            file.write(as_json({"made by": "jsma bench", "machine": about,
+                                "rows": rows}).encode())
     return int(any(row.get("failed") for row in rows))
 
 

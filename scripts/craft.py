@@ -17,9 +17,13 @@ from data import load_mnist, write_idx
 from data.files import replacing
 from scripts.paper.samples import joined
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, add_model, distortion, indices, output_folder, whole
+from scripts.terminal.options import add_data, add_model, distortion, indices, whole
+from scripts.terminal.outputs import output_folder, overwrite_option
 from scripts.terminal.progress import Progress
 
+FILES = ("crafted.csv", "crafted.npz", "grid.png", "adversarial-images-idx3-ubyte",
+         "adversarial-labels-idx1-ubyte")
+TOLD_BY = ("crafted.csv", b"index,label,target,")
 SHOWN = 30
 PERCENT = ("touched", "L0")
 PIECE = 256  # samples that are crafted together: what an interruption costs at most
@@ -29,6 +33,7 @@ def arguments(parser):
     """Describe the words of `jsma craft`."""
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
                         help="where the files go")
+    overwrite_option(parser)
     _digits(parser)
     _goal(parser)
     _rules(parser)
@@ -70,15 +75,16 @@ def _rules(parser):
                         help="Υ, the largest share of pixels to change, or 'none' (default: 14.5)")
     parser.add_argument("--saliency", choices=["pairs", "single"], default="pairs",
                         help="Eq. 10 (default) or Eq. 8/9")
-    parser.add_argument("--rule", choices=RULES, default="paper",
-                        help="whose rules are followed (default: the paper's; maximal needs --goal "
-                             "misclassification)")
+    parser.add_argument("--rule", choices=RULES, default="paper", metavar="RULE",
+                        help=f"whose rules are followed: {', '.join(RULES)} (default: the paper's; "
+                             "maximal needs --goal misclassification)")
     parser.add_argument("--of", choices=["logits", "centred", "probabilities"], default="logits",
                         help="which outputs are differentiated (default: logits, as in the paper)")
 
 
 def run(args):
     """Craft, write the files and print what came of it."""
+    folder = output_folder(args.out, FILES, TOLD_BY, args.overwrite)
     network = load_network("lenet", args.weights)
     images, labels = load_mnist(args.split, args.data)
     index, targets = _samples(args, labels, network.classes)
@@ -87,7 +93,7 @@ def run(args):
                          max_distortion=args.max_distortion, saliency=args.saliency,
                          rule=args.rule, margin=args.margin, derivative=args.derivative, of=args.of)
     index, not_crafted = np.split(index, [len(crafted.success)])
-    folder = output_folder(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
     moved = distortions(images[index], crafted)
     _write(folder, images[index], index, labels[index], crafted, moved)
     if len(not_crafted):

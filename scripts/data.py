@@ -10,7 +10,8 @@ from data.mnist import check
 
 def arguments(parser):
     """Describe the words of `jsma data`."""
-    parser.add_argument("action", choices=["check"], help="what to do")
+    parser.add_argument("action", nargs="?", metavar="check", choices=["check"],
+                        help="the only thing it does")
     parser.add_argument("directory", nargs="?", metavar="DIR",
                         help="folder of the IDX files, plain or .gz, a zip archive of them, or "
                              "mnist.npz (default: the MNIST shipped with this package)")
@@ -20,6 +21,9 @@ def arguments(parser):
 
 def run(args):
     """Check the files, print what was found and return the exit status."""
+    if args.action is None:
+        raise ValueError("say what to do: jsma data check, or jsma data check DIR for files of "
+                         "your own")
     rows = check(args.directory)
     width = max(len(str(row.file)) for row in rows)
     for row in rows:

@@ -16,7 +16,8 @@ from data.files import replacing
 from nn import AndNetwork
 from scripts.pages.explain_page import Story, and_page, page
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, distortion, output_file, weights_option, whole
+from scripts.terminal.options import add_data, distortion, weights_option, whole
+from scripts.terminal.outputs import output_file, overwrite_option
 from scripts.terminal.progress import started
 
 SHORT = 0.1  # θ below which a trace without a limit does not fit into memory
@@ -35,6 +36,7 @@ def arguments(parser):
     parser.add_argument("--target", type=whole(0), metavar="T",
                         help="the class the attack drives the digit to")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page")
+    overwrite_option(parser)
     parser.add_argument("--theta", type=float, default=1.0,
                         help="θ, added to a chosen pixel (default: 1)")
     parser.add_argument("--max-distortion", type=distortion, default=14.5, metavar="PERCENT",
@@ -45,7 +47,7 @@ def arguments(parser):
 
 def run(args):
     """Craft, write the page, say where it is."""
-    output_file(args.out)
+    output_file(args.out, overwrite=args.overwrite)
     with started("explain: crafting") as line:
         def progress(done, count):
             """How much of its way the digit has likely gone."""

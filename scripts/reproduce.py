@@ -20,10 +20,12 @@ from scripts.pages.survey_answers import read_answers
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.readings import RULES_OF_GAMMA, reasons
+from scripts.paper.results import FILE, MARK, earlier, write_results
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, cores, output_folder, weights_option, whole
+from scripts.terminal.options import add_data, cores, weights_option, whole
+from scripts.terminal.outputs import output_folder, overwrite_option
 from scripts.terminal.progress import duration
-from scripts.terminal.text import as_json, visible
+from scripts.terminal.text import visible
 
 
 def arguments(parser):
@@ -39,9 +41,11 @@ def arguments(parser):
     parser.add_argument("--jobs", type=whole(1, 4 * cores()), default=cores(), metavar="N",
                         help="processes that craft at once, one BLAS thread each (default: a core "
                              "each, the fastest)")
-    parser.add_argument("--only", choices=EXPERIMENTS, action="append",
-                        help="only this one (may be repeated); readings, which takes hours, runs "
+    parser.add_argument("--only", choices=EXPERIMENTS, action="append", metavar="NAME",
+                        help="only this one (may be repeated), added to the report that is in "
+                             f"FOLDER: {', '.join(EXPERIMENTS)}; readings, which takes hours, runs "
                              "where it is named, or at the full scale")
+    overwrite_option(parser)
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
                         help="answers to the page of `jsma survey make`, for Fig. 16 and 17 "
                              "(default: none)")
@@ -66,7 +70,10 @@ def run(args):
     start = time.monotonic()
     read_answers(args.answers)  # mistakes in them are told now, not after the work
     network = load_network("lenet", args.weights) if args.weights else LeNet.pretrained(args.lenet)
-    folder = output_folder(args.out)
+    folder = output_folder(args.out, (FILE, "report.html"), (FILE, MARK), args.overwrite)
+    about = _about(args)
+    before = earlier(folder, about) if args.only else {}
+    folder.mkdir(parents=True, exist_ok=True)
     setup = Setup(network, args.data, args.derivative or "backward", args.digits, args.scale,
                   args.jobs, folder, tuple(args.answers), args.derivative or "forward", args.of,
                   args.rule, "yours" if args.weights else args.lenet)
@@ -84,10 +91,14 @@ def run(args):
     except KeyboardInterrupt:
         setup.line.clear()
         raise KeyboardInterrupt(_how_to_go_on(setup, folder, outcomes)) from None
-    outcomes = {name: outcomes[name] for name in wanted}
+    for name in before.keys() - outcomes.keys():
+        picture = folder / f"{name}.png"
+        pictures[name] = picture.read_bytes() if picture.exists() else None
+    outcomes = {name: {**before, **outcomes}[name] for name in EXPERIMENTS
+                if name in before or name in outcomes}
     reasons(outcomes)
-    about = _about(args, time.monotonic() - start)
-    _write_results(folder, outcomes, about)
+    about["time"] = duration(time.monotonic() - start)
+    write_results(folder, outcomes, about, {name: EXPERIMENTS[name].title for name in outcomes})
     _write_report(folder, outcomes, about, pictures)
     print(f"{folder / 'report.html'}: {duration(time.monotonic() - start)}")
 
@@ -121,14 +132,6 @@ def _write_figure(folder, name, outcome):
     return picture
 
 
-def _write_results(folder, outcomes, about):
-    experiments = {name: {"title": EXPERIMENTS[name].title, "numbers": outcome.numbers,
-                          "claims": [row._asdict() for row in outcome.rows]}
-                   for name, outcome in outcomes.items()}
-    with replacing(folder / "results.json") as file:
-        file.write(as_json({"about": about, "experiments": experiments}).encode())
-
-
 def _write_report(folder, outcomes, about, pictures):
     from scripts.paper.report import page
 
@@ -136,7 +139,7 @@ def _write_report(folder, outcomes, about, pictures):
         file.write(page(outcomes, about, pictures, EXPERIMENTS).encode())
 
 
-def _about(args, seconds):
+def _about(args):
     size = "the paper's"
     if args.scale != "full":
         size = (f"small, {args.digits} digits of each set, nine samples each: the paper has up to "
@@ -145,5 +148,5 @@ def _about(args, seconds):
             "reading": f"derivative of {args.of}, Γ by the rule {args.rule}",
             "digits": visible(args.data or "the shipped MNIST"),
             "derivative": args.derivative or "forward for Fig. 1, 7, 9 and the time, else backward",
-            "size": size, "time": duration(seconds), "python": platform.python_version(),
+            "size": size, "time": "", "python": platform.python_version(),
             "numpy": np.__version__}

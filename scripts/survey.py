@@ -14,7 +14,8 @@ from scripts.pages.survey_page import draw, page
 from scripts.paper.human_study import human_study
 from scripts.paper.survey_figures import FIGURES
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, add_model, output_file, output_folder, whole
+from scripts.terminal.options import add_data, add_model, whole
+from scripts.terminal.outputs import MARK, output_file, output_folder, overwrite_option
 from scripts.terminal.progress import Progress
 from scripts.terminal.text import as_json, visible
 
@@ -30,10 +31,12 @@ def arguments(parser):
                          help="answers, as the page saves them")
     analyse.add_argument("--out", type=Path, required=True, metavar="FOLDER",
                          help="where figures and numbers go")
+    overwrite_option(analyse)
 
 
 def _make_arguments(make):
     make.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page")
+    overwrite_option(make)
     make.add_argument("--count", type=whole(1), default=40,
                       help="pictures on the page (default: 40)")
     make.add_argument("--seed", type=whole(0), default=0,
@@ -58,7 +61,7 @@ def run(args):
 
 
 def _make(args):
-    output_file(args.out)
+    output_file(args.out, overwrite=args.overwrite)
     images, labels = load_mnist("test", args.data)
     progress = Progress("survey", "pictures")
     samples = draw(load_network("lenet", args.weights), images, labels, args.epsilon, args.theta,
@@ -74,13 +77,15 @@ def _make(args):
 
 
 def _analyse(args):
+    folder = output_folder(args.out, ("results.json", "fig16.png", "fig17.png"),
+                           ("results.json", MARK), args.overwrite)
     outcomes = human_study(args.files)
-    folder = output_folder(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
     from scripts.paper.figures import (
         save_png,  # matplotlib starts slowly: only where something is drawn
     )
 
-    results = {"files": [visible(path) for path in args.files]}
+    results = {"made by": "jsma survey", "files": [visible(path) for path in args.files]}
     for name, outcome in outcomes.items():
         save_png(FIGURES[name](outcome.arrays), folder / f"{name}.png")
         results[name] = {**outcome.numbers, "claims": [row._asdict() for row in outcome.rows]}

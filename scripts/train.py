@@ -23,6 +23,7 @@ from nn.weights import load_arrays, npz_bytes, save_arrays
 from scripts.paper.fitting import RECIPES
 from scripts.terminal.networks import NETWORKS, network_option
 from scripts.terminal.options import add_data, indices, whole
+from scripts.terminal.outputs import MARK, output_folder, overwrite_option
 from scripts.terminal.progress import Progress, duration, started
 from scripts.terminal.text import as_json
 
@@ -51,7 +52,10 @@ def arguments(parser):
                         help="of the LeNet (default: tanh; the paper names none)")
     parser.add_argument("--checkpoints", type=indices, default=(), metavar="E,E,…",
                         help="also keep the weights after these epochs, in FILE-E.npz")
+    parser.add_argument("--digits", type=whole(1), metavar="N",
+                        help="train on the first N images only, for a try (default: all)")
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
+    overwrite_option(parser)
     add_data(parser)
 
 
@@ -59,9 +63,12 @@ def run(args):
     """Train, print a line an epoch and write the files."""
     if args.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz; got {args.out}")
+    record_file = args.out.with_suffix(".json")
+    output_folder(args.out.parent, (args.out.name, record_file.name), (record_file.name, MARK),
+                  args.overwrite or args.resume)
     settings = _settings(args)
     with started("train: reading the images"):
-        sets = _load(NETWORKS[args.network].images, args.data, args.holdout)
+        sets = _load(NETWORKS[args.network].images, args.data, args.holdout, args.digits)
     network = _new(args, settings, sets["train"][0][:CALIBRATION])
     optimizer = SGD(network, settings["lr"], settings["momentum"])
     record = {"command": _command(settings), "settings": settings, "epochs": []}
@@ -101,6 +108,8 @@ def _settings(args):
         settings["activation"] = args.activation
     if args.network != "lenet":
         settings["network"] = args.network
+    if args.digits:
+        settings["digits"] = args.digits
     settings["epochs"] = args.epochs or settings["epochs"]
     return settings
 
@@ -140,15 +149,17 @@ def _new(args, settings, images):
     return calibrate(NETWORKS[args.network].new(args.seed), images)
 
 
-def _load(load, directory, holdout):
-    """{"train", "validation", "test": (images, labels)}; the last `holdout` for validation."""
+def _load(load, directory, holdout, digits=None):
+    """{"train", "validation", "test": (images, labels)}; the last `holdout` for validation, the
+    first `digits` (None: all others) to train on."""
     images, labels = (np.concatenate(parts)
                       for parts in zip(load("train", directory), load("validation", directory)))
     if holdout >= len(images):
         raise ValueError(f"--holdout must be below the {len(images)} training images; "
                          f"got {holdout}")
     border = len(images) - holdout
-    sets = {"train": (images[:border], labels[:border]), "test": load("test", directory)}
+    most = border if digits is None else min(digits, border)
+    sets = {"train": (images[:most], labels[:most]), "test": load("test", directory)}
     if not len(sets["test"][0]):
         raise ValueError(f"{directory}: there are no test images to measure the error on")
     if holdout:
@@ -227,6 +238,6 @@ def _command(settings):
                        "--epochs", str(settings["epochs"]), "--seed", str(settings["seed"]),
                        "--holdout", str(settings["holdout"]),
                        "--output-weights", settings["output_weights"],
-                       *(["--activation", settings["activation"]] if "activation" in settings
-                         else []),
+                       *(word for option in ("activation", "digits") if option in settings
+                         for word in (f"--{option}", str(settings[option]))),
                        "--out", f"{settings.get('network', 'lenet')}.npz"])

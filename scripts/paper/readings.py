@@ -31,6 +31,7 @@ EXPERIMENTS = {  # what a reading can move
     "detection": defences.detection}
 STORED = Path(__file__).parents[1] / "results" / "readings.json"
 NOT_JUDGED = "–"
+WHICH = "readings: "
 SECONDS = 0.6  # of one core, for a digit and a reading
 
 
@@ -191,6 +192,6 @@ def _with_reason(name, row, listed):
     if not tried:
         return row
     agree = [reading for reading, word in tried.items() if word == "agrees"]
-    said = (f"agrees when read as: {'; '.join(agree[:3])}" if agree else
-            "no reading tried here gives it")
-    return row._replace(why="; ".join(filter(None, (row.why, said))))
+    said = f"it agrees as {'; '.join(agree[:3])}" if agree else "none tried here gives it"
+    own = row.why.partition(WHICH)[0].rstrip("; ")  # without what was said before
+    return row._replace(why="; ".join(filter(None, (own, f"{WHICH}{said}"))))

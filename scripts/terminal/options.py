@@ -64,19 +64,3 @@ def add_model(parser):
     parser.add_argument("--derivative", choices=["forward", "backward"], default="backward",
                         help="the transposed chain (default), which chooses the same pixels faster,"
                              " or the paper's forward derivative")
-
-
-def output_file(path, option="--out"):
-    """`path`; ValueError where no file can be written there."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ValueError(f"{option} must be a file in a folder that exists; got {path}")
-    return path
-
-
-def output_folder(path):
-    """Make the folder `path` and return it; ValueError where it is a file."""
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"--out must be a folder; {path} is a file")
-    path.mkdir(parents=True, exist_ok=True)
-    return path

@@ -57,7 +57,11 @@ def test_each_command_explains_itself(command, capsys):
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    ([], ["COMMAND"]), (["fly"], ["fly", "train"]), (["craft"], ["--out"]),
+    (["--nothing"], ["COMMAND"]), (["fly"], ["fly", "choose from train"]),
+    (["craft"], ["--out"]), (["reprodoce"], ["reprodoce", "did you mean reproduce?"]),
+    (["craft", "--out", "o", "--tehta", "1"], ["--tehta", "did you mean --theta?"]),
+    (["craft", "--out", "o", "--goal", "targetted"], ["did you mean targeted?"]),
+    (["data"], ["jsma data check"]), (["data", "chek"], ["did you mean check?"]),
     (["craft", "--out", "o", "--target", "11"], ["targets", "0 to 9", "11"]),
     (["craft", "--out", "o", "--target", "nine"], ["--target", "'nine'"]),
     (["craft", "--out", "o", "--theta", "0"], ["theta", "0"]),
@@ -71,7 +75,7 @@ def test_each_command_explains_itself(command, capsys):
     (["train", "--out", "weights.pt"], ["--out", ".npz"]),
     (["train", "--out", "w.npz", "--resume"], ["nothing to resume", "w.json"]),
     (["train", "--out", "w.npz", "--holdout", "60000"], ["--holdout", "60000"]),
-    (["reproduce", "--only", "fig99"], ["--only", "fig99", "fig1"]),
+    (["reproduce", "--only", "fig99"], ["--only", "fig99", "did you mean fig9?"]),
     (["reproduce", "--weights", str(ROOT / "setup.cfg"), "--out", "o"],
      ["setup.cfg", "not a readable .npz"]),
     (["reproduce", "--out", str(ROOT / "setup.cfg")], ["--out", "setup.cfg", "file"]),
@@ -230,8 +234,9 @@ def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path, capsys):
 
 
 LONG = ("fig2", "training", "identical", "time")
+USUAL = [name for name, one in EXPERIMENTS.items() if not one.large]
 SIZES = {"few": ["fig1", "fig7", "fig11", "fig12"], "all": [],
-         "all but the long": [name for name in EXPERIMENTS if name not in LONG]}
+         "all but the long": [name for name in USUAL if name not in LONG]}
 
 
 @pytest.fixture(scope="module", params=[
@@ -246,7 +251,7 @@ def report(request, tmp_path_factory):
     assert main(["reproduce", "--out", str(folder), "--digits", "2", "--derivative", "backward",
                  *words]) == 0
     results = json.loads((folder / "results.json").read_text())
-    assert list(results["experiments"]) == (names or list(EXPERIMENTS))
+    assert list(results["experiments"]) == (names or USUAL)
     return folder
 
 
@@ -254,7 +259,7 @@ def test_reproduce_writes_one_self_contained_page(report):
     page = (report / "report.html").read_text(encoding="utf-8")
     experiments = json.loads((report / "results.json").read_text())["experiments"]
     pictures = len(set(experiments) & set(FIGURES))
-    assert not set(LONG) & set(FIGURES) and pictures in (3, len(FIGURES))
+    assert not set(LONG) & set(FIGURES) and pictures in (3, len(set(FIGURES) & set(USUAL)))
     assert page.count("<img") == pictures == page.count("src='data:image/png;base64,")
     assert "http:" not in page and "https:" not in page and "<script" not in page
     assert all(f"{value}" in page for value in ("97.10 %", "4.02 %", "4.44 %", "13.78"))
@@ -352,6 +357,86 @@ def test_only_one_experiment(tmp_path):
     assert main(["reproduce", "--out", str(tmp_path), "--only", "fig7"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "fig7.npz", "fig7.png", "report.html", "results.json"]
+
+
+def test_only_adds_to_the_report_that_is_there(tmp_path, capsys):
+    """In the order of the paper, with tables and pictures; of other settings it is refused."""
+    words = ["reproduce", "--out", str(tmp_path), "--digits", "2", "--jobs", "1"]
+    for name in ("fig12", "fig11", "fig7", "fig12"):
+        assert main([*words, "--only", name]) == 0
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert list(results["experiments"]) == ["fig7", "fig11", "fig12"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<h2 id=") == 3 and page.count("<img") == 2 and "validation" in page
+    assert main([*words[:-3], "3", "--jobs", "1", "--only", "fig7"]) == 2
+    assert "other settings (size" in capsys.readouterr().err
+    (tmp_path / "results.json").write_text('{"made by": "jsma reproduce"}')
+    assert main([*words, "--only", "fig7"]) == 2
+    assert "not the results" in capsys.readouterr().err
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize(("words", "theirs"), [
+    (["craft", "--index", "0", "--target", "8", "--out", "."], "grid.png"),
+    (["train", "--digits", "200", "--epochs", "1", "--out", "w.npz"], "w.npz"),
+    (["train", "--digits", "200", "--epochs", "1", "--out", "w.npz"], "w.json"),
+    (["reproduce", "--only", "fig7", "--out", "."], "report.html"),
+    (["explain", "--and", "--out", "page.html"], "page.html"),
+    (["survey", "make", "--count", "1", "--theta", "none", "--epsilon", "0", "--out", "s.html"],
+     "s.html"), (["survey", "analyse", "--out", "."], "fig16.png")])
+def test_what_a_command_did_not_make_it_does_not_replace(words, theirs, tmp_path, monkeypatch,
+                                                         capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / theirs).write_text("mine")
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert theirs in said and "--overwrite" in said and (tmp_path / theirs).read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [theirs]
+    assert main([*words, "--overwrite"]) == 0
+    assert (tmp_path / theirs).read_bytes() != b"mine"
+    if words[0] != "train":  # which goes on, or is told to
+        assert main(words) == 0  # now it is its own
+
+
+@pytest.mark.parametrize("words", [
+    ["craft"], ["reproduce"], ["survey", "analyse"], ["explain"], ["survey", "make"],
+    ["bench", "--json"], ["train"]])
+def test_where_nothing_can_be_written_is_told_before_the_work(words, tmp_path, monkeypatch, capsys):
+    """Root may write everywhere, so the question itself is answered here."""
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    start = time.monotonic()
+    option = [] if words[-1] == "--json" else ["--out"]
+    name = {"explain": "p.html", "make": "p.html", "train": "w.npz", "--json": "b.json"}
+    assert main([*words, *option, str(tmp_path / name.get(words[-1], "sub/folder"))]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written" in said and str(tmp_path) in said and time.monotonic() - start < 5
+    assert not list(tmp_path.iterdir())
+
+
+def test_jsma_alone_says_what_to_do_first(capsys):
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for word in ("reproduce", "explain", "verify", "craft"):
+        assert any(line.strip().startswith(f"jsma {word} ") for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+@pytest.mark.parametrize("columns", [80, 140])
+def test_help_fits_the_terminal_and_has_no_marks_of_code(command, columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    shown = capsys.readouterr().out
+    assert "`" not in shown
+    wide = [line for line in shown.splitlines() if len(line) > columns]
+    assert not [line for line in wide if " " in line.strip()]  # one long word cannot be broken
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out.startswith("jsma ")
 
 
 def test_names_from_outside_are_escaped(tmp_path):
