@@ -5,7 +5,10 @@ layer takes the one before it unless `inputs` says otherwise. Out: which layers 
 their shapes; on the way forward, `Results` that are let go as soon as no layer needs them; on the
 way back, gradients, summed where an output went to several layers. Read on in `layers.base`.
 """
+import numpy as np
+
 from nn.layers.base import Merge
+from nn.layers.jacobian import Jacobian
 
 IMAGE = "input"  # the name of what goes into the network
 
@@ -94,7 +97,27 @@ class Results(dict):
         return results
 
 
-def hand_back(gradients, sources, parts):
-    """Add ∂/∂input of a layer (a tuple for several) to {name: ∂/∂output} of those it takes."""
+def propagated(layers, name, jacobian, saved):
+    """The forward derivative of one of `layers`; TypeError where it gives something else than a
+    Jacobian."""
+    layer = layers[name]
+    result = layer.forward_derivative(jacobian, saved)
+    if not isinstance(result, Jacobian):
+        raise TypeError(f"layer {name!r}: forward_derivative of {type(layer).__name__} must return "
+                        f"a Jacobian; got {_kind(result)}")
+    return result
+
+
+def _kind(result):
+    shape = f" of the shape {result.shape}" if hasattr(result, "shape") else ""
+    return f"{type(result).__name__}{shape}"
+
+
+def hand_back(gradients, name, sources, parts):
+    """Add ∂/∂input of the layer `name` (a tuple for several) to {name: ∂/∂output} of those it
+    takes; TypeError where it is no array."""
     for source, part in zip(sources, parts if len(sources) > 1 else (parts,)):
+        if not isinstance(part, np.ndarray):
+            raise TypeError(f"layer {name!r}: backward must return ∂/∂input as an array; "
+                            f"got {_kind(part)}")
         gradients[source] = gradients[source] + part if source in gradients else part

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.graph import IMAGE, Results, cut, hand_back, output_shapes, wired
+from nn.graph import IMAGE, Results, cut, hand_back, output_shapes, propagated, wired
 from nn.inputs import as_samples, check_parameters, image_shape, in_batches
 from nn.layers.base import Layer
 from nn.layers.jacobian import Jacobian
@@ -180,7 +180,7 @@ class Network(Threaded):
         start = {IMAGE: Jacobian.identity(self.image, x.dtype)}
         jacobians = Results(self.layers, self.inputs, start)
         for name, _, value, saved in self.steps(x):
-            jacobians[name] = self.layers[name].forward_derivative(jacobians.take(name), saved)
+            jacobians[name] = propagated(self.layers, name, jacobians.take(name), saved)
             yield name, value.transpose(0, 3, 1, 2), jacobians[name]
 
     def _forward_derivative(self, value, kind):
@@ -203,8 +203,7 @@ class Network(Threaded):
             return jacobian
         jacobians = Results(names, self.inputs, {self.inputs[names[0]][0]: jacobian})
         for name in names:
-            layer = self.layers[name]
-            jacobians[name] = layer.forward_derivative(jacobians.take(name), saved[name])
+            jacobians[name] = propagated(self.layers, name, jacobians.take(name), saved[name])
         return jacobians[names[-1]]
 
     def _flatten(self):
@@ -260,7 +259,7 @@ class Network(Threaded):
         for name in reversed(saved):
             if name in cotangents:  # the others do not lead to the last
                 parts = self.layers[name].backward(cotangents.pop(name), saved[name])
-                hand_back(cotangents, self.inputs[name], parts)
+                hand_back(cotangents, name, self.inputs[name], parts)
         return cotangents[IMAGE]
 
     # The parameters
@@ -282,7 +281,8 @@ class Network(Threaded):
             for key, array in layer.gradients(grad, saved[name]).items():
                 gradients[f"{name}.{key}"] = array
             if name in needed:
-                hand_back(cotangents, self.inputs[name], layer.backward(grad, saved[name]))
+                parts = layer.backward(grad, saved[name])
+                hand_back(cotangents, name, self.inputs[name], parts)
         return gradients
 
     @property

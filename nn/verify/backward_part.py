@@ -107,8 +107,10 @@ def _rounding(checked, layers, referee, cotangents):
     for at in reversed(layers):
         if at.name in gradients:  # the others do not lead to the last
             gradient, error = gradients.pop(at.name), errors.pop(at.name)
-            hand_back(gradients, inputs[at.name], at.layer.backward(gradient, at.saved))
-            hand_back(errors, inputs[at.name], rounded[at.name].backward(gradient, error))
+            hand_back(gradients, at.name, inputs[at.name],
+                      at.layer.backward(gradient, at.saved))
+            hand_back(errors, at.name, inputs[at.name],
+                      rounded[at.name].backward(gradient, error))
     error, = errors.values()
     return flat(error)
 

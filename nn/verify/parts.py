@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn.graph import IMAGE, inputs_from
+from nn.graph import IMAGE, inputs_from, propagated
 from nn.layers.base import Layer
 from nn.layers.jacobian import Jacobian
 
@@ -32,7 +32,7 @@ def at_sample(network, value):
     for name, x, output, saved in network.steps(value):
         layer, sources = network.layers[name], network.inputs[name]
         jacobian, before = inputs_from(sources, jacobians), inputs_from(sources, tables)
-        jacobians[name] = layer.forward_derivative(jacobian, saved)
+        jacobians[name] = propagated(network.layers, name, jacobian, saved)
         tables[name] = as_table(jacobians[name])
         yield LayerAtSample(name, layer, x, saved, jacobian, before, tables[name], output)
 

@@ -308,3 +308,41 @@ def test_a_wrong_new_layer_is_named(wrong):
     network = with_random_weights(Network(layers, (5, 5)), rng)
     report = check_network(network, rng.normal(size=(2, 5, 5)))
     assert (report.verdict, report.layer, report.part) == ("wrong", "wrong", "forward derivative")
+
+
+class Careless(Tanh):
+    """A layer by hand whose derivatives come out as something else."""
+
+    def __init__(self, forward, backward):
+        super().__init__()
+        self.answers = forward, backward
+
+    def forward_derivative(self, jacobian, saved):
+        answer = self.answers[0]
+        return super().forward_derivative(jacobian, saved) if answer is None else answer
+
+    def backward(self, grad_y, saved):
+        answer = self.answers[1]
+        return super().backward(grad_y, saved) if answer is None else answer
+
+
+@pytest.mark.parametrize("answer", [np.zeros((3, 4)), [1.0], "none"])
+def test_a_layer_whose_derivative_is_no_jacobian_is_named(answer):
+    network = Network({"fc": Linear(4, 3), "mine": Careless(answer, None), "out": Linear(3, 2)},
+                      (4,))
+    x = np.ones((2, 4))
+    for use in (network.forward_derivative, lambda x: list(network.trace(x)),
+                lambda x: check_network(network, x)):
+        with pytest.raises(TypeError, match="layer 'mine': forward_derivative of Careless must "
+                                            "return a Jacobian; got " + type(answer).__name__):
+            use(x)
+
+
+@pytest.mark.parametrize("answer", [[1.0], "none", 3.0])
+def test_a_layer_whose_backward_gives_no_array_is_named(answer):
+    network = Network({"fc": Linear(4, 3), "mine": Careless(None, answer), "out": Linear(3, 2)},
+                      (4,))
+    x = np.ones((2, 4))
+    for use in (network.backward_derivative, lambda x: check_network(network, x)):
+        with pytest.raises(TypeError, match="layer 'mine': backward must return"):
+            use(x)

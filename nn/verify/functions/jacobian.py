@@ -59,8 +59,9 @@ def _claimed(jacobian, x, outputs):
     of_a_number = outputs == 1 and claimed.shape in (x.shape, (x.size,))
     fits = of_a_number or claimed.ndim > 1 and len(claimed) == outputs or x.size == 1
     if claimed.size != outputs * x.size or not fits or claimed.dtype.kind not in "iuf":
+        turned = " (transposed?)" if claimed.shape == (x.size, outputs) else ""
         raise ValueError(f"jacobian must hold ({outputs}, {x.size}) real numbers; "
-                         f"got {claimed.dtype} {claimed.shape}")
+                         f"got {claimed.dtype} {claimed.shape}{turned}")
     claimed = claimed.reshape(outputs, x.size).astype(float)
     if not np.isfinite(claimed).all():
         raise ValueError("jacobian must be finite; it has NaN or infinite values")

@@ -229,3 +229,11 @@ def test_functions_of_jax_in_32_bits():
     assert check_jacobian(f, jacobian, x)
     assert check_jacobian(f, jacobian.T, x).cause == "transposed"
     assert check_jacobian(f, 1.02 * jacobian, x).verdict == "wrong"
+
+
+def test_a_transposed_jacobian_is_refused_and_said():
+    w = np.arange(12.0).reshape(3, 4)
+    with pytest.raises(ValueError, match=r"must hold \(3, 4\).*got float64 \(4, 3\) \(transposed"):
+        check_jacobian(lambda x: w @ x, w.T, np.ones(4))
+    with pytest.raises(ValueError, match=r"got float64 \(12,\)$"):
+        check_jacobian(lambda x: w @ x, w.ravel(), np.ones(4))
