@@ -138,7 +138,7 @@ class Browser(ExitStack):
 
     @property
     def requests(self):
-        """The URLs asked for since `open`, without the page itself and what it holds (data:, blob:)."""
+        """The URLs asked for since `open`, without data:, blob: and the page itself."""
         self.evaluate("0")
         urls = [event["request"]["url"] for event in self._heard["Network.requestWillBeSent"]]
         return [url for url in urls if url != self._url and not url.startswith(("data:", "blob:"))]

@@ -10,17 +10,20 @@
 // Each is called with a layer of the net and the layer's input, and returns the layer's values
 const FORWARD = {
   Conv2d({weight, bias, units, shape: [channels, rows, columns], before}, input) {
-    const [inner, , width] = before, value = new Float64Array(units), size = rows * columns;
+    const [inner, height, width] = before, size = rows * columns;
+    const value = new Float64Array(units);
     for (let out = 0, tap = 0; out < channels; out++) {
       value.fill(bias[out], out * size, (out + 1) * size);
       for (let channel = 0; channel < inner; channel++)
-        for (let dy = 0; dy < 5; dy++)
-          for (let dx = 0; dx < 5; dx++) {
-            const w = weight[tap++];
-            let to = out * size, from = (channel * before[1] + dy) * width + dx;
-            for (let row = 0; row < rows; row++, from += 4)
-              for (let column = 0; column < columns; column++) value[to++] += w * input[from++];
-          }
+        for (let dy = 0; dy < 5; dy++, tap += 5) {
+          const a = weight[tap], b = weight[tap + 1], c = weight[tap + 2], d = weight[tap + 3],
+                e = weight[tap + 4];
+          let to = out * size, from = (channel * height + dy) * width;
+          for (let row = 0; row < rows; row++, from += 4)
+            for (let column = 0; column < columns; column++, to++, from++)
+              value[to] = value[to] + a * input[from] + b * input[from + 1] + c * input[from + 2] +
+                d * input[from + 3] + e * input[from + 4];
+        }
     }
     return value;
   },
@@ -58,13 +61,18 @@ const BACKWARD = {
   Conv2d({weight, units, shape: [, rows, columns], before}, v) {
     const [inner, height, width] = before, back = new Float64Array(inner * height * width);
     for (let p = 0; p < units; p++) {
-      if (v[p] === 0) continue;  // behind a max-pooling: all but its winners
+      const g = v[p];
+      if (g === 0) continue;  // behind a max-pooling: all but its winners
       const out = Math.floor(p / (rows * columns)), row = Math.floor(p / columns) % rows;
       let tap = out * inner * 25;
       for (let channel = 0; channel < inner; channel++)
-        for (let dy = 0; dy < 5; dy++) {
+        for (let dy = 0; dy < 5; dy++, tap += 5) {
           const to = (channel * height + row + dy) * width + p % columns;
-          for (let dx = 0; dx < 5; dx++) back[to + dx] += v[p] * weight[tap++];
+          back[to] += g * weight[tap];
+          back[to + 1] += g * weight[tap + 1];
+          back[to + 2] += g * weight[tap + 2];
+          back[to + 3] += g * weight[tap + 3];
+          back[to + 4] += g * weight[tap + 4];
         }
     }
     return back;
@@ -77,9 +85,9 @@ const BACKWARD = {
   Flatten: (layer, v) => v,
   Linear({weight, units, before: [width]}, v) {
     const back = new Float64Array(width);
-    for (let p = 0, tap = 0; p < units; p++, tap += width) {
-      if (v[p] === 0) continue;
-      for (let q = 0; q < width; q++) back[q] += v[p] * weight[tap + q];
+    for (let p = 0, tap = 0; p < units; p++) {
+      const g = v[p];
+      for (let q = 0; q < width; q++) back[q] += g * weight[tap++];
     }
     return back;
   },
@@ -99,7 +107,7 @@ class Net {
     let before = [1, SIDE, SIDE];
     this.chain = layers.map(({name, kind, shape}) => {
       const [weight, bias] = ["weight", "bias"].map(key => weights[`${name}.${key}`])
-        .map(text => text && Float64Array.from(floats(text)));
+        .map(text => text && floats(text));
       const layer = {name, kind, shape, before, weight, bias, units: shape[0] * shape[1] * shape[2]};
       before = shape;
       return layer;
