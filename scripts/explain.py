@@ -13,6 +13,7 @@ from attack.checks import check_max_distortion, check_targets, check_theta
 from data import load_mnist, read_image
 from data.files import replacing
 from nn import AndNetwork
+from nn.models import ACTIVATIONS
 from scripts.pages.explain_page import Start, and_page, page
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, distortion, output_file, weights_option, whole
@@ -42,6 +43,9 @@ def arguments(parser):
     parser.add_argument("--of", choices=["logits", "probabilities"], default="logits",
                         help="the outputs that are differentiated (default: logits)")
     weights_option(parser)
+    parser.add_argument("--activation", choices=ACTIVATIONS,
+                        help="that of the network in the --weights file, which does not say it "
+                             "(default: tanh)")
     add_data(parser)
 
 
@@ -68,7 +72,10 @@ def _page(args):
     if args.max_distortion is None and abs(args.theta) < SHORT:
         raise ValueError(f"--max-distortion none needs a --theta of {SHORT} at least, up or down; "
                          f"got {args.theta}")
-    network = load_network("lenet", args.weights)
+    if args.activation and not args.weights:
+        raise ValueError(f"--activation {args.activation} is for a --weights file; the shipped "
+                         "network has tanh")
+    network = load_network("lenet", args.weights, activation=args.activation or "tanh")
     digits = load_mnist("test", args.data)
     network.as_input(digits[0][:1])  # says what is wrong with digits of another size
     name, image = _digit(args.digit, *digits) if args.image is None else _file(args.image)
@@ -91,7 +98,8 @@ def _digit(number, images, labels):
     """(name, image) of a test digit."""
     if number >= len(images):
         raise ValueError(f"--digit must lie in 0..{len(images) - 1}; got {number}")
-    return f"test digit {number}, a {labels[number]}", images[number]
+    article = "an" if labels[number] == 8 else "a"
+    return f"test digit {number}, {article} {labels[number]}", images[number]
 
 
 def _file(path):

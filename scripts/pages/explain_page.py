@@ -35,7 +35,7 @@ def page(network, digits, start):
     data = {"layers": [{"name": name, "kind": type(layer).__name__, "shape": network.shapes[name]}
                        for name, layer in network.layers.items()],
             "weights": {name: _floats(array) for name, array in network.parameters().items()},
-            "digits": shipped(*digits),
+            "digits": shipped(*digits, network.classes),
             "start": start._replace(image=_floats(start.image))._asdict()}
     return assemble(TITLE, FILES, data, dict.fromkeys(("ABOUT", "ATTACK", "WHY", "SINGLE"), ""))
 
@@ -46,10 +46,10 @@ def and_page(network):
     return assemble("The forward derivative of AND", AND_FILES, weights, {})
 
 
-def shipped(images, labels):
-    """The first `OF_EACH` digits of each class, taking turns: [{number, label, image}], number the
-    place among all, image 8 bits a pixel in base64."""
-    places = [np.flatnonzero(labels == label)[:OF_EACH] for label in np.unique(labels)]
+def shipped(images, labels, classes):
+    """The first `OF_EACH` digits of each class, one class after the other and again: [{number,
+    label, image}], number the place among all, image 8 bits a pixel in base64."""
+    places = [np.flatnonzero(labels == label)[:OF_EACH] for label in range(classes)]
     turns = [place[turn] for turn in range(OF_EACH) for place in places if turn < len(place)]
     return [{"number": int(n), "label": int(labels[n]),
              "image": _base64(np.rint(255 * images[n]).astype(np.uint8))} for n in turns]
