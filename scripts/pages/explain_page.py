@@ -13,7 +13,7 @@ import numpy as np
 from scripts.pages.document import assemble
 
 FILES = ("explain.html", "explain.css", "explain_network.js", "explain_fast.js", "explain_craft.js",
-         "explain_worker.js", "explain_draw.js", "explain.js", "explain_attack.js")
+         "explain_worker.js", "explain_draw.js")
 AND_FILES = ("explain_and.html", "explain.css", "explain_draw.js", "explain_and.js")
 TITLE = "The derivative and the attack"
 OF_EACH = 10  # digits of each class that a page ships
