@@ -16,6 +16,7 @@ from scripts.__main__ import main
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
 CLOSE = 1e-9  # relative: scores nearer than this may be ordered by rounding
+FEW = 5  # near ties that rounding decided; here there are none
 ENGINE = """(() => {
     const data = JSON.parse(document.querySelector("#data").textContent);
     globalThis.tested = {data, net: new Net(data), plain: (key, value) =>
@@ -54,9 +55,15 @@ def options(case):
 
 @pytest.fixture(scope="module")
 def networks():
-    """{activation: a network with the weights that its page has}, computed in float64."""
+    """{name: a network with the weights that its page has}: the shipped one, those of the other
+    activations, and one whose first kernels are flat, 4×4: where an image is black, the pixels of
+    each 2×2 square tie, up to rounding."""
     made = {"tanh": LeNet.pretrained(), "relu": LeNet(1, activation="relu"),
-            "sigmoid": LeNet(2, init="tutorial", activation="sigmoid")}
+            "sigmoid": LeNet(2, init="tutorial", activation="sigmoid"),
+            "flat": LeNet.pretrained()}
+    kernels = made["flat"].layers["conv1"].parameters["weight"]
+    flat = np.round(kernels.mean(axis=(2, 3), keepdims=True) * 4096) / 4096
+    kernels[:] = np.pad(np.broadcast_to(flat, (20, 1, 4, 4)), [(0, 0), (0, 0), (0, 1), (0, 1)])
     rng = np.random.default_rng(0)
     made["sigmoid"].layers["fc2"].parameters["weight"][:] = rng.normal(0, 0.3, (10, 500))
     for network in made.values():
@@ -73,15 +80,15 @@ def browser():
 
 @pytest.fixture(scope="module")
 def open_page(browser, networks, tmp_path_factory):
-    """A function that opens the page of an activation's network and makes its engine."""
+    """A function that opens the page of one of `networks` and makes its engine."""
     chromium()
     folder = tmp_path_factory.mktemp("engine")
 
-    def show(activation):
-        path = folder / f"{activation}.html"
+    def show(name):
+        path = folder / f"{name}.html"
         if not path.exists():
-            save_weights(folder / "weights.npz", networks[activation])
-            words = [] if activation == "tanh" else ["--activation", activation]
+            save_weights(folder / "weights.npz", networks[name])
+            words = ["--activation", name] if name in ACTIVATIONS else []
             assert main(["explain", "--weights", str(folder / "weights.npz"), *words,
                          "--out", str(path)]) == 0
         browser.open(path, 800)
@@ -121,7 +128,7 @@ def follow(network, case, states):
     """
     upsilon, first, near = case.upsilon, 0, 0
     while first is not None:
-        image, gamma = (np.array(states[first][name]) for name in ("image", "gamma"))
+        image, gamma = (np.array(states[first][name], float) for name in ("image", "gamma"))
         crafted = craft(network, image.reshape(1, 28, 28), case.target, theta=case.theta,
                         max_distortion=upsilon, of=case.of, domain=gamma == 1, trace=True)
         first, start = leaves(crafted, case, states, first), first
@@ -215,19 +222,19 @@ def many_cases(digits):
     yield Case(np.round(rng.random((28, 28))), 5, -0.6, None, "probabilities")
 
 
-def assert_all(networks, activation, cases, browser):
+def assert_all(network, cases, browser):
     """Returns the reasons of all attacks, and how many near ties there were."""
     reasons, near = [], 0
     for case in cases:
         states = played(browser, case)
-        near += follow(networks[activation], case, states)
+        near += follow(network, case, states)
         reasons.append(states[-1]["reason"])
     assert browser.console == [] and browser.requests == []
     return reasons, near
 
 
 def test_a_few_attacks_are_those_of_craft(open_page, networks, digits):
-    reasons, near = assert_all(networks, "tanh", quick_cases(digits), open_page("tanh"))
+    reasons, near = assert_all(networks["tanh"], quick_cases(digits), open_page("tanh"))
     assert reasons == ["target_reached", "max_iterations", "max_iterations", "already_target"]
     assert near == 0
 
@@ -236,21 +243,22 @@ def test_a_few_attacks_are_those_of_craft(open_page, networks, digits):
 @pytest.mark.filterwarnings("ignore:max_distortion")  # 0.2 %
 def test_many_attacks_are_those_of_craft(open_page, networks, digits):
     cases = [*many_cases(digits)]
-    reasons, near = assert_all(networks, "tanh", cases, open_page("tanh"))
-    print(len(reasons), {reason: reasons.count(reason) for reason in set(reasons)}, near)
-    assert len(reasons) >= 50
+    reasons, near = assert_all(networks["tanh"], cases, open_page("tanh"))
+    assert len(reasons) >= 50 and near <= FEW
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_attacks_on_other_networks(activation, open_page, networks, digits):
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "flat"])
+def test_attacks_on_other_networks(name, open_page, networks, digits):
     rng = np.random.default_rng(8)
     cases = [Case(image, int(rng.integers(10)), theta, upsilon, of)
-             for theta, upsilon in ((1, 14.5), (-1, 4), (0.4, 4))
+             for theta, upsilon in ((1, 14.5), (-1, 4), (0.5, 4))
              for of in ("logits", "probabilities")
              for image in (digits[0][rng.integers(1000)], drawn(rng))]
-    reasons, near = assert_all(networks, activation, cases, open_page(activation))
-    print(len(reasons), {reason: reasons.count(reason) for reason in set(reasons)}, near)
+    if name == "flat":  # no sum of its first layer is rounded: the winners of pooling are certain
+        cases = [case._replace(image=np.round(2 * case.image) / 2) for case in cases]
+    reasons, near = assert_all(networks[name], cases, open_page(name))
+    assert len({*reasons}) > 1 and near <= FEW
 
 
 # One pair and one pixel
