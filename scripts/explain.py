@@ -62,7 +62,7 @@ def run(args):
     elif webbrowser.open(args.out.absolute().as_uri()):
         print(size)
     else:
-        print(f"{size}; no browser was found, open it yourself")
+        print(f"{size}; there is no browser here, open it yourself")
 
 
 def _page(args):

@@ -108,7 +108,8 @@ class Net {
     this.chain = layers.map(({name, kind, shape}) => {
       const [weight, bias] = ["weight", "bias"].map(key => weights[`${name}.${key}`])
         .map(text => text && floats(text));
-      const layer = {name, kind, shape, before, weight, bias, units: shape[0] * shape[1] * shape[2]};
+      const units = shape[0] * shape[1] * shape[2];
+      const layer = {name, kind, shape, before, weight, bias, units};
       before = shape;
       return layer;
     });
@@ -166,7 +167,9 @@ function softmax(z) {
 }
 
 function bytes(text) {  // of base64
-  return Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+  const letters = atob(text), values = new Uint8Array(letters.length);
+  for (let n = 0; n < values.length; n++) values[n] = letters.charCodeAt(n);
+  return values;
 }
 
 const floats = text => new Float32Array(bytes(text).buffer);  // lowest byte first

@@ -6,7 +6,8 @@
 //   slope(p)         f'_p, the slope of the activation; 1 where the layer has none
 //   window(p)        the square of pixels that unit p can see (its receptive field)
 // Units are numbered in the order channel, row, column; pixels in the order row, column.
-// Values come from explain_fast.js, and so do whole rows of the derivative, by the transposed chain.
+// Values come from explain_fast.js, and so do whole rows of the derivative, by the transposed
+// chain.
 // The same equation in Python, plainly: nn/textbook.py.
 const SIDE = 28;
 

@@ -2,10 +2,10 @@
 // the page never stutters. Where the browser allows none, the same in the page itself, in slices.
 //
 //   const engine = new Engine(data);
-//   engine.read(image)                      a promise of {logits, probabilities}; asked again before
-//                                           it answers, it skips to the newest image
-//   engine.attack(image, options, onState)  calls onState(state) for every `State`, the last has a
-//                                           reason; returns {cancel()}
+//   engine.read(image)                      a promise of {logits, probabilities}; asked again
+//                                           before it answers, it skips to the newest image
+//   engine.attack(image, options, onState)  calls onState(state) for every `State`, the last one
+//                                           has a reason; returns {cancel()}
 
 // Answers requests {id, read: image}, {id, attack: {image, options}} or {cancel: id} by calling
 // post({id, …}); between two iterations other requests have their turn

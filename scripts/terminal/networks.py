@@ -54,7 +54,8 @@ def network_option(parser):
 def load_network(name, weights, **options):
     """The network `name` with the weights of the file `weights`, or the shipped one for None.
 
-    `options` make the network that the file is for (LeNet's activation). What was recognised in the file is said in a line on the standard error.
+    `options` make the network that the file is for (LeNet's activation). What was recognised in
+    the file is said in a line on the standard error.
     """
     known = NETWORKS[name]
     if weights is None:

@@ -117,7 +117,7 @@ def test_open_asks_for_the_browser(there_is_one, tmp_path, monkeypatch, capsys):
     assert "open it in a browser" in capsys.readouterr().out
     assert main(["explain", "--and", "--open", "--out", str(path)]) == 0
     assert opened == [path.as_uri()]
-    assert ("no browser" in capsys.readouterr().out) == (not there_is_one)
+    assert ("no browser here" in capsys.readouterr().out) == (not there_is_one)
 
 
 def save(path, array):
