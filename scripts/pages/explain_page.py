@@ -12,6 +12,8 @@ import numpy as np
 
 from scripts.pages.document import assemble
 
+# The scripts run in this order. The engine ends with explain_worker.js, and a worker runs it too;
+# what needs a document comes behind it.
 FILES = ("explain.html", "explain.css", "explain_network.js", "explain_fast.js", "explain_craft.js",
          "explain_worker.js", "explain_draw.js")
 AND_FILES = ("explain_and.html", "explain.css", "explain_draw.js", "explain_and.js")

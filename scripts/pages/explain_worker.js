@@ -60,7 +60,7 @@ class Engine {
     if (hear) hear(answer);
   }
   read(image) {
-    this.newest = image;
+    this.newest = Float64Array.from(image);  // a pad may go on drawing on its own
     this.reading ??= new Promise(done => {
       const look = () => {
         const asked = this.newest;
@@ -75,7 +75,8 @@ class Engine {
     return this.reading;
   }
   attack(image, options, onState) {
-    const id = this.ask({attack: {image, options}}, parts => onState(new State(this.net, parts)));
+    const request = {attack: {image: Float64Array.from(image), options}};
+    const id = this.ask(request, parts => onState(new State(this.net, parts)));
     const cancel = () => {
       if (this.asked.delete(id)) this.send({cancel: id});
     };
