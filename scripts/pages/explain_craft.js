@@ -31,25 +31,25 @@ function saliency(sums, gamma, theta) {
 // nothing of this: rounded sums and products are monotone, too.
 function bestPair(sums, gamma, theta) {
   const {x, y} = wanted(sums, gamma, theta), X = Math.max(...x), Y = Math.max(...y);
-  const bound = x.map((a, p) => score(a + X, y[p] + Y));
+  const bound = x.map((a, p) => scoreOf(a + X, y[p] + Y));
   const known = scoreOfAGoodPair(x, y, bound);
   const survivors = [...bound.keys()].filter(p => bound[p] >= known);
   let best = -1, pair = null;
   for (let n = 0; n < survivors.length; n++)
     for (let m = n + 1; m < survivors.length; m++) {
-      const p = survivors[n], q = survivors[m], one = score(x[p] + x[q], y[p] + y[q]);
+      const p = survivors[n], q = survivors[m], one = scoreOf(x[p] + x[q], y[p] + y[q]);
       if (one > best) [best, pair] = [one, [p, q]];
     }
   return {pair, score: Math.max(best, 0), survivors};
 }
 
-const score = (a, b) => a > 0 && b > 0 ? a * b : -1;
+const scoreOf = (a, b) => a > 0 && b > 0 ? a * b : -1;
 
 // From the pixel with the largest bound to its best partner, twice; 0 where nothing qualifies
 function scoreOfAGoodPair(x, y, bound) {
   let known = 0, p = bound.indexOf(Math.max(...bound));
   for (let time = 0; time < 2; time++) {
-    const scores = x.map((a, q) => q === p ? -1 : score(a + x[p], y[q] + y[p]));
+    const scores = x.map((a, q) => q === p ? -1 : scoreOf(a + x[p], y[q] + y[p]));
     p = scores.indexOf(Math.max(...scores));
     known = Math.max(known, scores[p]);
   }

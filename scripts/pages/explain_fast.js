@@ -147,8 +147,8 @@ class Net {
     for (const layer of this.chain) {
       const {name, kind, units} = layer;
       const pull = p => this.pull(run, oneHot(units, p), name);
-      const one = {value: run.values[name], winners: run.winners[name], pull};
-      before = layers[name] = new KINDS[kind](layer, before, one);
+      const here = {value: run.values[name], winners: run.winners[name], pull};
+      before = layers[name] = new KINDS[kind](layer, before, here);
     }
     return layers;
   }

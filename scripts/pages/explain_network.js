@@ -12,10 +12,10 @@
 const SIDE = 28;
 
 class Layer {
-  // name, shape: of the layer; size, stride: of the windows, in pixels; one: value and winners of
-  // this layer at one image, and pull(p), the derivative of unit p for all pixels
-  constructor({name, shape}, before, size, stride, one) {
-    Object.assign(this, {name, shape, before, size, stride, one, value: one.value});
+  // name, shape: of the layer; size, stride: of the windows, in pixels; here: value and winners
+  // of this layer at one image, and pull(p), the derivative of unit p for all pixels
+  constructor({name, shape}, before, size, stride, here) {
+    Object.assign(this, {name, shape, before, size, stride, here, value: here.value});
     this.units = shape[0] * shape[1] * shape[2];
     this.rows = [];      // the derivatives of units that were asked for already
     this.column = null;  // {pixel, values}: the last pixel that was asked for
@@ -67,7 +67,7 @@ class Layer {
   }
 
   // ∂H_p/∂x, for all pixels of the window of unit p: {top, left, size, values}
-  derivative(p) { return this.rows[p] ??= this.cut(p, this.one.pull(p)); }
+  derivative(p) { return this.rows[p] ??= this.cut(p, this.here.pull(p)); }
   cut(p, pixels) {
     const {top, left, size} = this.window(p), values = new Float64Array(size * size);
     for (let row = 0; row < size; row++)
@@ -97,8 +97,8 @@ class Pixels extends Layer {  // the image itself: ∂x_q/∂x_i is 1 for q = i 
 
 // z[o, y, x] = Σ W[o, c, dy, dx] · H[c, y + dy, x + dx] + b[o], kernels of 5 × 5
 class Conv extends Layer {
-  constructor(layer, before, one) {
-    super(layer, before, before.size + 4 * before.stride, before.stride, one);
+  constructor(layer, before, here) {
+    super(layer, before, before.size + 4 * before.stride, before.stride, here);
     this.weight = layer.weight;
   }
   each(p, visit) {
@@ -113,8 +113,8 @@ class Conv extends Layer {
 
 // The largest of 2 × 2 units has the weight 1; of equals the first one, row by row
 class MaxPool extends Layer {
-  constructor(layer, before, one) {
-    super(layer, before, before.size + before.stride, 2 * before.stride, one);
+  constructor(layer, before, here) {
+    super(layer, before, before.size + before.stride, 2 * before.stride, here);
   }
   four(p) {
     const [channel, row, column] = this.place(p);
@@ -122,7 +122,7 @@ class MaxPool extends Layer {
     const below = corner + this.before.shape[2];
     return [corner, corner + 1, below, below + 1];
   }
-  winner(p) { return this.one.winners[p]; }
+  winner(p) { return this.here.winners[p]; }
   each(p, visit) {
     const winner = this.winner(p);
     for (const q of this.four(p)) visit(q, q === winner ? 1 : 0);
@@ -132,8 +132,8 @@ class MaxPool extends Layer {
 // Each unit on its own: H = f(H of the layer before); f' follows from H alone
 const SLOPES = {Tanh: H => 1 - H * H, ReLU: H => H > 0 ? 1 : 0, Sigmoid: H => H * (1 - H)};
 class Activation extends Layer {
-  constructor(layer, before, one) {
-    super(layer, before, before.size, before.stride, one);
+  constructor(layer, before, here) {
+    super(layer, before, before.size, before.stride, here);
     this.kind = layer.kind;
   }
   slope(p) { return SLOPES[this.kind](this.value[p]); }
@@ -142,14 +142,14 @@ class Activation extends Layer {
 }
 
 class Flatten extends Layer {  // all units in one row: nothing is computed
-  constructor(layer, before, one) { super(layer, before, before.size, before.stride, one); }
+  constructor(layer, before, here) { super(layer, before, before.size, before.stride, here); }
   window(p) { return this.before.window(p); }
   each(p, visit) { visit(p, 1); }
 }
 
 class Linear extends Layer {  // z_p = Σ W[p, q] · H_q + b[p]; every unit sees the whole image
-  constructor(layer, before, one) {
-    super(layer, before, SIDE, 0, one);
+  constructor(layer, before, here) {
+    super(layer, before, SIDE, 0, here);
     this.weight = layer.weight;
   }
   each(p, visit) {
@@ -160,7 +160,7 @@ class Linear extends Layer {  // z_p = Σ W[p, q] · H_q + b[p]; every unit sees
 
 // p_j = e^{z_j} / Σ e^{z_k}: z_k enters ∂p_j/∂x with the weight ∂p_j/∂z_k = p_j · ([j = k] − p_k)
 class Softmax extends Layer {
-  constructor(layer, before, one) { super(layer, before, SIDE, 0, one); }
+  constructor(layer, before, here) { super(layer, before, SIDE, 0, here); }
   each(p, visit) {
     const share = this.value;  // 1 − p_j is the sum of all others: no digits are lost where p_j ≈ 1
     const rest = share.reduce((sum, value, j) => j === p ? sum : sum + value, 0);

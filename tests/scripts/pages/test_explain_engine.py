@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browser import Browser, chromium
 
-from attack import best_pair, craft
+from attack import craft
 from attack.saliency import score_features
 from data import load_mnist
 from nn import LeNet, save_weights
