@@ -138,10 +138,10 @@ class Browser(ExitStack):
 
     @property
     def requests(self):
-        """The URLs asked for since `open`, without data: URLs and the page itself."""
+        """The URLs asked for since `open`, without data:, blob: and the page itself."""
         self.evaluate("0")
         urls = [event["request"]["url"] for event in self._heard["Network.requestWillBeSent"]]
-        return [url for url in urls if url != self._url and not url.startswith("data:")]
+        return [url for url in urls if url != self._url and not url.startswith(("data:", "blob:"))]
 
     def _ask(self, method, **params):
         self._called += 1

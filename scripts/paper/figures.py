@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data.files import replacing
-from scripts.pages.explain_page import candidates
 from scripts.paper import survey_figures
 from scripts.paper.heat_map import heat_map
 
@@ -227,50 +226,6 @@ def output_targets(arrays):
     words = ("digit", "its output", "altered", "its output", "wanted")
     titles = [[word] * arrays["images"].shape[1] for word in words]
     return digit_grid(arrays["images"], titles)
-
-
-def step_image(step):
-    """One `attack.crafting.Step` of an image: the image as it was, its chosen pair framed."""
-    width = round(len(step.image) ** 0.5)
-    figure = Figure(figsize=(4, 4), layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(step.image.reshape(width, width), cmap="gray", vmin=0, vmax=1,
-                interpolation="nearest")
-    rows, columns = np.divmod([feature for feature in step.pair if feature >= 0], width)
-    axis.scatter(columns, rows, s=60, marker="s", facecolors="none", edgecolors=WRONG, linewidths=2)
-    axis.set(xticks=[], yticks=[])
-    return figure
-
-
-def step_plane(step, theta=1.0):
-    """One `attack.crafting.Step`: every feature of Γ by its α and −β (−α and β for θ < 0).
-
-    Drawn in: the candidates, the chosen pair and the curve through its middle, beyond which no pair
-    has its own (Eq. 10).
-    """
-    sign = 1 if theta > 0 else -1
-    x = sign * step.alpha
-    y = -sign * step.beta
-    figure = Figure(figsize=(5.4, 4.6), layout="constrained")
-    axis = figure.subplots()
-    axis.plot(x[step.domain], y[step.domain], ".", color="0.45", markersize=4)
-    survivors, front = candidates(step, theta)
-    axis.plot(x[front], y[front], "o", color=RIGHT, fillstyle="none",
-              label="dominated by one at most")
-    axis.plot(x[survivors], y[survivors], "o", color=RIGHT, label="passes the bound")
-    pair = [feature for feature in step.pair if feature >= 0]
-    if len(pair) == 2:
-        axis.plot(x[pair], y[pair], "D-", color=WRONG, label="the pair")
-        level = x[pair].sum() * y[pair].sum() / 4
-        right = axis.get_xlim()[1]
-        top = axis.get_ylim()[1]
-        along = np.geomspace(min(level / top, right), right, 100)
-        axis.plot(along, level / along, "--", color=WRONG)
-    axis.axhline(0, color="0.6", linewidth=0.8)
-    axis.axvline(0, color="0.6", linewidth=0.8)
-    axis.set(xlabel="α" if theta > 0 else "−α", ylabel="−β" if theta > 0 else "β")
-    axis.legend()
-    return figure
 
 
 FIGURES = {

@@ -51,17 +51,18 @@ def network_option(parser):
                              "of coloured shapes)")
 
 
-def load_network(name, weights):
+def load_network(name, weights, **options):
     """The network `name` with the weights of the file `weights`, or the shipped one for None.
 
-    What was recognised in the file is said in a line on the standard error.
+    `options` make the network that the file is for (LeNet's activation). What was recognised in
+    the file is said in a line on the standard error.
     """
     known = NETWORKS[name]
     if weights is None:
         return known.pretrained()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        network = load_weights(weights, known.new())
+        network = load_weights(weights, known.new(**options))
     for warning in said:
         print(f"jsma: {one_line(warning.message)}", file=sys.stderr)
     return network

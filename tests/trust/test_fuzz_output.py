@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from fuzz import NAMES, anything, judged, rounds, some
 
-from attack import craft
 from data import load_mnist
 from nn import LeNet
-from scripts.pages.explain_page import Story, page
+from scripts.pages.explain_page import Start, page
 from scripts.paper import report
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.outcome import Claim, Outcome
@@ -102,16 +101,15 @@ def test_the_report_shows_names_as_text(how_many):
 @rounds("names on the explain page")
 def test_the_explain_page_shows_names_as_text(how_many):
     rng = np.random.default_rng(13)
-    network = LeNet.pretrained()
-    image = load_mnist("test")[0][0].astype(float)
-    crafted = craft(network, image[None], 7, trace=True)
-    story = Story("harmless", network, image, crafted, 7, 1.0, 14.5)
-    harmless = Shape(page(story))
-    assert "".join(harmless.text).count("harmless") == 2
+    network, digits = LeNet.pretrained(), load_mnist("test")
+    start = Start(digits[0][0], "harmless", 8, 1.0, 14.5, "logits")
+    harmless = Shape(page(network, digits, start))
+    assert "".join(harmless.text).count("harmless") == 1
     for _ in range(how_many):
         name = a_name(rng).encode("utf-8", "replace").decode()
-        html = judged("names on the explain page", partial(page, story._replace(name=name)),
-                      size=1 << 26, refusals=())
+        named = partial(page, network, digits, start._replace(name=name))
+        html = judged("names on the explain page", named, size=1 << 26, refusals=())
         shape = Shape(html)
         assert shape.tags == harmless.tags and shape.values == harmless.values
-        assert shape.text == [text.replace("harmless", name) for text in harmless.text]
+        written = json.dumps(name)[1:-1].replace("<", "\\u003c")
+        assert shape.text == [text.replace("harmless", written) for text in harmless.text]
