@@ -1,246 +1,112 @@
-// The derivative grows: pictures of every layer, the derivative of the unit that is chosen, one
-// entry spelled out.
-const data = JSON.parse($("#data").textContent), MOST_TERMS = 6;
-const weights = Object.fromEntries(
-  Object.entries(data.weights).map(([name, text]) => [name, floats(text)]));
-const digit = Float64Array.from(floats(data.image));
-const layers = lenet(weights, digit);
-// units: the one that is chosen of each layer
-const chosen = {layer: "conv1", units: data.units, pixel: data.pixel};
+// The state that all sections share: the image an attack starts from, its settings, the states it
+// has come to, and the one that is shown. Whoever draws says so with whenChanged.
+const data = JSON.parse($("#data").textContent);
+const engine = new Engine(data), net = engine.net;
+const page = {
+  image: null,          // where the attack starts, 784 numbers
+  name: "",             // of the image
+  origin: "start",      // "start", "drawn", or the number of a test digit
+  target: 8, theta: 1, upsilon: 14.5, of: "logits",
+  states: [],           // of `State`, computed so far; the last one has a reason once it has ended
+  at: 0,                // the state that is shown
+};
+const IDLE = 250;       // milliseconds without a stroke, after which the attack begins anew
+const draws = [];
+let attack = null, waiting = null, asked = null;
 
-function floats(text) {  // base64 of float32, lowest byte first
-  const bytes = atob(text), buffer = new Uint8Array(bytes.length);
-  for (let n = 0; n < bytes.length; n++) buffer[n] = bytes.charCodeAt(n);
-  return new Float32Array(buffer.buffer);
+const whenChanged = draw => draws.push(draw);
+const shown = () => page.states[page.at];
+const ended = () => page.states.at(-1)?.reason ?? null;
+
+// Change the image or a setting: the attack begins anew. `at` shows another state.
+function set(changes) {
+  const restarts = Object.keys(changes).some(key => key !== "at");
+  Object.assign(page, changes);
+  if (!restarts) return tell();
+  clearTimeout(waiting);
+  attack?.cancel();
+  waiting = setTimeout(begin, changes.origin === "drawn" ? IDLE : 0);
 }
 
-const EQUATIONS = {
-  conv1: "Eq. 4 and 5, the first layer: H<sub>0</sub> is the image, and " +
-    "∂x<sub>q</sub>/∂x<sub>i</sub> is 1 for q = i, else 0. The derivative <em>is</em> the " +
-    "kernel, the same at every position.",
-  pool1: "Eq. 5, W is 1 for the largest of four units and 0 for the other three.",
-  tanh1: "The factor f′ of Eq. 5: f′ = 1 − tanh².",
-  conv2: "Eq. 5, a convolution: W is the kernel that leads to unit p. The factor f′ comes with " +
-    "the tanh.",
-  flatten: "Nothing is computed, the units are only named anew: channel, row, column become one " +
-    "number.",
-  fc1: "Eq. 5, fully connected: from here on every unit sees the whole image. The factor f′ " +
-    "comes with the tanh.",
-  fc2: "Eq. 6, the outputs before the softmax (<em>logits</em>). This is the derivative that the " +
-    "attack reads.",
-  softmax: "Eq. 6 with the softmax as activation: unit k enters with the weight " +
-    "p<sub>j</sub>·([j = k] − p<sub>k</sub>).",
-};
-Object.assign(EQUATIONS, {pool2: EQUATIONS.pool1, tanh2: EQUATIONS.tanh1, tanh3: EQUATIONS.tanh1});
-// So many channels: so many pictures side by side
-const MOSAIC = {20: 5, 50: 10, 800: 40, 500: 25, 10: 5};
+function begin() {
+  const {image, target, theta, upsilon, of} = page;
+  page.states = [];
+  page.at = 0;
+  attack = engine.attack(image, {target, theta, upsilon, of}, state => {
+    page.states.push(state);
+    if (asked !== null) {  // the iteration of a link, once it is there
+      page.at = Math.min(asked, state.iteration);
+      if (state.reason || page.at === asked) asked = null;
+    }
+    tell();
+  });
+}
 
-// Where the maps of a layer lie in its mosaic: with one square of space between them, flat layers
-// without
-function mosaic({shape: [channels, rows, columns]}) {
-  const gap = rows > 1 ? 1 : 0, across = MOSAIC[channels], high = channels / across;
-  return {
-    columns: across * (columns + gap) - gap, rows: high * (rows + gap) - gap,
-    place: ([c, y, x]) =>
-      [(c % across) * (columns + gap) + x, Math.floor(c / across) * (rows + gap) + y],
-    unit: (column, row) => {
-      const c = Math.floor(row / (rows + gap)) * across + Math.floor(column / (columns + gap));
-      const y = Math.min(rows - 1, row % (rows + gap));
-      const x = Math.min(columns - 1, column % (columns + gap));
-      return [c, y, x];
-    },
-    spaced: (column, row) =>
-      gap && (column % (columns + 1) === columns || row % (rows + 1) === rows),
+let telling = false;
+function tell() {  // several changes, one drawing
+  if (telling) return;
+  telling = true;
+  requestAnimationFrame(() => {
+    telling = false;
+    if (page.states.length) for (const draw of draws) draw();
+  });
+}
+
+// The pixels of an image as they are drawn: ink where nothing changed, orange where ink was added
+// to the start, blue where it was removed
+function altered(image, start) {
+  return i => {
+    const more = image[i] - start[i], ground = ink(start[i]);
+    if (Math.abs(more) < 1e-12) return ground;
+    const colour = more > 0 ? ADDED : REMOVED, part = 0.45 + 0.55 * Math.min(1, Math.abs(more));
+    return ground.map((from, k) => from + (colour[k] - from) * part);
   };
 }
 
-function drawMosaic(canvas, layer) {
-  const {columns, rows, spaced, unit} = mosaic(layer), scale = largest(layer.value);
-  const page = sheet(canvas, rows / columns);
-  squares(page, columns, rows, n => {
-    const at = [n % columns, Math.floor(n / columns)];
-    return spaced(...at) ? null : diverging(layer.value[layer.number(...unit(...at))] / scale);
+// The rows of a table of scores: class, bar, logit, probability
+function scoreRows({logits, probabilities}, roles = {}) {
+  const read = logits.indexOf(Math.max(...logits)), most = largest(logits) || 1;
+  return [...logits].map((logit, j) => {
+    const role = roles[j] ?? "", bar = make("div", [make("span")], {className: "bar"});
+    const width = 50 * Math.abs(logit) / most;
+    Object.assign(bar.firstChild.style,
+                  {width: `${width}%`, left: `${logit < 0 ? 50 - width : 50}%`});
+    const name = `${j} ${role}${j === read ? " (largest)" : ""}`;
+    return make("tr", [
+      make("th", name, {scope: "row"}), make("td", bar), make("td", number(logit, 4)),
+      make("td", percent(probabilities[j]))], {className: role});
   });
-  return page;
 }
 
-function showLayers() {
-  for (const layer of Object.values(layers)) {
-    const canvas = make("canvas", [], {ariaHidden: "true"});
-    const input = make("input", [], {type: "radio", name: "layer", value: layer.name});
-    input.onchange = () => choose({layer: layer.name});
-    const [channels, rows, columns] = layer.shape;
-    const size = rows > 1 ? `${channels} × ${rows} × ${columns}` : `${channels} units`;
-    const parts = [input, make("strong", layer.name), make("span", size), canvas];
-    $("#layers").append(make("label", parts, {id: `layer-${layer.name}`}));
-    drawMosaic(canvas, layer);
-  }
+const percent = share => share === 0 || share >= 0.001 ? `${(100 * share).toFixed(1)} %` :
+  `${number(100 * share, 2)} %`;
+const pixelName = i => `(${Math.floor(i / SIDE)}, ${i % SIDE})`;
+const article = digit => `${digit === 8 ? "an" : "a"} ${digit}`;
+const reduced = matchMedia("(prefers-reduced-motion: reduce)");
+const scrollTo_ = id => $(`#${id}`).scrollIntoView(
+  {behavior: reduced.matches ? "instant" : "smooth"});
+
+// The hook: the image as it was and as it is at the end of the attack
+function showHook() {
+  const first = page.states[0], last = page.states.at(-1);
+  for (const [canvas, image] of [["#hook-before", first.image], ["#hook-after", last.image]])
+    squares(sheet($(canvas), 1), SIDE, SIDE, altered(image, first.image));
+  const count = last.changed.length, won = last.reason === "target_reached";
+  const how = page.theta > 0 ? "orange: ink was added" : "blue: ink was removed";
+  $("#hook-read").textContent = `read as ${first.read}`;
+  $("#hook-told").textContent = last.reason ? `read as ${last.read}` : "under attack …";
+  $("#hook-before").ariaLabel = `${page.name}, read as ${first.read}`;
+  $("#hook-after").ariaLabel = `the same with ${count} pixels changed, read as ${last.read}`;
+  $("#hook").textContent = won ?
+    `The same digit, ${count} pixels changed: the network reads ${article(last.read)}` :
+    "A digit, and the few pixels that change what a network reads";
+  $("#hook-text").textContent = `On the left ${page.name}. On the right the same, with ${count} ` +
+    `of ${SIDE * SIDE} pixels changed (${how}): ` +
+    `${(100 * count / SIDE / SIDE).toFixed(2)} %. ` + (!last.reason ? "" : won ?
+    `For us it is what it was; the network reads ${article(last.read)}.` :
+    `The network still reads ${article(last.read)}, not ${article(page.target)}.`);
 }
-
-// Changes the choice and shows it. Where the new unit does not feel the old pixel, the one it feels
-// most is chosen.
-function choose({layer = chosen.layer, unit = chosen.units[layer], pixel}) {
-  chosen.layer = layer;
-  chosen.units[layer] = unit;
-  if (pixel !== undefined) chosen.pixel = pixel;
-  else if (layers[layer].at(unit, chosen.pixel) === 0)
-    chosen.pixel = steepest(layers[layer].derivative(unit));
-  show();
-}
-
-function steepest({top, left, size, values}) {
-  const best = values.reduce((most, value, n) =>
-    Math.abs(value) > Math.abs(values[most]) ? n : most, 0);
-  return (top + Math.floor(best / size)) * SIDE + left + best % size;
-}
-
-function show() {
-  const layer = layers[chosen.layer], p = chosen.units[chosen.layer];
-  $(`input[value=${layer.name}]`).checked = true;
-  showMaps(layer, p);
-  showDerivative(layer, p);
-  showEntry(layer, p);
-}
-
-function showMaps(layer, p) {
-  const {pen, width} = drawMosaic($("#maps"), layer), {columns, place} = mosaic(layer);
-  const cell = width / columns, [c, y, x] = layer.place(p), at = place([c, y, x]);
-  const spatial = layer.shape[1] > 1;
-  if (cell > 40) layer.value.forEach((value, unit) => {
-    const [column, row] = place(layer.place(unit));
-    pen.fillStyle = Math.abs(value) / largest(layer.value) > 0.55 ? "#fff" : INK;
-    pen.font = "13px system-ui, sans-serif";
-    pen.textAlign = "center";
-    pen.fillText(unit, (column + 0.5) * cell, (row + 0.4) * cell);
-    pen.fillText(number(value, 3), (column + 0.5) * cell, (row + 0.75) * cell);
-  });
-  if (spatial) frame(pen, cell, ...place([c, 0, 0]), layer.shape[1]);
-  else frame(pen, cell, ...at);
-  $("#maps-title").textContent = `H of ${layer.name}`;
-  $("#maps").ariaLabel = `The values of all ${layer.units} units of ${layer.name}; chosen: ` +
-    `${layer.label(p)}, H = ${number(layer.value[p])}. Arrow keys choose another one.`;
-  $("#value").textContent = `${layer.label(p)} = ${number(layer.value[p])}; full colour is ±` +
-    number(largest(layer.value), 3);
-  for (const [id, value, n] of [["channel", c, 0], ["row", y, 1], ["column", x, 2]])
-    Object.assign($(`#${id}`), {value, max: layer.shape[n] - 1});
-  $("#channel-name").textContent = spatial ? "channel" : "unit";
-  for (const part of document.querySelectorAll(".spatial")) part.hidden = !spatial;
-  if (spatial) showMap(layer, c, y, x);
-}
-
-function showMap(layer, channel, row, column) {
-  const page = sheet($("#map"), 1), size = layer.shape[1], scale = largest(layer.value);
-  squares(page, size, size, n => diverging(layer.value[layer.number(channel, 0, n)] / scale));
-  frame(page.pen, page.width / size, column, row);
-  $("#map").ariaLabel = `Channel ${channel} of ${layer.name} alone; chosen: row ${row}, ` +
-    `column ${column}. Arrow keys choose another unit.`;
-}
-
-function showDerivative(layer, p) {
-  const {top, left, size, values} = layer.derivative(p), most = largest(values);
-  const page = sheet($("#derivative"), 1), cell = page.width / SIDE;
-  const row = Math.floor(chosen.pixel / SIDE), column = chosen.pixel % SIDE;
-  squares(page, SIDE, SIDE, n => diverging(layer.at(p, n) / most));
-  page.pen.fillStyle = "rgb(0 0 0 / 60%)";
-  digit.forEach((ink, n) => {  // the digit: dots, the larger the more ink
-    const dot = 0.5 * cell * ink;
-    const [x, y] = [n % SIDE, Math.floor(n / SIDE)].map(place => (place + 0.5) * cell - dot / 2);
-    page.pen.fillRect(x, y, dot, dot);
-  });
-  frame(page.pen, cell, left, top, size);
-  frame(page.pen, cell, column, row, 1, "#b0006d");
-  const seen = size === SIDE ? "the whole image" :
-    `${size} × ${size} pixels, rows ${top} to ${top + size - 1} and columns ${left} to ` +
-    `${left + size - 1}`;
-  $("#seen").textContent = `${layer.label(p)} sees ${seen}. Largest derivative: ${number(most)}.`;
-  $("#derivative").ariaLabel = `The derivative of ${layer.label(p)} drawn on the digit. ` +
-    `${$("#seen").textContent} Chosen: pixel in row ${row}, column ${column}. ` +
-    "Arrow keys choose another pixel.";
-  $("#pixel-row").value = row;
-  $("#pixel-column").value = column;
-}
-
-function showEntry(layer, p) {
-  const {terms, sum, slope, result} = layer.entry(p, chosen.pixel), {before} = layer;
-  const pool = layer instanceof MaxPool;
-  const position = `x(${Math.floor(chosen.pixel / SIDE)}, ${chosen.pixel % SIDE})`;
-  $("#entry").textContent = `∂${layer.label(p)} / ∂${position}`;
-  $("#equation").innerHTML = EQUATIONS[layer.name];
-  const order = pool ? terms : [...terms].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
-  const alive = terms.filter(term => term.product).length;
-  const most = pool ? 4 : Math.max(1, Math.min(MOST_TERMS, alive));
-  const shown = order.slice(0, most), rest = order.slice(most);
-  const howMany = terms.length > 1 ?
-    `${terms.length} terms W · ∂H/∂x, ${alive} of them not 0` : "One term W · ∂H/∂x";
-  $("#count").textContent = howMany + (alive > most ? `; the ${most} largest:` : ":");
-  const rows = shown.map(({unit, weight, derivative, product}) => line([
-    unitName(before, unit, pool ? poolNote(layer, p, unit) : ""),
-    number(weight), number(derivative), number(product)]));
-  const others = rest.reduce((all, term) => all + term.product, 0);
-  if (rest.length) rows.push(total(`the other ${rest.length} terms`, others, "rest"));
-  if (terms.length > 1) rows.push(total("sum of all terms", sum, "sum"));
-  if (layer instanceof Tanh)
-    rows.push(total(`f′ = 1 − (${number(layer.value[p])})²`, slope, "slope"));
-  rows.push(total(`∂${layer.label(p)} / ∂${position}`, result, "result"));
-  $("#terms").replaceChildren(...rows);
-  $("#before").textContent = `unit of ${before.name}`;
-}
-
-function unitName(before, unit, note) {  // a button that goes one layer back, to the same pixel
-  if (before.name === "x") return before.label(unit);
-  const button = make("button", before.label(unit), {type: "button", title: "go to this unit"});
-  button.onclick = () => choose({layer: before.name, unit, pixel: chosen.pixel});
-  return [button, note];
-}
-
-function poolNote(layer, p, unit) {
-  const {value} = layer.before, equals = layer.four(p).filter(q => value[q] === layer.value[p]);
-  const first = equals.length > 1 ? " (the first of equals)" : "";
-  const won = unit === layer.winner(p) ? `, the largest${first}` : "";
-  return ` H = ${number(value[unit])}${won}`;
-}
-
-const line = ([first, ...others]) =>
-  make("tr", [make("th", first, {scope: "row"}), ...others.map(text => make("td", text))]);
-const total = (text, value, id) => {
-  const cells = [make("th", text, {scope: "row", colSpan: 3}), make("td", number(value), {id})];
-  return make("tr", cells, {className: "total"});
-};
-
-function whole(id) {  // a number field, kept within its limits
-  const {value, min, max} = $(id);
-  return Math.round(Math.max(+min, Math.min(+max, +value || 0)));
-}
-
-// What a click or an arrow key on a picture chooses
-const here = () => {
-  const layer = layers[chosen.layer];
-  return {layer, at: layer.place(chosen.units[layer.name]), maps: mosaic(layer)};
-};
-pick($("#maps"), {
-  size: () => [here().maps.columns, here().maps.rows],
-  now: () => here().maps.place(here().at),
-  skip: (column, row) => here().maps.spaced(column, row),
-  choose: (column, row) => choose({unit: here().layer.number(...here().maps.unit(column, row))}),
-});
-pick($("#map"), {
-  size: () => [here().layer.shape[2], here().layer.shape[1]],
-  now: () => [here().at[2], here().at[1]],
-  choose: (column, row) => choose({unit: here().layer.number(here().at[0], row, column)}),
-});
-pick($("#derivative"), {
-  size: () => [SIDE, SIDE],
-  now: () => [chosen.pixel % SIDE, Math.floor(chosen.pixel / SIDE)],
-  choose: (column, row) => choose({pixel: row * SIDE + column}),
-});
-for (const id of ["#channel", "#row", "#column"])
-  $(id).onchange = () =>
-    choose({unit: here().layer.number(whole("#channel"), whole("#row"), whole("#column"))});
-for (const id of ["#pixel-row", "#pixel-column"])
-  $(id).onchange = () => choose({pixel: whole("#pixel-row") * SIDE + whole("#pixel-column")});
-whenResized(() => {
-  for (const layer of Object.values(layers)) drawMosaic($(`#layer-${layer.name} canvas`), layer);
-  show();
-});
-showLayers();
-choose({});
+whenChanged(showHook);
+for (const button of document.querySelectorAll("[data-to]"))
+  button.onclick = () => scrollTo_(button.dataset.to);
+whenResized(tell);

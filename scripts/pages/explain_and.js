@@ -52,7 +52,7 @@ function show() {
       arrow(pen, place(point), place(point.map((value, i) => value + ARROW * way[i])));
     pen.beginPath();
     pen.arc(...place(point), 9, 0, 7);
-    Object.assign(pen, {fillStyle: "#fff", strokeStyle: INK, lineWidth: 3});
+    Object.assign(pen, {fillStyle: colours().ground, strokeStyle: colours().text, lineWidth: 3});
     pen.fill();
     pen.stroke();
   }
@@ -62,7 +62,7 @@ function show() {
 function arrow(pen, from, to) {
   const turn = Math.atan2(to[1] - from[1], to[0] - from[0]);
   if (from[0] === to[0] && from[1] === to[1]) return;
-  for (const [width, colour] of [[8, "#fff"], [4, INK]]) {
+  for (const [width, colour] of [[8, colours().ground], [4, colours().text]]) {
     pen.beginPath();
     pen.moveTo(...from);
     pen.lineTo(...to);

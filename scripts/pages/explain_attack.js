@@ -1,202 +1,172 @@
-// The attack chooses: every iteration of the crafting, as it was recorded; and one of them by
-// logits and by probabilities.
-const steps = data.steps.map(step =>
-  ({...step, alpha: floats(step.alpha), beta: floats(step.beta)}));
-const towards = data.theta > 0 ? 1 : -1;  // θ < 0 wants the opposite signs (Eq. 9)
-const ALPHA = `∂F${"₀₁₂₃₄₅₆₇₈₉"[data.target]}/∂x`;
-const BETA = `Σ ∂Fⱼ/∂x over j ≠ ${data.target}`;
-const AXES = towards > 0 ? [`α = ${ALPHA}`, `−β = −${BETA}`] : [`−α = −${ALPHA}`, `β = ${BETA}`];
-const pixelName = i => `(${Math.floor(i / SIDE)}, ${i % SIDE})`;
+// The attack, iteration by iteration: settings, slider, the image, the scores, the saliency of
+// single pixels (Eq. 8, 9) and the plane of all pixels in which the pair is found (Eq. 10).
+const WHY = {
+  target_reached: ({read}) => `It stopped because the network now reads ${article(read)}, the target.`,
+  already_target: ({read}) =>
+    `Nothing had to be changed: the network reads ${article(read)}, the target, from the start.`,
+  max_iterations: ({read}) => `It stopped because the budget is spent: Υ = ${page.upsilon} % of ` +
+    `784 pixels, two in each iteration. The network reads ${article(read)}.`,
+  domain_empty: ({read}) => "It stopped because Γ is empty: every pixel has reached 0 or 1. The " +
+    `network reads ${article(read)}.`,
+  no_pair: ({read}) => "It stopped because no pair of Γ has both signs that are wanted (the paper " +
+    `does not say what happens then). The network reads ${article(read)}.`,
+};
+const SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉";
+let running = null;
+
 const pairName = pair => pair.map(pixelName).join(" and ");
-const everyPixel = [...digit.keys()];
+const roles = () => ({[page.states[0].read]: "source", [page.target]: "target"});
+const sign = () => page.theta > 0 ? 1 : -1;
 
-// The image before iteration n and Γ: a pixel leaves Γ exactly when it is 0 or 1 after its change
-// (Algorithm 2)
-function before(iteration) {
-  const image = digit.slice(), gamma = everyPixel.map(() => true), changed = new Set();
-  for (const pair of data.pairs.slice(0, iteration))
-    for (const i of pair) {
-      image[i] = Math.max(0, Math.min(1, image[i] + data.theta));
-      gamma[i] = image[i] !== 0 && image[i] !== 1;
-      if (image[i] !== digit[i]) changed.add(i);
-    }
-  return {image, gamma, changed};
+function showSettings() {
+  $("#target").value = page.target;
+  $("#direction").value = sign();
+  $("#theta").value = Math.abs(page.theta);
+  $("#upsilon").value = page.upsilon ?? "";
+  $("#of").value = page.of;
 }
 
-// The two directions that count: x = α and y = −β (signs turned for θ < 0); a pair needs both sums
-// above 0
-function wanted({alpha, beta}) {
-  return {x: Array.from(alpha, value => towards * value),
-          y: Array.from(beta, value => -towards * value)};
+function readSettings() {
+  const size = Math.max(0.1, Math.abs(+$("#theta").value) || 1), limit = $("#upsilon").value;
+  set({target: +$("#target").value, theta: +$("#direction").value * size, of: $("#of").value,
+       upsilon: limit === "" ? null : Math.max(0, Math.min(100, +limit))});
+  showSettings();
 }
 
-// Eq. 8 (θ > 0) or Eq. 9 (θ < 0): the product where a pixel has both signs that are wanted, else 0;
-// 0 outside Γ
-function saliency(step, gamma) {
-  const {x, y} = wanted(step);
-  return everyPixel.map(i => gamma[i] && x[i] > 0 && y[i] > 0 ? x[i] * y[i] : 0);
-}
-
-// Eq. 10 as it stands, every pair of Γ: {pair, score}
-function bestPair({x, y}, gamma) {
-  const inside = everyPixel.filter(i => gamma[i]);
-  let best = {pair: null, score: 0};
-  for (const p of inside)
-    for (const q of inside) {
-      const a = x[p] + x[q], b = y[p] + y[q];
-      if (q > p && a > 0 && b > 0 && a * b > best.score) best = {pair: [p, q], score: a * b};
-    }
-  return best;
-}
-
-function showStep() {
-  const step = steps[$("#slider").value], now = before(step.iteration);
-  $("#step").textContent = said(step);
+function showAttack() {
+  const state = shown(), last = page.states.at(-1);
+  Object.assign($("#slider"), {max: page.states.length - 1, value: page.at});
+  $("#count-of").textContent = `${page.at} of ${last.iteration}${last.reason ? "" : " …"}`;
+  $("#back").disabled = page.at === 0;
+  $("#next").disabled = $("#run").disabled = page.at === last.iteration && last.reason !== null;
+  $("#run").textContent = running ? "Stop" : "Run";
+  $("#step").textContent = said(state);
   $("#slider").ariaValueText = $("#step").textContent;
-  showImage($("#image"), step, now);
-  showSaliency($("#saliency"), step, now.gamma);
-  showScores(step);
-  showPlane(step, now.gamma);
-  $("#why").hidden = step !== steps.at(-1);
-  askOutputs();
+  $("#why").hidden = !state.reason;
+  if (state.reason) $("#why").textContent = WHY[state.reason](state);
+  showImage(state);
+  $("#scores").replaceChildren(...scoreRows(state, roles()));
+  showCurves();
+  showSaliency(state);
+  showPlane(state);
 }
 
 function said({iteration, pair, alpha, beta, score}) {
-  const start = `${iteration} of ${data.pairs.length} iterations done. `;
-  if (!pair) return `${start}The end.`;
+  const start = `${iteration} iteration${iteration === 1 ? "" : "s"} done. `;
+  if (!pair) return `${start}This is the end.`;
   const sum = values => pair.reduce((all, i) => all + values[i], 0);
-  return `${start}The next pair: pixels ${pairName(pair)} (row, column), ` +
-    `α = ${number(sum(alpha), 4)}, β = ${number(sum(beta), 4)}, ` +
-    `score −α·β = ${number(score, 4)}; θ = ${plain(data.theta)} is added to both.`;
+  return `${start}The next pair: pixels ${pairName(pair)} (row, column), α = ` +
+    `${number(sum(alpha), 4)}, β = ${number(sum(beta), 4)}, score −α·β = ${number(score, 4)}; ` +
+    `θ = ${plain(page.theta)} is added to both.`;
 }
 
-function framePair(page, pair) {
+function framePair(page_, pair) {
   for (const i of pair ?? [])
-    frame(page.pen, page.width / SIDE, i % SIDE, Math.floor(i / SIDE), 1, ORANGE);
+    frame(page_.pen, page_.width / SIDE, i % SIDE, Math.floor(i / SIDE), 1, colours().mark);
 }
 
-function showImage(canvas, {pair}, {image, changed}) {
-  const page = sheet(canvas, 1), cell = page.width / SIDE;
-  squares(page, SIDE, SIDE, i => grey(1 - image[i]));
-  page.pen.fillStyle = ORANGE;
-  for (const i of changed) {
-    const [left, top] = [i % SIDE, Math.floor(i / SIDE)].map(place => (place + 0.35) * cell);
-    page.pen.fillRect(left, top, 0.3 * cell, 0.3 * cell);
-  }
-  framePair(page, pair);
-  const share = (100 * changed.size / digit.length).toFixed(2);
-  $("#changed").textContent = `${changed.size} pixels changed so far (dots): ${share} %` +
-    (pair ? "; framed: the pair that is chosen now" : "");
-  canvas.ariaLabel = `The image. ${$("#changed").textContent}` +
-    (pair ? `: ${pairName(pair)}` : "");
+function showImage({image, changed, pair}) {
+  const page_ = sheet($("#image"), 1), share = (100 * changed.length / image.length).toFixed(2);
+  squares(page_, SIDE, SIDE, altered(image, page.states[0].image));
+  framePair(page_, pair);
+  $("#changed").textContent = `${changed.length} pixels changed so far: ${share} %`;
+  $("#image").ariaLabel = `The image. ${$("#changed").textContent}` +
+    (pair ? `; next: ${pairName(pair)}` : "");
 }
 
-function showSaliency(canvas, step, gamma) {
-  const score = saliency(step, gamma), most = largest(score), page = sheet(canvas, 1);
-  squares(page, SIDE, SIDE, i => gamma[i] ? diverging(score[i] / most) : [196, 196, 196]);
-  framePair(page, step.pair);
-  const count = score.filter(value => value > 0).length;
-  $("#salient").textContent = `${count} of ${digit.length} pixels pass both tests alone; ` +
-    `the largest score is ${number(most, 4)}. Grey: not in Γ any more.`;
-  canvas.ariaLabel = `Saliency map of single pixels. ${$("#salient").textContent}`;
-}
-
-function showScores({logits}) {
-  const probabilities = softmax(logits), read = logits.indexOf(Math.max(...logits));
-  const most = Math.max(...steps.map(step => largest(step.logits)));
-  $("#scores").replaceChildren(...logits.map((logit, j) => {
-    const role = j === data.target ? "target" : j === data.source ? "source" : "";
-    const bar = make("div", [], {className: "bar"}), width = 50 * Math.abs(logit) / most;
-    const left = logit < 0 ? 50 - width : 50;
-    bar.append(make("span"));
-    Object.assign(bar.firstChild.style, {width: `${width}%`, left: `${left}%`});
-    const name = `${j}\u00a0${role} ${j === read ? "(largest)" : ""}`;
-    return make("tr", [
-      make("th", name, {scope: "row"}), make("td", bar), make("td", number(logit, 4)),
-      make("td", `${(100 * probabilities[j]).toFixed(1)} %`)], {className: role});
+// The logits or probabilities of all classes over the iterations
+function showCurves() {
+  const kind = $("[name=curve]:checked").value, source = page.states[0].read;
+  const style = {[source]: {colour: colours().removed, width: 3}};
+  style[page.target] = {colour: colours().added, width: 3, dash: [7, 4]};
+  const series = [...Array(10).keys()].map(j => ({
+    points: page.states.map((state, k) => [k, state[kind][j]]), label: `${j}`,
+    ...(style[j] ?? {colour: colours().muted, width: 1}),
   }));
+  lines($("#curves"), {series, axes: ["iteration", kind.slice(0, -1)], cursor: page.at});
+  $("#curves-said").textContent = `Blue: ${source}, what it was read as. Orange, dashed: ` +
+    `${page.target}, the target. The line marks this iteration.`;
+  const now = shown()[kind], text = kind === "logits" ? number : percent;
+  $("#curves").ariaLabel = `The ${kind} of all classes over ${page.states.length - 1} iterations. ` +
+    `Here: ${source} ${text(now[source], 4)}, ${page.target} ${text(now[page.target], 4)}.`;
 }
 
-// The points of all pixels, the candidates, the pair and the curve of all pairs that score the same
-function pointGroups({x, y}, gamma, {survivors = [], front = [], pair}) {
-  return [
-    {points: everyPixel.filter(i => !gamma[i]), radius: 2, stroke: "#bbb"},
-    {points: everyPixel.filter(i => gamma[i]), radius: 2, fill: "#6b6b6b"},
-    {points: front, radius: 5, stroke: BLUE},
-    {points: survivors, radius: 5, fill: BLUE},
-    {points: pair ?? [], radius: 7, fill: ORANGE, stroke: "#fff"},
+function showSaliency(state) {
+  const {alpha, beta, gamma, pair} = state, score = saliency({alpha, beta}, gamma, page.theta);
+  const most = largest(score) || 1, page_ = sheet($("#saliency"), 1);
+  squares(page_, SIDE, SIDE, i => gamma[i] ? diverging(score[i] / most) : colours().idle);
+  framePair(page_, pair);
+  const count = score.filter(value => value > 0).length, up = page.theta > 0;
+  $("#eq8").textContent = `Eq. ${up ? 8 : 9}: S = |α|·|β| where α ${up ? ">" : "<"} 0 and β ` +
+    `${up ? "<" : ">"} 0, else 0`;
+  $("#salient").textContent = `${count} of ${score.length} pixels pass both tests alone; the ` +
+    `largest score is ${number(largest(score), 4)}. Grey: not in Γ any more. A single pixel must ` +
+    "push the target up and all the others down by itself; two together need it only in sum.";
+  $("#saliency").ariaLabel = `Saliency map of single pixels. ${$("#salient").textContent}`;
+}
+
+function showPlane(state) {
+  const {alpha, beta, gamma, pair} = state, up = page.theta > 0;
+  const x = alpha.map(a => sign() * a), y = beta.map(b => -sign() * b);
+  const survivors = pair ? bestPair({alpha, beta}, gamma, page.theta).survivors : [];
+  const all = [...x.keys()], {muted, added, removed, text} = colours();
+  const groups = [
+    {points: all.filter(i => !gamma[i]), radius: 2, stroke: muted},
+    {points: all.filter(i => gamma[i]), radius: 2, fill: text},
+    {points: survivors, radius: 4, stroke: removed},
+    {points: pair ?? [], radius: 7, fill: added, stroke: colours().ground},
   ];
+  const t = SUBSCRIPTS[page.target], minus = up ? "" : "−", plus = up ? "−" : "";
+  plot($("#plane"), {x, y, groups, paths: pairPaths(x, y, pair),
+                     axes: [`${minus}α = ${minus}∂F${t}/∂x`, `${plus}β`]});
+  $("#eq10").textContent = `Eq. 10: the pair (p, q) with the largest −(α_p + α_q)·(β_p + β_q) ` +
+    `where α_p + α_q ${up ? ">" : "<"} 0 and β_p + β_q ${up ? "<" : ">"} 0`;
+  const inside = gamma.reduce((sum, one) => sum + one, 0);
+  $("#plane-said").textContent = (pair ? `The winner (orange): ${pairName(pair)}. ` :
+    "No pair is chosen here. ") + `${inside} pixels are in Γ. In the tinted quarter both sums have ` +
+    "the sign that is wanted." + (page.of === "probabilities" ? " Probabilities add up to 1, so " +
+    "what one gains the others lose: β = −α, all dots lie on the diagonal, and Eq. 10 can only " +
+    "take the two largest α. That is why the paper differentiates the logits." : "");
+  const scored = survivors.length * (survivors.length - 1) / 2;
+  $("#pruned").textContent = pair ? `Here ${survivors.length} pixels are left (circles), so ` +
+    `${scored.toLocaleString("en")} pairs are scored instead of ` +
+    `${(inside * (inside - 1) / 2).toLocaleString("en")}.` : "";
+  $("#plane").ariaLabel = `All pixels by α and β. ${$("#plane-said").textContent}`;
 }
 
-function pairPaths({x, y}, pair) {  // (x_p + x_q)(y_p + y_q) = 4 · x · y at the middle of p and q
+function pairPaths(x, y, pair) {  // (x_p + x_q)(y_p + y_q) = 4 · x · y at the middle of p and q
   if (!pair) return [];
   const [p, q] = pair, level = (x[p] + x[q]) * (y[p] + y[q]) / 4, end = 1.1 * Math.max(...x);
-  const start = level / (1.1 * Math.max(...y));
+  const start = level / (1.1 * Math.max(...y)), colour = colours().added;
   const curve = [...Array(101).keys()].map(n => start * (end / start) ** (n / 100));
-  return [{points: [[x[p], y[p]], [x[q], y[q]]], colour: ORANGE},
-          {points: curve.map(a => [a, level / a]), colour: ORANGE, dash: [6, 4]}];
+  return [{points: [[x[p], y[p]], [x[q], y[q]]], colour},
+          {points: curve.map(a => [a, level / a]), colour, dash: [6, 4]}];
 }
 
-function showPlane(step, gamma) {
-  const points = wanted(step), {survivors = [], front = [], pair} = step;
-  const groups = pointGroups(points, gamma, step), paths = pairPaths(points, pair);
-  plot($("#plane"), {...points, axes: AXES, groups, paths});
-  const inside = gamma.filter(Boolean).length, all = inside * (inside - 1) / 2;
-  const partners = survivors.filter(i => front.includes(i)).length;
-  const scored = partners * (survivors.length - (partners + 1) / 2);
-  $("#candidates").textContent = !pair ? "No pair is chosen here." :
-    `${inside} pixels are in Γ. Dominance leaves ${front.length} of them (circles): at most one ` +
-    "other pixel is at least as good in both directions. The bound leaves " +
-    `${survivors.length} (full): with the best partner there could be they still beat a pair ` +
-    `that is already known. So ${scored.toLocaleString("en")} ` +
-    `pair${scored === 1 ? " is" : "s are"} scored instead of ${all.toLocaleString("en")}; ` +
-    "the winner is orange.";
-  $("#plane").ariaLabel = `All pixels by their two sums. ${$("#candidates").textContent}`;
+function go(at) {
+  set({at: Math.max(0, Math.min(page.states.length - 1, at))});
 }
 
-// Logits or probabilities: computed anew from the weights, once the slider rests and the section is
-// in sight
-let inSight = false, waiting = null, computed = null;
-function askOutputs() {
-  clearTimeout(waiting);
-  if (!inSight || computed === $("#slider").value) return;
-  $("#identity").textContent = "computing the derivative of this image …";
-  waiting = setTimeout(showOutputs, 200);
+function stop() {
+  clearInterval(running);
+  running = null;
+  tell();
 }
 
-function showOutputs() {
-  computed = $("#slider").value;
-  const step = steps[computed], {image, gamma} = before(step.iteration);
-  const network = lenet(weights, image);
-  const logits = sums(network.fc2, data.target), probabilities = sums(network.softmax, data.target);
-  const off = ["alpha", "beta"].map(name =>
-    largest(logits[name].map((value, i) => value - step[name][i])));
-  $("#identity").replaceChildren(
-    showOutput("logits", logits, gamma), showOutput("probabilities", probabilities, gamma),
-    make("p", "This page computed both from the weights; its α and β of the logits differ from " +
-      `the recorded ones, kept in single precision, by ${number(Math.max(...off), 2)} at most.`));
-}
-
-// One of the two plots, and what is to be said of it; output: {alpha, beta}
-function showOutput(title, output, gamma) {
-  const points = wanted(output), {pair} = bestPair(points, gamma);
-  const ends = [Math.min(...points.x), Math.max(...points.x)].map(value => [value, value]);
-  const paths = [{points: ends, colour: "#777", dash: [2, 4]}, ...pairPaths(points, pair)];
-  const groups = pointGroups(points, gamma, {pair});
-  plot($(`#by-${title}`), {...points, axes: AXES, groups, paths});
-  const both = largest(output.alpha.map((value, i) => value + output.beta[i]));
-  const text = `On ${title} the largest |α + β| of all ${digit.length} pixels is ` +
-    `${number(both, 3)}, the largest |α| is ${number(largest(output.alpha), 3)}; ` +
-    (pair ? `the best pair is ${pairName(pair)}.` : "no pair qualifies.");
-  $(`#by-${title}`).ariaLabel = `All pixels by α and β of the ${title}. ${text}`;
-  return make("p", text);
-}
-
-new IntersectionObserver(([{isIntersecting}]) => {
-  inSight = isIntersecting;
-  askOutputs();
-}).observe($("#outputs"));
-$("#slider").max = steps.length - 1;
-$("#slider").oninput = showStep;
-whenResized(() => { computed = null; showStep(); });
-showStep();
+$("#run").onclick = () => {
+  if (running) return stop();
+  if (reduced.matches) return go(page.states.length - 1);
+  running = setInterval(() => {
+    if (page.at === page.states.length - 1 && ended()) return stop();
+    go(page.at + 1);
+  }, 250);
+  go(page.at + 1);
+};
+$("#next").onclick = () => go(page.at + 1);
+$("#back").onclick = () => go(page.at - 1);
+$("#slider").oninput = () => go(+$("#slider").value);
+for (const j of Array(10).keys()) $("#target").append(make("option", `${j}`, {value: j}));
+for (const id of ["#target", "#direction", "#theta", "#upsilon", "#of"])
+  $(id).onchange = readSettings;
+for (const input of document.querySelectorAll("[name=curve]")) input.onchange = tell;
+whenChanged(showAttack);

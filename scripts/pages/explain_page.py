@@ -15,7 +15,8 @@ from scripts.pages.document import assemble
 # The scripts run in this order. The engine ends with explain_worker.js, and a worker runs it too;
 # what needs a document comes behind it.
 FILES = ("explain.html", "explain.css", "explain_network.js", "explain_fast.js", "explain_craft.js",
-         "explain_worker.js", "explain_draw.js")
+         "explain_worker.js", "explain_draw.js", "explain.js", "explain_pad.js", "explain_attack.js",
+         "explain_derivative.js", "explain_what_if.js", "explain_lesson.js", "explain_share.js")
 AND_FILES = ("explain_and.html", "explain.css", "explain_draw.js", "explain_and.js")
 TITLE = "The derivative and the attack"
 OF_EACH = 10  # digits of each class that a page ships
@@ -39,7 +40,7 @@ def page(network, digits, start):
             "weights": {name: _floats(array) for name, array in network.parameters().items()},
             "digits": shipped(*digits, network.classes),
             "start": start._replace(image=_floats(start.image))._asdict()}
-    return assemble(TITLE, FILES, data, dict.fromkeys(("ABOUT", "ATTACK", "WHY", "SINGLE"), ""))
+    return assemble(TITLE, FILES, data, {})
 
 
 def and_page(network):
