@@ -82,6 +82,8 @@ const percent = share => share === 0 || share >= 0.001 ? `${(100 * share).toFixe
   `${number(100 * share, 2)} %`;
 const pixelName = i => `(${Math.floor(i / SIDE)}, ${i % SIDE})`;
 const article = digit => `${digit === 8 ? "an" : "a"} ${digit}`;
+const withSubscripts = text =>  // "α_p" as α with a small p below
+  text.split(/(_[a-z])/).map(part => part[0] === "_" ? make("sub", part[1]) : part);
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 const scrollTo_ = id => $(`#${id}`).scrollIntoView(
   {behavior: reduced.matches ? "instant" : "smooth"});

@@ -119,8 +119,9 @@ function showPlane(state) {
   const t = SUBSCRIPTS[page.target], minus = up ? "" : "−", plus = up ? "−" : "";
   plot($("#plane"), {x, y, groups, paths: pairPaths(x, y, pair),
                      axes: [`${minus}α = ${minus}∂F${t}/∂x`, `${plus}β`]});
-  $("#eq10").textContent = `Eq. 10: the pair (p, q) with the largest −(α_p + α_q)·(β_p + β_q) ` +
-    `where α_p + α_q ${up ? ">" : "<"} 0 and β_p + β_q ${up ? "<" : ">"} 0`;
+  $("#eq10").replaceChildren(...withSubscripts("Eq. 10: the pair (p, q) with the largest " +
+    `−(α_p + α_q)·(β_p + β_q) where α_p + α_q ${up ? ">" : "<"} 0 and β_p + β_q ` +
+    `${up ? "<" : ">"} 0`));
   const inside = gamma.reduce((sum, one) => sum + one, 0);
   $("#plane-said").textContent = (pair ? `The winner (orange): ${pairName(pair)}. ` :
     "No pair is chosen here. ") + `${inside} pixels are in Γ. In the tinted quarter both sums have ` +

@@ -63,7 +63,7 @@ function drawMosaic(canvas, layer) {
 const near = new Set();  // the sections of the derivative that are in sight
 function look() {
   const state = shown();
-  if (!near.size || pictured === state) return;
+  if (pictured === state || pictured && !near.size) return;
   pictured = state;
   layers = net.layers(state.run);
   if (!$("#layers canvas")) {

@@ -146,12 +146,20 @@ function lines(canvas, {series, axes, cursor, dots = [], ratio = 0.75}) {
     pen.fill();
   }
   pen.restore();
+  drawLabels(place, series.filter(({label}) => label));
+}
+
+// The lines' names at their ends, moved apart where they would lie on each other
+function drawLabels({pen, px, py}, series) {
+  const ends = series.map(({points, ...style}) => ({...style, at: points.at(-1)}))
+    .sort((one, other) => other.at[1] - one.at[1]);
+  let above = -Infinity;
   pen.textAlign = "left";
-  for (const {points, label, colour, width} of series) {
-    if (!label) continue;
+  for (const {at, label, colour, width} of ends) {
+    above = Math.max(above + 12, py(at[1]) + 4);
     pen.fillStyle = colour;
     pen.font = `${width > 2 ? "bold " : ""}13px system-ui, sans-serif`;
-    pen.fillText(label, px(points.at(-1)[0]) + 5, py(points.at(-1)[1]) + 4);
+    pen.fillText(label, px(at[0]) + 5, above);
   }
 }
 
@@ -176,6 +184,7 @@ function drawAxes({pen, px, py}, [x0, x1], [y0, y1], axes, canvas) {
     tick(pen, [[px(value), py(y0)], [px(value), py(y1)]], value, "center", [0, 16]);
   for (const value of ticks(y0, y1))
     tick(pen, [[px(x0), py(value)], [px(x1), py(value)]], value, "right", [-6, 4]);
+  pen.font = "15px system-ui, sans-serif";
   pen.textAlign = "right";
   pen.fillText(axes[0], px(x1), parseFloat(canvas.style.height) - 6);
   pen.textAlign = "left";

@@ -86,7 +86,7 @@ function openLesson(step) {
 function showLesson() {
   const {title, text, question, choices} = LESSON[lesson.step], last = lesson.step + 1;
   $("#lesson-title").textContent = `${last} of ${LESSON.length}. ${title}`;
-  $("#lesson-text").replaceChildren(...text.map(paragraph => make("p", paragraph)));
+  $("#lesson-text").replaceChildren(...text.map(paragraph => make("p", withSubscripts(paragraph))));
   $("#lesson-question").textContent = question;
   const rows = choices.map((choice, n) => {
     const input = make("input", [], {type: "radio", name: "choice", value: n});

@@ -15,8 +15,9 @@ from scripts.pages.document import assemble
 # The scripts run in this order. The engine ends with explain_worker.js, and a worker runs it too;
 # what needs a document comes behind it.
 FILES = ("explain.html", "explain.css", "explain_network.js", "explain_fast.js", "explain_craft.js",
-         "explain_worker.js", "explain_draw.js", "explain.js", "explain_pad.js", "explain_attack.js",
-         "explain_derivative.js", "explain_what_if.js", "explain_lesson.js", "explain_share.js")
+         "explain_worker.js", "explain_draw.js", "explain.js", "explain_pad.js",
+         "explain_attack.js", "explain_derivative.js", "explain_what_if.js", "explain_lesson.js",
+         "explain_share.js")
 AND_FILES = ("explain_and.html", "explain.css", "explain_draw.js", "explain_and.js")
 TITLE = "The derivative and the attack"
 OF_EACH = 10  # digits of each class that a page ships
