@@ -202,8 +202,8 @@ def _write(folder, images, index, labels, crafted, moved):
     write_idx(folder / "adversarial-images-idx3-ubyte",
               np.round(crafted.adversarial * 255).astype(np.uint8))
     write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
-    grid = craft_grid(images, crafted.adversarial, index, labels, crafted.target, crafted.success,
-                      SHOWN)
+    grid = craft_grid(images, crafted.adversarial, index, labels, crafted.target,
+                      crafted.predicted, crafted.success, SHOWN)
     save_png(grid, folder / "grid.png")
 
 

@@ -122,7 +122,8 @@ def _write_figure(folder, name, outcome):
     from scripts.paper.figures import FIGURES, png  # matplotlib starts slowly
 
     picture = None
-    if name in FIGURES:
+    (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier run
+    if name in FIGURES and not outcome.no_picture:
         picture = png(FIGURES[name](outcome.arrays))
         with replacing(folder / f"{name}.png") as file:
             file.write(picture)

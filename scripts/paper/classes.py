@@ -7,7 +7,10 @@ import numpy as np
 
 from attack import class_matrix, success_interval, success_rate
 from scripts.paper.intervals import below, rank_correlation, with_interval
-from scripts.paper.outcome import Claim, Outcome, plain, verdict
+from scripts.paper.outcome import CELL, FEWEST, Claim, Outcome, plain, too_few, verdict
+
+DRAWS = 1000  # of all digits, for the class with the largest mean
+SURE = 0.95   # of the draws
 
 
 def fig12(setup):
@@ -19,7 +22,8 @@ def fig12(setup):
                (0, 2, 8), (1, 7, 9), means(matrix, 1)),
         harder("targets 1, 7 are harder to reach than 0, 8, 9", samples, samples.targets, (1, 7),
                (0, 8, 9), means(matrix, 0))]
-    return Outcome({"matrix": plain(matrix), "samples": len(samples)}, claims, {"matrix": matrix})
+    return Outcome({"matrix": plain(matrix), "samples": len(samples)}, claims, {"matrix": matrix},
+                   no_picture=no_table(samples.sources, samples.targets))
 
 
 def fig13(setup):
@@ -27,23 +31,73 @@ def fig13(setup):
     samples = setup.test_samples()
     matrix = distortion_table(samples)
     success = class_matrix(samples.success, samples.sources, samples.targets)
-    by_target = means(matrix, 0)
-    largest = int(np.nanargmax(by_target)) if samples.success.any() else None
     rho, interval = rank_correlation(matrix, success)
     unknown = np.isnan(rho)
+    fewest = smallest_cell(samples.sources, samples.targets)
+    relation = Claim("pairs with low distortion have high success", "negative rank correlation",
+                     with_interval(rho, interval, "", "+.2f"),
+                     verdict(None if unknown else below(interval, (0, 0))),
+                     "every pair succeeds equally often in this sample" if unknown else "")
+    if fewest < CELL:
+        relation = too_few(relation, f"{fewest} for some pair of classes, {CELL} are needed")
+    largest = largest_target("the target with the largest mean distortion",
+                             np.where(samples.success, samples.distortion, np.nan), samples.index,
+                             samples.targets, "{:.1f} %")
     numbers = {"matrix": plain(matrix), "samples": len(samples),
-               "rank_correlation": None if unknown else rho, "largest_target": largest}
-    claims = [
-        Claim("pairs with low distortion have high success", "negative rank correlation",
-              with_interval(rho, interval, "", "+.2f"),
-              verdict(None if unknown else interval[1] < 0),
-              "every pair succeeds equally often in this sample" if unknown else ""),
-        Claim("the target with the largest mean distortion", "1", f"{largest}",
-              verdict(None if largest is None else largest == 1),
-              "means by target: "
-              + ", ".join(f"{target}: {value:.1f} %" for target, value in enumerate(by_target)
-                          if not np.isnan(value)))]
-    return Outcome(numbers, claims, {"matrix": matrix})
+               "rank_correlation": None if unknown else rho,
+               "largest_target": None if largest.ours == "–" else int(largest.ours)}
+    return Outcome(numbers, [relation, largest], {"matrix": matrix},
+                   no_picture=no_table(samples.sources, samples.targets))
+
+
+def smallest_cell(sources, targets, classes=10):
+    """How many samples each pair of different classes has at least."""
+    cells = np.bincount(sources * classes + targets, minlength=classes**2)
+    return int(cells.reshape(classes, classes)[~np.eye(classes, dtype=bool)].min())
+
+
+def no_table(sources, targets):
+    """Why a table of these samples by source and target class is not drawn; "" where it is."""
+    fewest = smallest_cell(sources, targets)
+    if fewest >= CELL:
+        return ""
+    return (f"no picture: {fewest} samples for some pair of classes, {CELL} are needed "
+            "(--digits 50, say)")
+
+
+def largest_target(claim, values, index, targets, form):
+    """The `Claim` that target 1 has the largest mean, as the paper's figure shows it.
+
+    The digits are drawn again and again with replacement: it agrees where target 1 is the largest
+    in `SURE` of the draws, and differs where another one is.
+
+    Args:
+        claim: what is claimed, in words.
+        values, index, targets: (n,), the value of each sample (NaN does not count), its digit and
+            its target.
+        form: the format of a mean.
+    """
+    digits, place = np.unique(index, return_inverse=True)
+    table = np.full((len(digits), 10), np.nan)
+    table[place, targets] = values
+    count = ~np.isnan(table)
+    if not count.any(axis=0).all():
+        return too_few(Claim(claim, "1", "–", verdict(None)), "a class is missing")
+    total = np.where(count, table, 0.0)
+    mean = total.sum(axis=0) / count.sum(axis=0)  # (10,)
+    drawn = np.random.default_rng(0).multinomial(len(digits), [1 / len(digits)] * len(digits),
+                                                 DRAWS)  # (DRAWS, digits), how often
+    with np.errstate(invalid="ignore"):
+        means_of = np.nan_to_num(drawn @ total / (drawn @ count))  # (DRAWS, 10)
+    largest = means_of.argmax(axis=1)
+    first = int(mean.argmax())
+    share = float(np.mean(largest == first))
+    holds = first == 1 if share >= SURE else None
+    row = Claim(claim, "1", f"{first}", verdict(holds), "means by target: " + ", ".join(
+        f"{target}: {form.format(value)}" for target, value in enumerate(mean)))
+    if holds is None or len(digits) < FEWEST:
+        return too_few(row, f"it is {first} in {100 * share:.0f} % of the draws of the digits")
+    return row
 
 
 def distortion_table(samples):
@@ -73,8 +127,9 @@ def harder(claim, samples, classes, hard, easy, by_class):
     shown = []
     bounds = []
     for group in (hard, easy):
-        if not np.isin(group, classes).all():
-            return Claim(claim, "yes", "–", verdict(None), "too few digits: a class is missing")
+        if min(len(np.unique(samples.index[classes == one])) for one in group) < CELL:
+            return too_few(Claim(claim, "yes", "–", verdict(None)),
+                           f"{CELL} digits of each class are needed")
         chosen = np.isin(classes, group)
         bounds.append(success_interval(samples.success[chosen], samples.index[chosen]))
         shown.append(with_interval(success_rate(samples.success[chosen]), bounds[-1], form=".1f"))

@@ -12,7 +12,7 @@ from nn import LeNet
 from nn.training import accuracy
 from scripts.paper.fitting import RECIPES, fitted
 from scripts.paper.intervals import below, with_interval
-from scripts.paper.outcome import Claim, Outcome, verdict
+from scripts.paper.outcome import Claim, Outcome, always, counted, verdict
 from scripts.paper.population import summary
 
 FEW = 10  # test digits that attack each network at the small scale
@@ -31,20 +31,19 @@ def detection(setup):
     higher = altered > benign[index]
     share = success_rate(higher)
     interval = success_interval(higher, index)
-    above = float(np.mean(altered > benign.max()))
+    rough = altered > benign.max()
     area, area_interval = auc(altered, benign, index)
     false, caught = roc(altered, benign)
     at_five = float(np.interp(0.05, false, caught))
     numbers = {"auc": area, "auc_interval": area_interval, "higher_than_its_original": share,
-               "interval": interval, "above_every_benign": above,
+               "interval": interval, "above_every_benign": success_rate(rough) / 100,
                "caught_at_5_percent_false_alarms": at_five, "samples": len(altered)}
     claims = [
-        Claim("always higher than for benign samples (the sample's own original)", "always",
-              with_interval(share, interval), verdict(bool(higher.all())),
-              f"{int((~higher).sum()):,} of {len(higher):,} are not"),
-        Claim("always higher than for benign samples (any of them)", "always",
-              f"{100 * above:.1f} %", verdict(above == 1),
-              "share of the adversarial samples above the roughest benign one"),
+        always("always higher than for benign samples (the sample's own original)", higher,
+               interval, f"{int((~higher).sum()):,} of {len(higher):,} are not"),
+        always("always higher than for benign samples (any of them)", rough,
+               success_interval(rough, index),
+               "share of the adversarial samples above the roughest benign one"),
         Claim("detection by this sum, area below the ROC curve", "no value",
               with_interval(area, area_interval, "", ".3f"), "–",
               f"{100 * at_five:.0f} % are found at 5 % false alarms")]
@@ -150,5 +149,6 @@ def _change(what, paper, key, before, after, sign):
     change = "–" if np.isnan(relative) else f"{relative:+.1f} %"
     old, new = (with_interval(values[key], interval)
                 for values, interval in zip((before, after), intervals))
-    return Claim(f"adversarial training changes the {what}", paper, f"{change} ({old} → {new})",
-                 verdict(holds), "" if holds is not None else "the intervals overlap")
+    claim = Claim(f"adversarial training changes the {what}", paper, f"{change} ({old} → {new})",
+                  verdict(holds), "" if holds is not None else "the intervals overlap")
+    return counted(claim, after["digits"])

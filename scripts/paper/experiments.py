@@ -52,24 +52,26 @@ def _always(seconds):
 EXPERIMENTS = {
     "fig1": Experiment(
         single.fig01, "Fig. 1: every digit turned into every other",
-        "Rows: ten test digits (framed black). Columns: the target class. The titles say what the "
-        "network reads.", _always(14)),
+        "Rows: ten test digits (framed black). Columns: the class that each is to be read as. "
+        "Orange: added ink; white: ink of the digit. A sample that is not read as its target is "
+        "framed pink and says what it is read as.", _always(14)),
     "ten": Experiment(
         tens.tens, "Fig. 1 again: ten digits, drawn many times"),
     "fig3": Experiment(
         toy.fig03, "Fig. 3 to 5: the AND network",
-        "Left: the output F over the two inputs. Right: its forward derivative ∂F/∂x2. The black "
-        "line runs from F = 0.11 to F = 0.95 at x1 = 1.", _always(1)),
+        "Above: the output F over the two inputs. Below: its forward derivative ∂F/∂x2. The pink "
+        "bar at x1 = 1 runs from F = 0.11 to F = 0.95.", _always(1)),
     "fig7": Experiment(
         single.fig07, "Fig. 7: a saliency map",
-        "A test 0 and its saliency map (Eq. 8) for the target 1: height and colour are the score "
+        "A test 0 and its saliency map (Eq. 8) for the target 1: colour and height are the score "
         "of each pixel."),
     "fig9": Experiment(
         single.fig09, "Fig. 9: digits crafted from an empty image",
-        "Ten images crafted from an empty one, by target class."),
+        "Ten images crafted from an empty one, by target class; all their ink is added (orange)."),
     "fig10": Experiment(
         single.fig10, "Fig. 10: every digit turned into every other by removing ink",
-        "As Fig. 1, but pixels are switched off (θ = −1).", _always(3)),
+        "As Fig. 1, but pixels are switched off (θ = −1): blue is the ink that is removed, pink "
+        "frames a sample that is not read as its target.", _always(3)),
     "fig11": Experiment(
         population.fig11, "Fig. 11: success rate and distortion on the three sets",
         seconds=_a_digit(0.23, 10_000), stages=2),
@@ -94,7 +96,8 @@ EXPERIMENTS = {
         "class."),
     "path": Experiment(
         single.path, "V-B1: class probabilities along the way",
-        "A test 2 turned into a 4: the probability of each class after each iteration.",
+        "A test 2 turned into a 4: the probability of each class after each iteration. Each class "
+        "that is read at some iteration is named; the others are grey.",
         _always(1.5)),
     "fig14": Experiment(
         hardness.fig14, "Fig. 14: hardness by source and target class",
@@ -124,7 +127,7 @@ EXPERIMENTS = {
     "beyond": Experiment(
         threat.beyond, "VI: an output vector as target",
         "An autoencoder. Rows: five digits, what it makes of them, the altered digits, what it "
-        "makes of these, and what it was to make.", _always(2), stages=2),
+        "makes of these, and what it was to make. Orange: added ink.", _always(2), stages=2),
     "identical": Experiment(
         single.identical, "Forward and backward derivative",
         seconds=_a_digit(0.14, 500, single.AGAIN)),

@@ -7,10 +7,10 @@ import numpy as np
 
 from attack import adversarial_distance, class_matrix, hardness, robustness
 from attack.goals import every_other
-from scripts.paper.classes import distortion_table, means
+from scripts.paper.classes import distortion_table, largest_target, no_table, smallest_cell
 from scripts.paper.experiment import UPSILONS
 from scripts.paper.intervals import mean_with_interval, with_interval
-from scripts.paper.outcome import Claim, Outcome, plain, similar, verdict
+from scripts.paper.outcome import Claim, Outcome, plain, similar
 
 PIECE = 16  # images that a worker looks at at once
 
@@ -19,9 +19,11 @@ def fig14(setup):
     """Fig. 14: hardness of each source and target class, K = 9 values of Υ."""
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     matrix = hardness_table(samples)
-    claim = similar("hardness looks like mean distortion (Fig. 13)", matrix, _fig13(setup))
+    claim = similar("hardness looks like mean distortion (Fig. 13)", matrix, _fig13(setup),
+                    smallest_cell(samples.sources, samples.targets))
     numbers = {"matrix": plain(matrix), "upsilon": list(UPSILONS), "samples": len(samples)}
-    return Outcome(numbers, [claim], {"matrix": matrix})
+    return Outcome(numbers, [claim], {"matrix": matrix},
+                   no_picture=no_table(samples.sources, samples.targets))
 
 
 def fig15(setup):
@@ -40,29 +42,22 @@ def fig15(setup):
     numbers = {"matrix": plain(matrix), "samples": len(distance),
                "robustness_min": robustness(distance), "robustness_mean": mean,
                "robustness_mean_interval": interval}
+    fewest = smallest_cell(labels[index], targets)
     claims = [
         similar("adversarial distance looks like hardness (Fig. 14)", matrix,
-                hardness_table(samples)),
-        similar("adversarial distance looks like mean distortion (Fig. 13)", matrix, _fig13(setup)),
-        _farthest(matrix),
+                hardness_table(samples), fewest),
+        similar("adversarial distance looks like mean distortion (Fig. 13)", matrix, _fig13(setup),
+                fewest),
+        largest_target("the target with the largest mean adversarial distance", distance, index,
+                       targets, "{:.3f}"),
         Claim("robustness R(F), the smallest adversarial distance (Eq. 14)", "no value",
               f"{robustness(distance):.4f}", "–",
               f"test digit {index[worst]}, a {labels[index[worst]]}, to {targets[worst]}; "
               f"{len(distance):,} samples"),
         Claim("mean adversarial distance", "no value", with_interval(mean, interval, "", ".4f"),
               "–")]
-    return Outcome(numbers, claims, {"matrix": matrix})
-
-
-def _farthest(matrix):
-    """The `Claim` that target 1 is the farthest, as Fig. 15 shows it."""
-    by_target = means(matrix, 0)
-    farthest = int(np.nanargmax(by_target))
-    few = np.isnan(matrix).sum() > len(matrix)
-    return Claim("the target with the largest mean adversarial distance", "1", f"{farthest}",
-                 verdict(None if few else farthest == 1),
-                 "too few digits: a class is missing" if few else "means by target: "
-                 + ", ".join(f"{target}: {value:.3f}" for target, value in enumerate(by_target)))
+    return Outcome(numbers, claims, {"matrix": matrix},
+                   no_picture=no_table(labels[index], targets))
 
 
 def hardness_table(samples):

@@ -8,7 +8,7 @@ import numpy as np
 from attack import distortion_interval, mean_distortion, success_interval, success_rate
 from scripts.paper.experiment import UPSILON, UPSILONS
 from scripts.paper.intervals import below, mean_with_interval, with_interval
-from scripts.paper.outcome import Claim, Outcome, measured, verdict
+from scripts.paper.outcome import Claim, Outcome, counted, measured, verdict
 
 THETAS = (0.25, 0.5, 0.7, 1.0, -0.5, -1.0)
 FEW = 6  # digits for each θ at the small scale: it is the same samples that are compared
@@ -22,7 +22,7 @@ def fig11(setup):
     numbers = {name: summary(samples.success, samples.distortion, samples.index, samples.reason)
                for name, samples in sets.items()}
     numbers["all"] = total = _summary_of_all(list(sets.values()))
-    claims = [measured(claim, paper, total[key], total[f"{key}_interval"])
+    claims = [measured(claim, paper, total[key], total[f"{key}_interval"], total["digits"])
               for claim, paper, key in (("success rate τ", 97.10, "tau"),
                                         ("mean distortion of all samples", 4.44, "epsilon_all"),
                                         ("mean distortion ε of the successes", 4.02, "epsilon"))]
@@ -55,9 +55,10 @@ def decreasing(setup):
     samples = setup.samples("test", setup.sized(1000), theta=-1.0)
     numbers = summary(samples.success, samples.distortion, samples.index, samples.reason)
     return Outcome(numbers, [
-        measured("success rate τ with θ = −1", 64.7, numbers["tau"], numbers["tau_interval"]),
+        measured("success rate τ with θ = −1", 64.7, numbers["tau"], numbers["tau_interval"],
+                 numbers["digits"]),
         measured("mean distortion ε with θ = −1", 3.62, numbers["epsilon"],
-                 numbers["epsilon_interval"])])
+                 numbers["epsilon_interval"], numbers["digits"])])
 
 
 def upsilons(setup):
@@ -112,11 +113,12 @@ def _changes_more(theta, crafted, by_theta):
     both = samples.success & whole.success
     more, interval = mean_with_interval((samples.distortion - whole.distortion)[both],
                                         samples.index[both])
-    return Claim(f"θ = {_signed(theta)} changes more features than θ = +1", "more",
-                 f"by {with_interval(more, interval, ' points', '+.2f')}",
-                 verdict(below((0, 0), interval)),
-                 f"on the {both.sum():,} samples that both turn; τ = {by_theta[theta]['tau']:.1f} "
-                 f"% against {by_theta[1.0]['tau']:.1f} %")
+    claim = Claim(f"θ = {_signed(theta)} changes more features than θ = +1", "more",
+                  f"by {with_interval(more, interval, ' points', '+.2f')}",
+                  verdict(below((0, 0), interval)),
+                  f"on the {both.sum():,} samples that both turn; τ = {by_theta[theta]['tau']:.1f} "
+                  f"% against {by_theta[1.0]['tau']:.1f} %")
+    return counted(claim, len(np.unique(samples.index[both])))
 
 
 def _column(summaries, key):
@@ -136,10 +138,11 @@ def summary(success, distortion, groups, reason=None):
         reason: (n,), why each sample stopped, to be counted; or None.
 
     Returns:
-        {"samples", "tau", "epsilon_all" (of all samples), "epsilon" (of the successes)}, the three
-        with "…_interval", and "reasons" {reason: count}.
+        {"samples", "digits", "tau", "epsilon_all" (of all samples), "epsilon" (of the successes)},
+        the three with "…_interval", and "reasons" {reason: count}.
     """
-    numbers = {"samples": len(success), "tau": success_rate(success),
+    numbers = {"samples": len(success), "digits": len(np.unique(groups)),
+               "tau": success_rate(success),
                "tau_interval": success_interval(success, groups),
                "epsilon_all": mean_distortion(distortion),
                "epsilon_all_interval": distortion_interval(distortion, groups),

@@ -25,7 +25,7 @@ def write_results(folder, outcomes, about, titles):
     """
     experiments = {name: {"title": titles[name], "numbers": outcome.numbers,
                           "claims": [row._asdict() for row in outcome.rows],
-                          "table": outcome.table}
+                          "table": outcome.table, "no_picture": outcome.no_picture}
                    for name, outcome in outcomes.items()}
     with replacing(folder / FILE) as file:
         file.write(as_json({"made by": "jsma reproduce", "about": about,
@@ -41,7 +41,7 @@ def earlier(folder, about):
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         old = {name: Outcome(one["numbers"], [Claim(**row) for row in one["claims"]],
-                             table=_table(one["table"]))
+                             table=_table(one["table"]), no_picture=one.get("no_picture", ""))
                for name, one in content["experiments"].items()}
         settings = content["about"]
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -12,8 +12,8 @@ import scipy
 from attack import craft, replay, saliency_map
 from attack.goals import every_other
 from scripts.paper.experiment import UPSILON
-from scripts.paper.intervals import mean_with_interval, with_interval
-from scripts.paper.outcome import Claim, Outcome, plain, verdict
+from scripts.paper.intervals import below, mean_with_interval, with_interval
+from scripts.paper.outcome import Claim, Outcome, counted, plain, verdict
 
 NONE = "no sample succeeded"
 AGAIN = 9  # samples that are crafted again by the other derivative at the small scale
@@ -94,12 +94,12 @@ def path(setup):
     mean, interval = mean_with_interval(100 * shares, groups)
     claim = Claim("most of the distortion goes into leaving the source class", "more than half",
                   with_interval(mean, interval),
-                  verdict(None if np.isnan(interval[0]) else interval[0] > 50),
+                  verdict(below((50, 50), interval)),
                   "share of the iterations in which the source class is still read; most: above "
                   "50 % (our threshold); "
                   f"{len(shares):,} samples")
     numbers = {"share_of_leaving": None if np.isnan(mean) else mean, "samples": len(shares)}
-    return Outcome(numbers, [claim],
+    return Outcome(numbers, [counted(claim, len(np.unique(groups)))],
                    {"probabilities": _probabilities_along(setup, 2, 4), "source": np.array(2),
                     "target": np.array(4)})
 

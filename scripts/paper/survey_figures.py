@@ -10,11 +10,22 @@ import numpy as np
 
 from attack import success_interval, success_rate
 from scripts.paper.intervals import with_interval
-from scripts.paper.outcome import Claim, Outcome, measured, plain, verdict
+from scripts.paper.outcome import (
+    Claim,
+    Outcome,
+    counted,
+    measured,
+    narrow,
+    plain,
+    too_few,
+    verdict,
+)
 
 PAPER = {"unaltered": (97.4, 95.3), "below": (95.0, 90.0), "above": 71.0,
          "intensity": (96.0, 95.0), "−1": 90.5, "+1": 90.0}
 THRESHOLD = 14.29  # percent: 112 of 784 pixels
+NO_ANSWERS = ("no picture: there are no answers yet; `jsma survey make` makes the page that people "
+              "answer, and --answers FILE.csv shows what they said")
 BIN = 100 / 28  # percent, 28 pixels: the threshold is the edge of the fourth bin
 BLUE = "#2a6f97"  # both as in `figures`, which imports matplotlib
 ORANGE = "#b5651d"
@@ -105,7 +116,8 @@ def _outcome(numbers, rows, x, groups, people):
     arrays = {name: np.array([group[name] for group in groups], float)
               for name in ("answers", "digit", "right")}  # (g,), (g, 3), (g, 3)
     return Outcome({"answers": len(people), "participants": participants, **numbers}, rows,
-                   {"x": np.array(x), "participants": np.array(participants), **arrays})
+                   {"x": np.array(x), "participants": np.array(participants), **arrays},
+                   no_picture="" if len(people) else NO_ANSWERS)
 
 
 def _both(claim, key, group):
@@ -119,7 +131,7 @@ def _claim(claim, paper, group, name):
     if not group["answers"]:
         return Claim(claim, f"{paper:.2f} %", "no answers", verdict(None))
     share, *interval = group[name]
-    return _counted(measured(claim, paper, share, interval), group)
+    return _counted(measured(claim, paper, share, interval, group["participants"], "people"), group)
 
 
 def _alike(claim, group, reference, name):
@@ -132,17 +144,17 @@ def _alike(claim, group, reference, name):
     ours = (f"{with_interval(share, (low, high))} and "
             f"{with_interval(other_share, (other_low, other_high))}")
     why = "the intervals " + ("overlap" if overlap else "lie apart")
+    row = Claim(claim, "as often", ours, verdict(overlap), why)
+    if overlap and not (narrow((low, high)) and narrow((other_low, other_high))):
+        row = too_few(row, "the intervals are too wide to tell")
     fewer = min(group, reference, key=lambda one: one["participants"])
-    return _counted(Claim(claim, "as often", ours, verdict(overlap), why), fewer)
+    return _counted(counted(row, fewer["participants"], "people"), fewer)
 
 
 def _counted(claim, group):
-    """The claim with its number of answers, without a verdict where one person gave them all."""
-    if group["participants"] < 2:
-        why = f"{group['answers']} answers of one person: too few to tell"
-        return claim._replace(verdict=verdict(None), why=why)
-    counted = f"{group['answers']} answers of {group['participants']} people"
-    return claim._replace(why="; ".join(filter(None, (counted, claim.why))))
+    """The claim with its number of answers."""
+    number = f"{group['answers']} answers of {group['participants']} people"
+    return claim._replace(why="; ".join(filter(None, (claim.why, number))))
 
 
 # Pictures
@@ -173,13 +185,13 @@ def draw_intensity(arrays):
 def _axes(arrays, label, limits):
     from matplotlib.figure import Figure  # starts slowly: only where something is drawn
 
-    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    figure = Figure(figsize=(5.6, 4.4), layout="constrained")
     axis = figure.subplots()
     count = int(arrays["answers"].sum())
     title = f"{count} answers of {arrays['participants']} people, with 95 % intervals"
     axis.set(xlabel=label, ylabel="share of the answers (%)", xlim=limits, ylim=(-9, 104),
-             yticks=range(0, 101, 20),
-             title=title if count else "no answers: the paper's values only")
+             yticks=range(0, 101, 20))
+    axis.set_title(title if count else "no answers: the paper's values only", fontsize=10)
     return figure, axis
 
 
@@ -212,7 +224,7 @@ def _finish(figure, axis, arrays, shift):
                   label=f"{series.words}, the paper")
     for x, answers in zip(arrays["x"][there], arrays["answers"][there]):
         axis.annotate(f"n = {answers:.0f}", (x, -6), ha="center", fontsize=8, color="0.3")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 

@@ -6,7 +6,7 @@ numbers under Fig. 1 lie for 95 % of the draws, and whether the paper's are amon
 import numpy as np
 
 from scripts.paper.experiment import UPSILONS
-from scripts.paper.outcome import Claim, Outcome, verdict
+from scripts.paper.outcome import CELL, Claim, Outcome, too_few, verdict
 
 DRAWS = 2000
 RARE = 0.05  # of the draws: what happens less often is called different
@@ -18,8 +18,9 @@ def tens(setup):
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     drawn = draws(samples, setup.network.classes)
     if drawn is None:
-        return Outcome({"samples": 0}, [Claim("Fig. 1 with other digits", "–", "–", verdict(None),
-                                              "too few digits: a class is missing")])
+        return Outcome({"samples": 0}, [
+            too_few(Claim("Fig. 1 with other digits", "–", "–", verdict(None)),
+                    f"{CELL} digits of each class are needed, read correctly")])
     every, numbers = drawn
     share = float(every.mean())
     claims = [Claim("all 90 succeed, for ten digits drawn at random", "yes",
@@ -46,7 +47,7 @@ def draws(samples, classes, seed=0):
 
     Returns:
         (do all of a set succeed? (DRAWS,), {"smallest", "largest", "mean": (DRAWS,) of the
-        successes' distortion in percent}); None where a class has no digit.
+        successes' distortion in percent}); None where a class has fewer than `CELL` digits.
     """
     table = samples.index.reshape(-1, classes - 1)  # (digits, targets)
     success = samples.success.reshape(table.shape)
@@ -55,7 +56,7 @@ def draws(samples, classes, seed=0):
     source = samples.sources.reshape(table.shape)[:, 0]
     rng = np.random.default_rng(seed)
     of_class = [np.flatnonzero(read & (source == digit)) for digit in range(classes)]
-    if not all(len(digits) for digits in of_class):
+    if min(map(len, of_class)) < CELL:
         return None
     chosen = np.stack([rng.choice(digits, DRAWS) for digits in of_class], axis=1)  # (DRAWS, ten)
     of_set = distortion[chosen].reshape(DRAWS, -1)

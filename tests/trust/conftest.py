@@ -15,7 +15,7 @@ def warm():
     from scripts.paper.figures import craft_grid, png
 
     images = np.zeros((1, 28, 28))
-    picture = png(craft_grid(images, images, [0], [0], [1], np.array([True]), 1))
+    picture = png(craft_grid(images, images, [0], [0], [1], [1], np.array([True]), 1))
     assert imread(io.BytesIO(picture), format="png").ndim == 3
 
 
