@@ -1,18 +1,23 @@
 """One self-contained page, `report.html`: every figure and number of the paper beside ours.
 
 In: the outcomes of the experiments and the pictures as PNG bytes. Out: HTML that opens from disk
-without a network; its style is `report.css`.
+without a network; its style is `report.css`. Its first screen (Fig. 1, three numbers, a card for
+each experiment) is made by `first_screen`.
 """
-import base64
 from html import escape
 from pathlib import Path
 
 from scripts.pages.document import document
-from scripts.paper.outcome import Claim
+from scripts.paper.first_screen import first_screen, image, kind, word_of
+from scripts.paper.outcome import TOO_FEW, Claim
+from scripts.paper.thumbnail import size_of
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 TITLE = "The Limitations of Deep Learning in Adversarial Settings, reproduced"
 HEADS = ("claim", "paper", "ours [95 % interval]", "verdict", "remark")
+WIDEST = 1000  # pixels of a picture that is shown whole; in a wider one words would be too small
+SCALE = 0.75   # of a picture's pixels: its words are as large as the text
+MANY = 8       # columns of a table that is folded up
 
 
 def page(outcomes, about, pictures, experiments):
@@ -25,12 +30,7 @@ def page(outcomes, about, pictures, experiments):
         experiments: {name: Experiment}, with a title (also the picture's alternative text) and what
             the picture shows.
     """
-    agree, differ = _count(row for outcome in outcomes.values() for row in outcome.rows)
-    parts = [f"<h1>{TITLE}</h1>",
-             f"<p>{agree} claims agree with the paper here, {differ} differ. Size: "
-             f"{escape(about['size'])}. A number agrees where our 95 % interval holds the "
-             "paper's.</p>",
-             _contents(outcomes, experiments)]
+    parts = [f"<h1>{TITLE}</h1>", *first_screen(outcomes, about["size"], pictures, experiments)]
     for name, outcome in outcomes.items():
         parts += _section(name, outcome, pictures.get(name), experiments[name])
     parts.append("<h2>How this was made</h2>" + _table(("what", "value"), about.items()))
@@ -39,36 +39,35 @@ def page(outcomes, about, pictures, experiments):
 
 def _section(name, outcome, picture, experiment):
     """The parts of one experiment: claims, picture (PNG bytes or None), table where it has one."""
-    title = escape(experiment.title, quote=True)
     samples = outcome.numbers.get("samples")
     size = f"<p>From {samples:,} samples.</p>" if samples else ""
-    yield f"<h2 id='{escape(name)}'>{title}</h2>{size}" + _table(HEADS, outcome.rows)
+    rows = [row._replace(verdict=word_of(row), why=row.why.removeprefix(f"{TOO_FEW}: "))
+            for row in outcome.rows]
+    yield f"<h2 id='{escape(name)}'>{escape(experiment.title)}</h2>{size}" + _table(HEADS, rows)
     if picture is not None:
-        data = base64.b64encode(picture).decode()
-        image = f"<img alt='{title}' src='data:image/png;base64,{data}'>"
-        yield (f"<figure><div class='wide'>{image}</div>"
-               f"<figcaption>{escape(experiment.text)}</figcaption></figure>")
+        yield _figure(picture, experiment)
+    elif outcome.no_picture:
+        yield f"<p class='missing'>{escape(outcome.no_picture)}</p>"
     if outcome.table:
-        yield _table(*outcome.table)
+        yield _folded(*outcome.table)
 
 
-def _contents(outcomes, experiments):
-    """The sections, and how many of their claims agree or differ."""
-    lines = []
-    for name, outcome in outcomes.items():
-        agree, differ = _count(outcome.rows)
-        counts = ", ".join(f"<span class='{word}'>{number} "
-                           f"{word if number == 1 else word[:-1]}</span>"
-                           for number, word in ((agree, "agrees"), (differ, "differs")) if number)
-        title = escape(experiments[name].title)
-        lines.append(f"<li><a href='#{escape(name)}'>{title}</a> {counts}</li>")
-    return f"<ul>{''.join(lines)}</ul>"
+def _figure(picture, experiment):
+    """A picture and what it shows; one that is too wide for any screen scrolls, and says so."""
+    caption = f"<figcaption>{escape(experiment.text)}</figcaption>"
+    shown = image(picture, experiment.title, SCALE)
+    if size_of(picture)[0] <= WIDEST:
+        return f"<figure>{shown}{caption}</figure>"
+    return (f"<figure class='scrolls'><p class='hint'>This picture is wide: scroll it sideways.</p>"
+            f"<div class='wide'>{shown}</div>{caption}</figure>")
 
 
-def _count(rows):
-    """How many claims agree, and how many differ."""
-    verdicts = [row.verdict for row in rows]
-    return verdicts.count("agrees"), verdicts.count("differs")
+def _folded(heads, rows):
+    """A table; one of many columns is folded up."""
+    if len(heads) <= MANY:
+        return _table(heads, rows)
+    return (f"<details class='broad'><summary>The table of {len(rows)} rows and {len(heads)} "
+            f"columns</summary>{_table(heads, rows)}</details>")
 
 
 def _table(heads, rows):
@@ -82,5 +81,4 @@ def _table(heads, rows):
 def _cell(label, value):
     """A value, or a `Claim`: what is measured, in the colour of its verdict."""
     word, text = (value.verdict, value.ours) if isinstance(value, Claim) else (value, str(value))
-    kind = f" class='{word}'" if word in ("agrees", "differs") else ""
-    return f"<td{kind} data-label='{escape(label, quote=True)}'>{escape(text)}</td>"
+    return f"<td{kind(word)} data-label='{escape(label, quote=True)}'>{escape(text)}</td>"
