@@ -61,7 +61,7 @@ def no_table(sources, targets):
     fewest = smallest_cell(sources, targets)
     if fewest >= CELL:
         return ""
-    return (f"no picture: {fewest} samples for some pair of classes, {CELL} are needed "
+    return (f"no picture: some pair of classes has {fewest} of the {CELL} samples that are needed "
             "(--digits 50, say)")
 
 

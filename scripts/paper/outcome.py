@@ -61,7 +61,7 @@ def counted(claim, draws, of="digits"):
     """The claim, without a verdict where its interval is from fewer than `FEWEST` draws."""
     if draws >= FEWEST or claim.verdict == verdict(None):
         return claim
-    return too_few(claim, f"{draws} {of}, {FEWEST} are needed")
+    return too_few(claim, f"{draws} of the {FEWEST} {of} that are needed")
 
 
 def narrow(interval, paper=100.0):

@@ -336,18 +336,30 @@ def test_rows_set_the_paper_beside_the_answers(write):
     assert len(rows) == 11
     said = {row.claim: row for row in rows}
     right = said["unaltered samples, the right digit"]
-    assert (right.paper, right.verdict) == ("95.30 %", "differs")
+    assert (right.paper, right.verdict) == ("95.30 %", "–")  # of four people
     assert right.ours.startswith("50.00 % [15.00, 85.00]")
-    assert right.why.startswith("4 answers of 4 people; the paper's value lies above")
+    assert right.why.startswith("too few: 4 of the 5 people that are needed; the paper's value ")
+    assert right.why.endswith("; 4 answers of 4 people")
     assert said["θ = −1, the right digit"].paper == "90.50 %"
     alike = said["−0.7 ≤ θ ≤ +0.7: the right digit as often as unaltered"]
-    assert alike.verdict == "agrees" and alike.why == "2 answers of 2 people; the intervals overlap"
+    assert alike.verdict == "–" and alike.why == (
+        "too few: the intervals are too wide to tell; the intervals overlap; 2 answers of 2 people")
+
+
+@pytest.mark.parametrize(("people", "answer", "verdict"), [
+    (5, 1, "differs"), (4, 1, "–"), (20, 7, "agrees"), (5, 7, "–")])
+def test_a_verdict_needs_people_and_a_narrow_interval(write, people, answer, verdict):
+    """All name one digit: Wilson for 5 of 5 is [57, 100], for 20 of 20 [84, 100], of 0 [0, 43]."""
+    study = human_study([write(*(line(p, 1, answer) for p in range(1, people + 1)))])
+    row, = (row for row in study["fig16"].rows if row.claim == "unaltered samples, the right digit")
+    assert row.verdict == verdict and row.why.startswith("too few") == (verdict == "–")
 
 
 def test_one_person_alone_is_no_verdict(write):
     rows = [row for outcome in human_study([write(*(line(1, s, 0) for s in SAMPLES))]).values()
             for row in outcome.rows]
-    assert {row.verdict for row in rows} == {"–"} and all("one person" in row.why for row in rows)
+    assert {row.verdict for row in rows} == {"–"} and all(row.why.startswith("too few")
+                                                            for row in rows)
 
 
 def drawn(figure):

@@ -60,7 +60,7 @@ def test_detection_tests_the_claim_literally(setup):
     above = altered[won] > benign.max()
     assert outcome.numbers["above_every_benign"] == pytest.approx(above.mean())
     assert [row.verdict for row in outcome.rows[:2]] == [
-        "agrees" if higher.all() else "differs", "agrees" if above.all() else "differs"]
+        "–" if higher.all() else "differs", "–" if above.all() else "differs"]
 
 
 def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, monkeypatch):
@@ -86,11 +86,12 @@ def test_adversarial_training_adds_the_samples_with_their_true_labels(setup, mon
     assert all(row.verdict == "–" and "overlap" in row.why for row in outcome.rows)
 
 
-@pytest.mark.parametrize(("after", "sign", "expected"), [
-    ((60, (55, 65)), -1, "agrees"), ((95, (93, 97)), -1, "differs"), ((78, (70, 85)), -1, "–"),
-    ((95, (93, 97)), 1, "agrees")])
-def test_a_change_agrees_where_it_is_beyond_both_intervals(after, sign, expected):
-    before, after = ({"tau": value, "tau_interval": interval}
+@pytest.mark.parametrize(("after", "sign", "digits", "expected"), [
+    ((60, (55, 65)), -1, 5, "agrees"), ((95, (93, 97)), -1, 5, "differs"),
+    ((78, (70, 85)), -1, 5, "–"), ((95, (93, 97)), 1, 5, "agrees"),
+    ((60, (55, 65)), -1, 4, "–")])
+def test_a_change_agrees_where_it_is_beyond_both_intervals(after, sign, digits, expected):
+    before, after = ({"tau": value, "tau_interval": interval, "digits": digits}
                      for value, interval in ((80, (75, 85)), after))
     assert defences._change("τ", "", "tau", before, after, sign).verdict == expected
 

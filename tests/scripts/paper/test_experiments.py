@@ -16,12 +16,22 @@ from data import load_mnist
 from nn import AndNetwork, LeNet
 from scripts.__main__ import main
 from scripts.paper import single, toy
-from scripts.paper.classes import harder
+from scripts.paper.classes import harder, largest_target, no_table
 from scripts.paper.experiment import UPSILON, UPSILONS, Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.hardness import hardness_table
 from scripts.paper.intervals import rank_correlation, with_interval
-from scripts.paper.outcome import measured, similar
+from scripts.paper.outcome import (
+    ALWAYS,
+    CELL,
+    FEWEST,
+    WIDEST,
+    Claim,
+    always,
+    counted,
+    measured,
+    similar,
+)
 from scripts.paper.work import Workers, result
 
 
@@ -229,16 +239,66 @@ def test_tables_are_similar_beyond_their_interval(noise, cells, expected):
     rng = np.random.default_rng(0)
     a = rng.normal(size=(9, 10))
     a.reshape(-1)[cells:] = np.nan
-    assert similar("claim", a, a + noise * rng.normal(size=a.shape)).verdict == expected
+    b = a + noise * rng.normal(size=a.shape)
+    assert similar("claim", a, b, CELL).verdict == expected
+    few = similar("claim", a, b, CELL - 1)
+    assert few.verdict == "–" and few.why.startswith("too few: ")
 
 
 def test_verdicts_follow_the_interval():
-    assert measured("τ", 97.1, 96.9, (96.0, 98.0)).verdict == "agrees"
-    assert measured("τ", 97.1, 95.0, (94.0, 96.0))[3:] == (
+    assert measured("τ", 97.1, 96.9, (96.0, 98.0), 50).verdict == "agrees"
+    assert measured("τ", 97.1, 95.0, (94.0, 96.0), 50)[3:] == (
         "differs", "the paper's value lies above our 95 % interval")
-    assert measured("τ", 97.1, float("nan"), (float("nan"),) * 2).verdict == "–"
+    assert measured("τ", 97.1, float("nan"), (float("nan"),) * 2, 50).verdict == "–"
     assert with_interval(float("nan"), (1, 2)) == "–"
     assert with_interval(1.0, (0.5, 2.0), " %", ".1f") == "1.0 % [0.5, 2.0]"
+
+
+@pytest.mark.parametrize(("paper", "interval", "draws", "expected"), [
+    (97.4, (34.0, 100.0), 2, "–"), (97.4, (34.0, 100.0), 500, "–"),
+    (97.4, (97.0, 98.0), FEWEST - 1, "–"), (97.4, (97.0, 98.0), FEWEST, "agrees"),
+    (4.0, (3.0, 3.0 + 4.0 * WIDEST), 9, "agrees"), (4.0, (3.0, 3.1 + 4.0 * WIDEST), 9, "–"),
+    (97.4, (0.0, 90.0), FEWEST, "differs"), (97.4, (0.0, 90.0), FEWEST - 1, "–")])
+def test_a_verdict_needs_enough_samples(paper, interval, draws, expected):
+    """Few draws are none; a wide interval holds every value, but what it leaves out differs."""
+    row = measured("claim", paper, np.mean(interval), interval, draws)
+    assert row.verdict == expected
+    assert row.why.startswith("too few: ") == (expected == "–") and "[" in row.ours
+
+
+def test_what_is_not_judged_is_not_too_few():
+    open_one = Claim("claim", "more", "less", "–", "the intervals overlap")
+    assert counted(open_one, 1) == open_one
+    assert counted(open_one._replace(verdict="agrees"), 1, "people").why == (
+        "too few: 1 of the 5 people that are needed; the intervals overlap")
+
+
+def test_always_needs_more_samples_than_never_failing():
+    """One exception refutes it, in however few samples; to agree, the interval must be high."""
+    for happens, low, expected in (([True] * 8, ALWAYS, "–"), ([True] * 8, ALWAYS + 1, "agrees"),
+                                   ([True, False], 1.0, "differs"), ([], float("nan"), "–")):
+        row = always("claim", np.array(happens, bool), (low, 100.0), "why")
+        assert row.verdict == expected, happens
+
+
+@pytest.mark.parametrize(("digits", "ahead", "expected"), [
+    (40, 1, "agrees"), (40, 7, "differs"), (40, None, "–"), (FEWEST - 1, 1, "–")])
+def test_the_largest_is_so_in_nearly_every_draw(digits, ahead, expected):
+    rng = np.random.default_rng(0)
+    index, targets = np.repeat(np.arange(digits), 10), np.tile(np.arange(10), digits)
+    values = rng.normal(5, 1, len(index)) + 4 * (targets == ahead)
+    row = largest_target("claim", values, index, targets, "{:.1f}")
+    assert row.verdict == expected
+    assert row.ours == f"{np.bincount(targets, values).argmax()}"
+    values[targets == 3] = np.nan
+    assert largest_target("claim", values, index, targets, "{:.1f}").ours == "–"
+
+
+def test_a_table_needs_several_samples_a_pair():
+    sources, targets = np.divmod(np.delete(np.arange(100), np.arange(0, 100, 11)), 10)
+    assert no_table(np.tile(sources, CELL), np.tile(targets, CELL)) == ""
+    assert no_table(sources, targets).startswith("no picture: some pair of classes has 1 of")
+    assert "no picture" in no_table(np.tile(sources, CELL)[1:], np.tile(targets, CELL)[1:])
 
 
 @pytest.mark.parametrize(("hard", "easy", "expected"), [
