@@ -110,6 +110,10 @@ class Browser(ExitStack):
             self._ask("Input.dispatchKeyEvent", type=kind, key=name, code=code, text=text,
                       windowsVirtualKeyCode=number)
 
+    def media(self, name):
+        """Show the page as on "screen" or in "print"."""
+        self._ask("Emulation.setEmulatedMedia", media=name)
+
     def screenshot(self, path):
         """Write the whole page to the file `path` as PNG."""
         picture = self._ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
