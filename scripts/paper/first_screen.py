@@ -62,11 +62,18 @@ def _card(name, outcome, picture, title):
         tall = " tall" if height > TALL * width else ""
     else:
         tall = ""
-        value = short(outcome.rows[0].ours) if outcome.rows else "–"
-        face = f"<b>{escape(value if value != '–' else word_of(outcome.rows[0]))}</b>"
+        face = _number(outcome.rows[0]) if outcome.rows else "–"
     return (f"<a href='#{escape(name)}'><span class='face{tall}'>{face}</span>"
             f"<span class='title'>{escape(title)}</span>"
             f"<span>{_counts(outcome.rows) or 'no verdict'}</span></a>")
+
+
+def _number(row):
+    """The value of a `Claim` and what it is of, for a card without a picture."""
+    value = short(row.ours)
+    if not any(map(str.isdigit, value)):
+        return f"<b>{escape(word_of(row) if value == '–' else value)}</b>"
+    return f"<b>{escape(value)}</b><span class='of'>{escape(row.claim)}</span>"
 
 
 def _counts(rows):
