@@ -6,6 +6,7 @@ where an experiment has none, its card shows its first number.
 import base64
 from html import escape
 
+from scripts.paper.classes import SURE
 from scripts.paper.outcome import ALWAYS, CELL, FEWEST, TOO_FEW, WIDEST
 from scripts.paper.readings import short
 from scripts.paper.thumbnail import size_of, thumbnail
@@ -14,8 +15,15 @@ LARGE, SMALL = 460, 230  # pixels
 TALL = 1.2  # height by width, from which on a card shows the upper part only
 THREE = ("success rate τ", "mean distortion ε of the successes", "mean distortion of all samples")
 COUNTED = {"agrees": "agree", "differs": "differ", TOO_FEW: TOO_FEW}  # one, several
-WORDS = ("Ten digits, each changed pixel by pixel until the network reads it as each of the nine "
-         "other classes. Orange is the ink that was added.")
+WORDS = ("Ten digits, each changed pixel by pixel to be read as each of the nine other classes. "
+         "Orange is the ink that was added.")
+HOW = ("A number agrees where our 95 % interval (in brackets) holds the paper's. “Too few” is no "
+       "verdict: the sample is too small to tell. "
+       f"An interval needs {FEWEST} digits (or people), and to agree it may be no wider than "
+       f"{100 * WIDEST:g} % of the paper's value; a comparison of classes needs {CELL} samples for "
+       f"each pair of them, “the largest” must be so in {100 * SURE:g} % of the draws of the "
+       f"digits, “always” needs an interval above {ALWAYS:g} %. “–”: the paper gives no value, or "
+       "the intervals leave it open.")
 
 
 def first_screen(outcomes, size, pictures, experiments):
@@ -26,15 +34,9 @@ def first_screen(outcomes, size, pictures, experiments):
         small = image(thumbnail(pictures["fig1"], LARGE), experiments["fig1"].title)
         shown = f"<figure><a href='#fig1'>{small}</a><figcaption>{WORDS}</figcaption></figure>"
     yield (f"<div class='first'>{shown}<div><p>Each claim of the paper beside what this network "
-           f"gives: {counts or 'no verdict'}.</p>{_three(outcomes)}<p class='size'>Size: {escape(size)}.</p></div>"
-           "</div>")
-    yield ("<details class='how'><summary>What a verdict means</summary><p>A number agrees where "
-           "our 95 % interval (in brackets) holds the paper's. “Too few” is no verdict: the sample "
-           f"is too small to tell. An interval needs {FEWEST} digits (or people) and may be no "
-           f"wider than {100 * WIDEST:g} % of the paper's value; a comparison of classes needs "
-           f"{CELL} samples for each pair of them, “the largest” 95 % of the draws of the digits, "
-           f"“always” an interval above {ALWAYS:g} %. “–”: the paper gives no value, or the "
-           "intervals leave it open.</p></details>")
+           f"gives: {counts or 'no verdict'}.</p>{_three(outcomes)}"
+           f"<p class='size'>Size: {escape(size)}.</p></div></div>")
+    yield f"<details class='how'><summary>What a verdict means</summary><p>{HOW}</p></details>"
     cards = "".join(_card(name, outcome, pictures.get(name), experiments[name].title)
                     for name, outcome in outcomes.items())
     yield f"<nav class='cards' aria-label='experiments'>{cards}</nav>"

@@ -111,8 +111,9 @@ def test_craft_shows_each_original_once_and_what_failures_are_read_as():
 
 def test_a_row_of_craft_holds_a_digit_and_its_nine_samples():
     images = np.zeros((18, 28, 28))
-    figure = craft_grid(images, images, np.repeat([3, 8], 9), [0] * 18, np.tile(np.arange(1, 10), 2),
-                        np.tile(np.arange(1, 10), 2), np.ones(18, bool), 30)
+    targets = np.tile(np.arange(1, 10), 2)
+    figure = craft_grid(images, images, np.repeat([3, 8], 9), [0] * 18, targets, targets,
+                        np.ones(18, bool), 30)
     left = [patch.get_x() for patch in figure.axes[0].patches]
     assert len(left) == 20 and left[0] == left[10] and texts(figure)[10] == "#8: 0"
 

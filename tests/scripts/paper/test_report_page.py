@@ -12,7 +12,8 @@ from matplotlib.image import imsave
 from scripts.__main__ import main
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.outcome import Claim, Outcome
-from scripts.paper.report import MANY, WIDEST, page as page_of
+from scripts.paper.report import MANY, WIDEST
+from scripts.paper.report import page as page_of
 
 slow = pytest.mark.slow
 TEXTS = """(() => {
@@ -172,7 +173,7 @@ def test_the_first_screen_shows_a_picture_and_numbers(page, width):
 
 @slow
 def test_pictures_fit_or_say_that_they_scroll(page):
-    assert page.evaluate("""Array.from(document.querySelectorAll("figure img, .face img"), image => {
+    assert page.evaluate("""Array.from(document.images, image => {
         const box = image.getBoundingClientRect(), around = image.closest(".scrolls");
         return box.right <= innerWidth || Boolean(around && around.querySelector(".hint"));
     })""") == [True] * page.evaluate("document.querySelectorAll('img').length")
