@@ -7,7 +7,7 @@ import numpy as np
 
 from attack import class_matrix, success_interval, success_rate
 from scripts.paper.intervals import below, rank_correlation, with_interval
-from scripts.paper.outcome import CELL, FEWEST, Claim, Outcome, plain, too_few, verdict
+from scripts.paper.outcome import CELL, Claim, Outcome, counted, plain, too_few, verdict
 
 DRAWS = 1000  # of all digits, for the class with the largest mean
 SURE = 0.95   # of the draws
@@ -95,9 +95,9 @@ def largest_target(claim, values, index, targets, form):
     holds = first == 1 if share >= SURE else None
     row = Claim(claim, "1", f"{first}", verdict(holds), "means by target: " + ", ".join(
         f"{target}: {form.format(value)}" for target, value in enumerate(mean)))
-    if holds is None or len(digits) < FEWEST:
+    if holds is None:
         return too_few(row, f"it is {first} in {100 * share:.0f} % of the draws of the digits")
-    return row
+    return counted(row, len(digits))
 
 
 def distortion_table(samples):

@@ -14,7 +14,9 @@ ALIKE = 0.5  # the rank correlation from which on two tables are called similar
 # what a verdict needs, so that it says something of the claim and not of the sample's size
 ENOUGH = 45    # of the 90 pairs of classes, to compare two tables
 CELL = 3       # samples for each pair of classes, or digits of each class, where these are compared
-FEWEST = 5     # digits, or people: an interval from fewer is not to be trusted
+# digits, or people: a 95 % interval from five holds the mean in about 83 of 100 draws (digits like
+# ours, nine samples each), one from three in 67, one from ten in 92
+FEWEST = 5
 WIDEST = 0.4   # of the paper's value: a wider interval holds nearly every value
 ALWAYS = 90.0  # percent: what happens each time in a sample is "always" if the interval is above it
 TOO_FEW = "too few"
