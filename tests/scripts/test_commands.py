@@ -23,6 +23,7 @@ from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.figures import FIGURES
 from scripts.paper.outcome import Outcome
+from scripts.terminal.networks import load_network
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -216,6 +217,26 @@ def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
     assert set(record["epochs"][0]) == {"loss", "test_error"} and record["settings"]["batch"] == 500
     weights = load_weights(tmp_path / "w.npz", LeNet()).parameters()["fc2.weight"]
     assert np.abs(weights).max() > 0 and np.abs(weights.sum(axis=0)).max() < 1e-5
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_the_record_beside_the_weights_says_the_activation(activation, small_mnist, tmp_path,
+                                                           capsys):
+    weights = tmp_path / "w.npz"
+    assert main(["train", "--data", str(small_mnist), "--holdout", "100", "--epochs", "1",
+                 "--activation", activation, "--out", str(weights)]) == 0
+    images = load_mnist("test")[0][:3]
+    logits = load_weights(weights, LeNet(activation=activation)).logits(images)
+    np.testing.assert_array_equal(load_network("lenet", weights).logits(images), logits)
+    for record in ("{", "[]", '{"settings": {"activation": "cosine"}}', None):
+        (tmp_path / "w.json").unlink()
+        if record:
+            (tmp_path / "w.json").write_text(record)
+        tanh = load_network("lenet", weights)
+        np.testing.assert_array_equal(tanh.logits(images),
+                                      load_weights(weights, LeNet()).logits(images))
+        (tmp_path / "w.json").touch()
+    assert np.abs(tanh.logits(images) - logits).max() > 1e-3
 
 
 def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path, capsys):
