@@ -47,7 +47,7 @@ def fig15(setup):
         _farthest(matrix),
         Claim("robustness R(F), the smallest adversarial distance (Eq. 14)", "no value",
               f"{robustness(distance):.4f}", "–",
-              f"test digit {index[worst]}, a {labels[index[worst]]}, to {targets[worst]}; "
+              f"test digit {setup.number('test', index[worst])}, a {labels[index[worst]]}, to {targets[worst]}; "
               f"{len(distance):,} samples"),
         Claim("mean adversarial distance", "no value", with_interval(mean, interval, "", ".4f"),
               "–")]
