@@ -25,13 +25,20 @@ from scripts.paper.report import page
 from scripts.paper.rounded import RoundedSoftmax
 from scripts.paper.tens import PAPER, draws
 
-QUICK = ("fig11", "decreasing", "theta", "fig13", "fig15")
+QUICK = ("fig11", "decreasing", "fig13", "fig15")
+
+
+@pytest.fixture(scope="module", params=[
+    QUICK, pytest.param((*QUICK, "theta"), marks=pytest.mark.slow)], ids=["quick", "theta"])
+def names(request):
+    """Some of the experiments."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def few():
-    """One digit, one network, some of the experiments."""
-    chosen = {name: module.EXPERIMENTS[name] for name in QUICK}
+def few(names):
+    """One digit, one network, these experiments."""
+    chosen = {name: module.EXPERIMENTS[name] for name in names}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "EXPERIMENTS", chosen)
         patch.setattr(module, "LENETS", {"lenet": "tanh"})
@@ -52,7 +59,7 @@ def test_every_reading_is_tried_and_named(few):
     PaperReading("lenet"), PaperReading("lenet", "probabilities"),
     PaperReading("lenet", "logits", "once"), PaperReading("lenet", "centred", "cleverhans"),
     PaperReading("lenet", "rounded")], ids=str)
-def test_a_reading_is_what_a_run_of_its_own_gives(few, reading):
+def test_a_reading_is_what_a_run_of_its_own_gives(few, names, reading):
     """What readings share (steps of 1, the sweep over Υ) changes none of them."""
     one, = (one for one in few.numbers["readings"]
             if (one["network"], one["of"], one["rule"]) == reading)
@@ -60,7 +67,7 @@ def test_a_reading_is_what_a_run_of_its_own_gives(few, reading):
     with Setup(RoundedSoftmax(quick()) if rounded else quick(), derivative="backward", digits=1,
                of="logits" if rounded else reading.of, rule=reading.rule,
                sets=("test",)) as alone:
-        for name in QUICK:
+        for name in names:
             expected = module.EXPERIMENTS.get(name, EXPERIMENTS[name].run)(alone).rows
             claims = [claim for claim in one["claims"] if claim["experiment"] == name]
             for row, claim in zip(expected, claims, strict=True):
