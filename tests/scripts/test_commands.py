@@ -209,7 +209,8 @@ def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
     assert main(["train", "--data", str(small_mnist), "--holdout", "0", "--epochs", "1",
                  "--recipe", "paper", "--checkpoints", "1,20", "--out",
                  str(tmp_path / "w.npz")]) == 0
-    assert (tmp_path / "w-1.npz").read_bytes() == (tmp_path / "w.npz").read_bytes()
+    for kind in ("npz", "json"):
+        assert (tmp_path / f"w-1.{kind}").read_bytes() == (tmp_path / f"w.{kind}").read_bytes()
     assert not (tmp_path / "w-20.npz").exists()
     record = json.loads((tmp_path / "w.json").read_text())
     settings = record["settings"]
