@@ -17,12 +17,12 @@ from fuzz import damaged, judged, rounds, some
 import data
 from data import write_idx
 from data.idx import encode
-from scripts.explain import decode_png
+from scripts.terminal.pictures import decode
 
 
 def read_image(path):
     """The image as the command reads it."""
-    return data.read_image(path, decode_png)
+    return data.read_image(path, decode)
 
 
 def a_png(rng, pixels, colour=0, chunks=()):
