@@ -9,6 +9,7 @@ import numpy as np
 
 SIDE, BOX, CENTRE = 28, 20, 14  # pixels of an image, of the box of its ink, of its centre of mass
 FAINT = 0.1                     # below which a value is no ink
+THIN = 0.9                      # a line that comes out fainter is brought to 1
 LARGE = 280                     # pixels of a side, above which a picture is reduced first
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 SEGMENTS = (*FRAMES, 0xC4, 0xCC, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE)
@@ -49,7 +50,9 @@ def as_digit(picture, orientation=1, invert=None):
     if (height, width) != (SIDE, SIDE):
         height, width = (height, width) if orientation < 5 else (width, height)
         words = [f"{width} × {height} pixels, scaled to {SIDE} × {SIDE} with the ink centred"]
-        values = np.rint(255 * centred(_levelled(values))) / 255
+        values = centred(_levelled(values))
+        most = values.max()
+        values = np.rint(255 * values / (most if most < THIN else 1)) / 255
     words += ["dark on light turned into light on dark"] if invert else []
     return values.astype(np.float32), words
 

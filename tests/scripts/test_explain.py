@@ -138,7 +138,8 @@ def save(path, array):
     (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n and no more"), ["PNG"]),
     (lambda path: path.write_bytes(b"<html>"), ["expected the bytes 00 00", "HTML"]),
     (lambda path: path.write_bytes(b""), ["empty"]),
-    (lambda path: imsave(path, np.zeros((30, 28)), format="png"), ["28×28", "(30, 28)"]),
+    (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF"), ["JPEG", "cut short"]),
+    (lambda path: imsave(path, np.ones((30, 28)), format="png"), ["no ink"]),
     (lambda path: path.mkdir(), ["directory"]),
 ])
 def test_a_wrong_image_gets_one_line(make, said, tmp_path, capsys):
@@ -164,6 +165,14 @@ def test_a_wrong_image_gets_one_line(make, said, tmp_path, capsys):
     (["--out", "no/p.html", "--and"], "no/p.html"),
     (["--out", ".", "--and"], "--out"),
     (["--out", "p.html", "--and", "--digit", "1"], "not allowed"),
+    (["--out", "p.html", "--and", "--target", "1"], "--target would be ignored with --and"),
+    (["--out", "p.html", "--and", "--theta", "1", "--max-distortion", "none"],
+     "--theta and --max-distortion would be ignored with --and"),
+    (["--out", "p.html", "--and", "--of", "logits"], "--of would"),
+    (["--out", "p.html", "--and", "--weights", "w.npz", "--activation", "relu", "--data", "d"],
+     "--weights and --activation and --data"),
+    (["--out", "p.html", "--and", "--no-invert"], "--no-invert would be ignored without --image"),
+    (["--out", "p.html", "--digit", "1", "--invert"], "--invert would be ignored without --image"),
     (["--out", "p.html", "--target", "3", "--image", "none.png"], "none.png: No such file"),
 ])
 def test_a_mistake_gets_one_line(words, said, tmp_path, monkeypatch, capsys):
