@@ -9,6 +9,7 @@ from scripts.paper.experiment import UPSILONS
 from scripts.paper.outcome import Claim, Outcome, verdict
 
 DRAWS = 2000
+LEAST = 5    # digits of a class, to draw from
 RARE = 0.05  # of the draws: what happens less often is called different
 PAPER = {"smallest": 0.26, "largest": 13.78, "mean": 4.06}  # percent
 
@@ -19,7 +20,8 @@ def tens(setup):
     drawn = draws(samples, setup.network.classes)
     if drawn is None:
         return Outcome({"samples": 0}, [Claim("Fig. 1 with other digits", "–", "–", verdict(None),
-                                              "too few digits: a class is missing")])
+                                              f"too few digits: {LEAST} of each class are needed "
+                                              "(our threshold)")])
     every, numbers = drawn
     share = float(every.mean())
     claims = [Claim("all 90 succeed, for ten digits drawn at random", "yes",
@@ -46,7 +48,7 @@ def draws(samples, classes, seed=0):
 
     Returns:
         (do all of a set succeed? (DRAWS,), {"smallest", "largest", "mean": (DRAWS,) of the
-        successes' distortion in percent}); None where a class has no digit.
+        successes' distortion in percent}); None where a class has fewer than `LEAST` digits.
     """
     table = samples.index.reshape(-1, classes - 1)  # (digits, targets)
     success = samples.success.reshape(table.shape)
@@ -55,7 +57,7 @@ def draws(samples, classes, seed=0):
     source = samples.sources.reshape(table.shape)[:, 0]
     rng = np.random.default_rng(seed)
     of_class = [np.flatnonzero(read & (source == digit)) for digit in range(classes)]
-    if not all(len(digits) for digits in of_class):
+    if min(map(len, of_class)) < LEAST:
         return None
     chosen = np.stack([rng.choice(digits, DRAWS) for digits in of_class], axis=1)  # (DRAWS, ten)
     of_set = distortion[chosen].reshape(DRAWS, -1)
