@@ -47,8 +47,8 @@ def arguments(parser):
                         help="the outputs that are differentiated (default: logits)")
     weights_option(parser)
     parser.add_argument("--activation", choices=ACTIVATIONS,
-                        help="that of the network in the --weights file, which does not say it "
-                             "(default: tanh)")
+                        help="that of the network in the --weights file (default: what the record "
+                             "of jsma train beside it says, else tanh)")
     add_data(parser)
     note_said(parser, (*OF_LENET, "invert"))
 
@@ -83,7 +83,7 @@ def _page(args):
     if args.activation and not args.weights:
         raise ValueError(f"--activation {args.activation} is for a --weights file; the shipped "
                          "network has tanh")
-    network = load_network("lenet", args.weights, activation=args.activation or "tanh")
+    network = load_network("lenet", args.weights, activation=args.activation)
     digits = load_mnist("test", args.data)
     network.as_input(digits[0][:1])  # says what is wrong with digits of another size
     name, image = _digit(args.digit, *digits) if args.image is None else own_image(
