@@ -87,7 +87,7 @@ function show() {
 
 // An element of a drawing, with text in it or none
 function drawn(name, attributes, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  const element = document.createElementNS($("#network").namespaceURI, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.textContent = text;
   return element;

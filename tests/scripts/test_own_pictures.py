@@ -17,6 +17,8 @@ from nn import LeNet
 from scripts.__main__ import main
 from scripts.craft import FILES
 
+FEW = ("--target", "3", "--max-distortion", "0.5")  # one iteration: only the image matters
+
 
 def seven(height=900, width=600):
     """A dark 7 on white: (height, width) in [0, 1]."""
@@ -68,7 +70,7 @@ def test_light_on_dark_is_not_turned_and_words_overrule(folder, capsys):
     images = {}
     for words in (["dark.png"], ["light.png"], ["dark.png", "--invert"],
                   ["dark.png", "--no-invert"], ["light.png", "--invert"]):
-        assert main(["craft", "--image", *words, "--target", "3", "--out", "o"]) == 0
+        assert main(["craft", "--image", *words, *FEW, "--out", "o"]) == 0
         said = capsys.readouterr().out.splitlines()[0]
         assert ("turned" in said) == ("--invert" in words or words == ["dark.png"])
         images["".join(words)] = np.load("o/crafted.npz")["original"][0]
@@ -88,7 +90,7 @@ def test_a_digit_of_28_by_28_is_read_as_it_is(folder, capsys):
     for words, said in ((["light.png"], ""), (["dark.png"], "dark.png: dark on light turned into "
                         "light on dark\n"), (["array.npy"], ""),
                         (["turned.npy", "--invert"], "turned.npy: inverted\n")):
-        assert main(["craft", "--image", *words, "--target", "3", "--out", "o"]) == 0
+        assert main(["craft", "--image", *words, *FEW, "--out", "o"]) == 0
         assert capsys.readouterr().out.startswith(said + "the network reads a 4\n")
         np.testing.assert_allclose(np.load("o/crafted.npz")["original"][0], digit, atol=1e-6)
 
@@ -160,6 +162,7 @@ def test_a_mistake_gets_one_line_and_loses_nothing(words, said, folder, capsys):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_page_centres_a_picture_as_the_commands_do(folder):
     """To 8 bits where the page does not reduce it first, as its browser does above 280 pixels."""
     assert main(["explain", "--out", "p.html"]) == 0
