@@ -94,10 +94,13 @@ def test_what_a_page_opens_with_can_be_chosen(words, start, tmp_path):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
-def test_a_network_of_any_activation(activation, tmp_path):
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_network_of_any_activation(activation, recorded, tmp_path):
     network = LeNet(seed=3, activation=activation)
     save_weights(tmp_path / "own.npz", network)
-    words = [] if activation == "tanh" else ["--activation", activation]
+    words = [] if activation == "tanh" or recorded else ["--activation", activation]
+    if recorded:  # as jsma train does
+        (tmp_path / "own.json").write_text(json.dumps({"settings": {"activation": activation}}))
     assert main(["explain", "--weights", str(tmp_path / "own.npz"), *words, "--out",
                  str(tmp_path / "p.html")]) == 0
     data = values(tmp_path / "p.html")
