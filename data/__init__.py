@@ -1,5 +1,6 @@
 """Images and labels: the IDX file format, MNIST (or any set in its form) as arrays, one image from
-a file of any kind, and coloured shapes that are drawn from a seed.
+a file of any kind (`images`; `pictures` makes a digit of a photograph), and coloured shapes that
+are drawn from a seed.
 
 In: paths. Out: numpy arrays, or one line that says what is wrong with which file.
 """

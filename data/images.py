@@ -1,8 +1,9 @@
-"""One image from a file of any kind: IDX, .npy, .npz or PNG, however damaged or hostile it is.
+"""One image from a file of any kind: IDX, NumPy, PNG or JPEG, however damaged or hostile it is.
 
 In: a path. Out: the first 28×28 image of the file in [0, 1], or one line that names the file and
-what is wrong with it. Sizes are checked before anything is allocated, one image is all that is read
-of a large file, and nothing is ever unpickled.
+what is wrong with it; pictures of another size are scaled (`data.pictures`). Sizes are checked
+before anything is allocated, one image is all that is read of a large file, and nothing is ever
+unpickled.
 """
 import io
 import math
@@ -13,24 +14,29 @@ import numpy as np
 
 from data.idx import read_header, read_idx
 from data.npy import npy_header
+from data.pictures import SIDE, as_digit, header
 from data.sources import as_path, opened_zip
 
-SIDE = 28
 PIXELS = SIDE * SIDE
-MOST_PNG = 1 << 20  # bytes of a picture of 28×28 at most
+MOST_BYTES = 1 << 26      # of a picture's file
+MOST_PIXELS = 25_000_000  # of a picture
 
 
-def read_image(path, decode_png=None):
+def read_image(path, decode=None, invert=None, tell=None):
     """The first 28×28 image of the file `path`; the file's first bytes tell what it is.
 
     Args:
-        path: IDX (bytes stand for 0 to 255; also in a zip archive), .npy, .npz (the first array) or
-            PNG. An array of several images begins with the one that is read.
-        decode_png: reads a PNG from a binary file object into an array (28, 28) or (28, 28,
-            channels) in [0, 1], as `matplotlib.image.imread` does; without it a PNG is refused.
+        path: IDX (bytes stand for 0 to 255; also in a zip archive), .npy, .npz (the first array),
+            PNG or JPEG. An array of several images begins with the one that is read.
+        decode: reads a picture, from a binary file object and "png" or "jpeg", into an array
+            (height, width) or (height, width, channels), as `matplotlib.image.imread` does; without
+            it pictures are refused.
+        invert: whether dark becomes light. None: where a picture's edge is light; never for arrays.
+        tell: called with one line on what was done to the image, if anything was.
 
     Returns:
-        (28, 28) in [0, 1], in the type that the file has; IDX bytes become float64.
+        (28, 28) in [0, 1], in the type that the file has; IDX bytes become float64, pictures
+        float32. A picture of another size is scaled, its ink centred as MNIST's digits are.
 
     Raises:
         ValueError, OSError: one line that names the file and what is wrong with it.
@@ -39,13 +45,20 @@ def read_image(path, decode_png=None):
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: expected a file, found a directory, device or pipe")
     with open(path, "rb") as file:
-        start = file.read(2)
-    readers = {b"\x93N": _read_npy, b"PK": _read_npz,
-               b"\x89P": partial(_read_png, decode=decode_png)}
-    image = readers.get(start, _read_idx)(path)
+        start = file.read(3)
+    kind = "PNG" if start[:2] == b"\x89P" else "JPEG" if start == b"\xff\xd8\xff" else None
+    if kind:
+        image, words = _read_picture(path, kind, decode, invert)
+    else:
+        image = {b"\x93N": _read_npy, b"PK": _read_npz}.get(start[:2], _read_idx)(path)
+        words = []
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
         raise ValueError(f"{path}: expected values in [0, 1]; "
                          f"got {image.min():g} to {image.max():g}")
+    if invert and not kind:
+        image, words = 1 - image, ["inverted"]
+    if tell and words:
+        tell(", ".join(words))
     return image
 
 
@@ -93,26 +106,31 @@ def _first_image(path, opened):
     return np.frombuffer(content, dtype).reshape((SIDE, SIDE), order="F" if fortran else "C")
 
 
-# PNG
+# PNG and JPEG
 
-def _read_png(path, decode):
+def _read_picture(path, kind, decode, invert):
+    """(image, what was done to it in words)."""
     if decode is None:
-        raise ValueError(f"{path}: a PNG picture, which only a decoder can read (decode_png)")
+        raise ValueError(f"{path}: a {kind} picture, which only a decoder can read (decode)")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path}: not a readable {kind} (more than {MOST_BYTES:,} bytes)")
     with open(path, "rb") as file:
-        content = file.read(MOST_PNG + 1)
-    if len(content) > MOST_PNG or content.count(b"IHDR") > 1:  # the only one has the size
-        raise ValueError(f"{path}: not a readable PNG (more than {MOST_PNG:,} bytes, "
-                         f"or of two sizes)")
-    if len(content) >= 24:
-        height, width = content[20:24], content[16:20]
-        _check_shape(path, tuple(int.from_bytes(number, "big") for number in (height, width)))
+        content = file.read(path.stat().st_size)
+    try:
+        height, width, orientation = header(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a readable {kind} ({error})") from None
+    if not 0 < height * width <= MOST_PIXELS:
+        raise ValueError(f"{path}: expected a picture of 1 to {MOST_PIXELS:,} pixels; got "
+                         f"{width:,} × {height:,}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = decode(io.BytesIO(content))
+            picture = decode(io.BytesIO(content), kind.lower())
     except Exception as error:  # a damaged picture fails in many ways
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a readable PNG ({reason})") from None
-    if picture.ndim == 2:
-        return picture
-    return picture[..., :3].mean(axis=2) if picture.shape[2] > 2 else picture[..., 0]
+        raise ValueError(f"{path}: not a readable {kind} ({reason})") from None
+    try:
+        return as_digit(picture, orientation, invert)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

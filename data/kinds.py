@@ -9,7 +9,8 @@ STARTS = (
     (b"PK", "a zip archive (of one IDX file it is read as it is; of more, name ARCHIVE.zip/FILE)"),
     (b"\x93NUMPY", "a .npy array (numpy.load reads it, data.write_idx makes an IDX file of it)"),
     (b"\x89PNG", "a PNG picture (data.read_image reads one; a set is read from IDX files)"),
-    (b"\xff\xd8\xff", "a JPEG picture (matplotlib.image.imread reads it)"),
+    (b"\xff\xd8\xff", "a JPEG picture (data.read_image reads one; a set is read from IDX files)"),
+    (b"GIF8", "a GIF picture (save it as PNG)"),
     (b"\x1f\x8b", "a gzip file inside a gzip file (unpack it once: gzip -d)"),
     (b"\xfd7zXZ\0", "an xz file (unpack it: xz -d)"),
     (b"BZh", "a bzip2 file (unpack it: bzip2 -d)"),
@@ -39,6 +40,8 @@ def looks_like(head):
     for start, name in STARTS:
         if head.startswith(start):
             return name
+    if head[8:12] in (b"WEBP", b"heic", b"mif1", b"avif"):
+        return "a WebP, HEIC or AVIF picture (save it as PNG or JPEG)"
     if head[257:262] == b"ustar":
         return "a tar archive (unpack it: tar xf)"
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):

@@ -1,8 +1,10 @@
 """Turn digits into adversarial samples: `jsma craft --count 5 --target all --out FOLDER`.
 
-In: digits of a split, by number (--index) or the first ones (--count), target classes, θ and Υ.
-Out, in FOLDER: `crafted.csv` (a line a sample), `crafted.npz` (originals, adversarial samples,
-pairs), the adversarial images and their true labels as IDX files (8 bits a pixel), and `grid.png`.
+In: digits of a split, by number (--index) or the first ones (--count), or a picture of one's own
+(--image, --label), target classes, θ and Υ. Out, in FOLDER: `crafted.csv` (a line a sample),
+`crafted.npz` (originals, adversarial samples, pairs), the adversarial images and their true labels
+as IDX files (8 bits a pixel), and `grid.png`. A picture has no index, and no label unless it is
+said: empty in the csv, −1 in the npz, 255 among the labels.
 """
 import csv
 import io
@@ -12,13 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from attack import RULES, craft, distortions, mean_distortion, success_rate
+from attack.checks import check_targets
 from attack.goals import GOALS, UNTARGETED, every_other, reached
 from data import load_mnist, write_idx
 from data.files import replacing
 from scripts.paper.samples import joined
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, add_model, distortion, indices, whole
+from scripts.terminal.options import (add_data, add_model, distortion, indices, note_said,
+                                      refuse_ignored, whole, with_defaults)
 from scripts.terminal.outputs import output_folder, overwrite_option
+from scripts.terminal.pictures import image_option, invert_option, own_image
 from scripts.terminal.progress import Progress
 
 FILES = ("crafted.csv", "crafted.npz", "grid.png", "adversarial-images-idx3-ubyte",
@@ -26,6 +31,7 @@ FILES = ("crafted.csv", "crafted.npz", "grid.png", "adversarial-images-idx3-ubyt
 TOLD_BY = ("crafted.csv", b"index,label,target,")
 SHOWN = 30
 PERCENT = ("touched", "L0")
+UNKNOWN = -1  # index and label of a picture of one's own
 PIECE = 256  # samples that are crafted together: what an interruption costs at most
 
 
@@ -39,6 +45,7 @@ def arguments(parser):
     _rules(parser)
     add_model(parser)
     add_data(parser)
+    note_said(parser, ("split", "data", "label", "invert"))
 
 
 def _digits(parser):
@@ -50,6 +57,10 @@ def _digits(parser):
                        help="digits by their number in the split, from 0")
     which.add_argument("--count", type=whole(1), default=10,
                        help="the first COUNT digits of the split (default: 10)")
+    image_option(which)
+    invert_option(parser)
+    parser.add_argument("--label", type=whole(0), metavar="CLASS",
+                        help="with --image: its true class (default: unknown)")
 
 
 def _goal(parser):
@@ -85,17 +96,25 @@ def _rules(parser):
 def run(args):
     """Craft, write the files and print what came of it."""
     folder = output_folder(args.out, FILES, TOLD_BY, args.overwrite)
+    if args.image is None:
+        refuse_ignored(args, ["label", "invert"], "without --image")
+    else:
+        refuse_ignored(args, ["split", "data"], "with --image")
+    args = with_defaults(args)
     network = load_network("lenet", args.weights)
-    images, labels = load_mnist(args.split, args.data)
-    index, targets = _samples(args, labels, network.classes)
-    crafted = _in_pieces(network, images[index], targets, labels[index], goal=args.goal,
+    index, images, labels, targets = (_samples if args.image is None else _own)(args, network)
+    crafted = _in_pieces(network, images, targets, labels, goal=args.goal,
                          confidence=args.confidence, theta=args.theta,
                          max_distortion=args.max_distortion, saliency=args.saliency,
                          rule=args.rule, margin=args.margin, derivative=args.derivative, of=args.of)
-    index, not_crafted = np.split(index, [len(crafted.success)])
+    count = len(crafted.success)  # fewer where it was interrupted
+    images, labels, not_crafted, index = (images[:count], labels[:count], index[count:],
+                                          index[:count])
+    if args.image is not None and args.label is None:
+        labels = index  # unknown as well
     folder.mkdir(parents=True, exist_ok=True)
-    moved = distortions(images[index], crafted)
-    _write(folder, images[index], index, labels[index], crafted, moved)
+    moved = distortions(images, crafted)
+    _write(folder, images, index, labels, crafted, moved)
     if len(not_crafted):
         raise KeyboardInterrupt(f"{len(index):,} samples are in {folder}; go on from digit "
                                 f"{not_crafted[0]} with --index and another --out for the "
@@ -103,7 +122,7 @@ def run(args):
     print("\n".join(_said(crafted, folder)))
     if crafted.counted.any():
         print("\n".join(_moved(moved, crafted.success, crafted.counted)))
-    lost = _lost_by_rounding(network, images[index], crafted, args)
+    lost = _lost_by_rounding(network, images, crafted, args)
     if lost:
         print(f"{lost} of them no longer are once rounded to the 8 bits of the IDX file "
               "(crafted.npz is exact)")
@@ -126,19 +145,36 @@ def _said(crafted, folder):
             yield f"not counted there: {count} that {words}"
 
 
-def _samples(args, labels, classes):
-    """The digit each sample starts from (n,), and its target (n,) where the goal names one."""
+def _samples(args, network):
+    """Digits of a split: of each sample the number (n,), the image, the label and the target."""
+    images, labels = load_mnist(args.split, args.data)
     if not len(labels):
         raise ValueError(f"{args.data}: there are no {args.split} digits")
     index = np.arange(min(args.count, len(labels))) if args.index is None else np.array(args.index)
     if index.max() >= len(labels):
         raise ValueError(f"--index must lie in 0..{len(labels) - 1}; got {index.max()}")
-    if args.goal in UNTARGETED:
-        return index, args.target
-    if args.target in (None, "all"):
-        rows, targets = every_other(labels[index], classes)
-        return index[rows], targets
-    return index, np.full(len(index), args.target)
+    rows, targets = _targets(args, labels[index], network.classes)
+    return index[rows], images[index[rows]], labels[index[rows]], targets
+
+
+def _own(args, network):
+    """The same of a picture: no number; what is read stands for a label that is not said."""
+    image = own_image(args.image, args.invert)[1][None]
+    label = network.predict(image)
+    print(f"the network reads a {label[0]}")
+    if args.label is not None:
+        label = check_targets(args.label, 1, network.classes, "--label").reshape(1)
+    rows, targets = _targets(args, label, network.classes)
+    return np.full(len(rows), UNKNOWN), image[rows], label[rows], targets
+
+
+def _targets(args, sources, classes):
+    """The row of `sources` that each sample starts from, and its target where the goal names one:
+    every class but the source's, or one class for all."""
+    if args.goal not in UNTARGETED and args.target in (None, "all"):
+        return every_other(sources, classes)
+    rows = np.arange(len(sources))
+    return rows, args.target if args.goal in UNTARGETED else np.full(len(rows), args.target)
 
 
 def _lost_by_rounding(network, images, crafted, args):
@@ -202,8 +238,8 @@ def _write(folder, images, index, labels, crafted, moved):
     write_idx(folder / "adversarial-images-idx3-ubyte",
               np.round(crafted.adversarial * 255).astype(np.uint8))
     write_idx(folder / "adversarial-labels-idx1-ubyte", labels.astype(np.uint8))
-    grid = craft_grid(images, crafted.adversarial, index, labels, crafted.target,
-                      crafted.predicted, crafted.success, SHOWN)
+    grid = craft_grid(images, crafted.adversarial, _known(index, "own"), _known(labels, "?"),
+                      crafted.target, crafted.predicted, crafted.success, SHOWN)
     save_png(grid, folder / "grid.png")
 
 
@@ -214,11 +250,16 @@ def _csv(index, labels, crafted, moved):
     table.writerow(["index", "label", "target", "predicted", "success", "reason", "iterations",
                     "distortion_percent",
                     *(f"{name}_percent" if name in PERCENT else name for name in moved)])
-    table.writerows(zip(index, labels, crafted.target, crafted.predicted,
+    table.writerows(zip(_known(index), _known(labels), crafted.target, crafted.predicted,
                         crafted.success.astype(int), crafted.reason, crafted.iterations,
                         np.round(crafted.distortion, 4),
                         *(np.round(values, 4) for values in moved.values())))
     return text.getvalue()
+
+
+def _known(numbers, unknown=""):
+    """The numbers, and text for those that are not known."""
+    return [unknown if number == UNKNOWN else number for number in numbers]
 
 
 def _target(text):

@@ -23,7 +23,7 @@ def run(args):
     """Check the files, print what was found and return the exit status."""
     if args.action is None:
         raise ValueError("say what to do: jsma data check, or jsma data check DIR for files of "
-                         "your own")
+                         "your own (see: jsma data --help)")
     rows = check(args.directory)
     width = max(len(str(row.file)) for row in rows)
     for row in rows:

@@ -5,21 +5,23 @@ In: what the page opens with, a digit of the test set or an image file, a target
 Out: one self-contained HTML file, which computes everything from the network's weights. What goes
 into it is in `pages.explain_page`.
 """
-import os
 import webbrowser
 from pathlib import Path
 
 from attack.checks import check_max_distortion, check_targets, check_theta
-from data import load_mnist, read_image
+from data import load_mnist
 from data.files import replacing
 from nn import AndNetwork
 from nn.models import ACTIVATIONS
 from scripts.pages.explain_page import Start, and_page, page
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, distortion, weights_option, whole
+from scripts.terminal.options import (add_data, distortion, note_said, refuse_ignored,
+                                      weights_option, whole, with_defaults)
 from scripts.terminal.outputs import output_file, overwrite_option
+from scripts.terminal.pictures import image_option, invert_option, own_image
 
 SHORT = 0.1  # |θ| below which an attack without a limit has too many iterations for a page
+OF_LENET = ("target", "theta", "max_distortion", "of", "weights", "activation", "data")
 
 
 def arguments(parser):
@@ -27,11 +29,10 @@ def arguments(parser):
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--digit", type=whole(0), default=0, metavar="N",
                        help="number of the test digit, from 0 (default: 0, a 7)")
-    which.add_argument("--image", type=Path, metavar="FILE",
-                       help="28×28, ink white on black: the first image of an IDX file, a .npy or "
-                            ".npz array in [0, 1] or a PNG")
+    image_option(which)
     which.add_argument("--and", action="store_true", dest="toy",
                        help="the AND network of Fig. 3 instead of a digit")
+    invert_option(parser)
     parser.add_argument("--target", type=whole(0), metavar="T",
                         help="the class the attack drives the digit to (default: 8, or 3 for what "
                              "is read as an 8)")
@@ -46,15 +47,20 @@ def arguments(parser):
                         help="the outputs that are differentiated (default: logits)")
     weights_option(parser)
     parser.add_argument("--activation", choices=ACTIVATIONS,
-                        help="that of the network in the --weights file, which does not say it "
-                             "(default: tanh)")
+                        help="that of the network in the --weights file (default: what the record "
+                             "of jsma train beside it says, else tanh)")
     add_data(parser)
+    note_said(parser, (*OF_LENET, "invert"))
 
 
 def run(args):
     """Write the page, say where it is, open it where that is asked for."""
     output_file(args.out, overwrite=args.overwrite)
-    html = and_page(AndNetwork.pretrained()) if args.toy else _page(args)
+    if args.image is None:
+        refuse_ignored(args, ["invert"], "without --image")
+    if args.toy:
+        refuse_ignored(args, OF_LENET, "with --and")
+    html = and_page(AndNetwork.pretrained()) if args.toy else _page(with_defaults(args))
     content = html.encode()
     with replacing(args.out) as file:
         file.write(content)
@@ -77,10 +83,11 @@ def _page(args):
     if args.activation and not args.weights:
         raise ValueError(f"--activation {args.activation} is for a --weights file; the shipped "
                          "network has tanh")
-    network = load_network("lenet", args.weights, activation=args.activation or "tanh")
+    network = load_network("lenet", args.weights, activation=args.activation)
     digits = load_mnist("test", args.data)
     network.as_input(digits[0][:1])  # says what is wrong with digits of another size
-    name, image = _digit(args.digit, *digits) if args.image is None else _file(args.image)
+    name, image = _digit(args.digit, *digits) if args.image is None else own_image(
+        args.image, args.invert)
     target = args.target
     if target is None:
         target = 3 if network.predict(image[None])[0] == 8 else 8
@@ -89,22 +96,9 @@ def _page(args):
     return page(network, digits, start)
 
 
-def decode_png(file):
-    """The picture of a PNG: (height, width) or (height, width, channels) in [0, 1]."""
-    from matplotlib.image import imread  # starts slowly: only where there is a picture
-
-    return imread(file, format="png")
-
-
 def _digit(number, images, labels):
     """(name, image) of a test digit."""
     if number >= len(images):
         raise ValueError(f"--digit must lie in 0..{len(images) - 1}; got {number}")
     article = "an" if labels[number] == 8 else "a"
     return f"test digit {number}, {article} {labels[number]}", images[number]
-
-
-def _file(path):
-    """(name, image) of a file; its name need not be sound UTF-8, what is shown of it is."""
-    name = os.fsencode(path.name).decode("utf-8", "replace")
-    return name, read_image(path, decode_png)

@@ -69,7 +69,8 @@ def run(args):
     """Run the experiments, write the files and say where they are."""
     start = time.monotonic()
     read_answers(args.answers)  # mistakes in them are told now, not after the work
-    network = load_network("lenet", args.weights) if args.weights else LeNet.pretrained(args.lenet)
+    network = (load_network("lenet", args.weights) if args.weights else
+               LeNet.pretrained(args.lenet))
     folder = output_folder(args.out, (FILE, "report.html"), (FILE, MARK), args.overwrite)
     about = _about(args)
     before = earlier(folder, about) if args.only else {}

@@ -89,8 +89,7 @@ def run(args):
             _save(args.out, state, record, network, optimizer)
             finished = epoch + 1
             if finished in args.checkpoints:
-                _write(args.out.with_stem(f"{args.out.stem}-{finished}"),
-                       npz_bytes(network.parameters()))
+                _checkpoint(args.out, record, npz_bytes(network.parameters()))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{finished} epochs are kept; go on with --resume" if finished else
                                 "no epoch is finished, nothing is kept") from None
@@ -170,12 +169,26 @@ def _load(load, directory, holdout, digits=None):
 def _save(out, state, record, network, optimizer):
     """Record, state, weights, in this order: after any stop --resume finds a whole epoch."""
     weights = npz_bytes(network.parameters())
-    record = {**record, "sha256": hashlib.sha256(weights).hexdigest()}
-    _write(out.with_suffix(".json"), as_json(record).encode())
+    _write(out.with_suffix(".json"), as_json(_signed(record, weights)).encode())
     velocity = {f"velocity.{name}": array for name, array in optimizer.velocity.items()}
     save_arrays(state,
                 {**network.parameters(), "epoch": np.float64(len(record["epochs"])), **velocity})
     _write(out, weights)
+
+
+def _checkpoint(out, record, weights):
+    """The weights after the epochs of `record`, and what a training of so many would record."""
+    done = len(record["epochs"])
+    settings = {**record["settings"], "epochs": done}
+    path = out.with_stem(f"{out.stem}-{done}")
+    _write(path.with_suffix(".json"), as_json(_signed(
+        {"command": _command(settings), "settings": settings, "epochs": record["epochs"]},
+        weights)).encode())
+    _write(path, weights)
+
+
+def _signed(record, weights):
+    return {**record, "sha256": hashlib.sha256(weights).hexdigest()}
 
 
 def _write(path, content):

@@ -9,7 +9,7 @@ from attack import craft, mean_distortion, success_rate
 from attack.goals import every_other
 from data import load_mnist
 from nn import LeNet
-from nn.models import PRETRAINED
+from nn.models import LENETS, PRETRAINED
 from nn.training import SGD, accuracy, train_epoch
 from scripts.terminal.networks import NETWORKS
 
@@ -32,6 +32,37 @@ def test_the_other_networks_are_those_of_their_records(name):
     error = 100 - accuracy(NETWORKS[name].pretrained(), images, labels)
     assert error == pytest.approx(record["epochs"][-1]["test_error"], abs=0.051) and error < 4
     assert record["command"].startswith(f"jsma train --network {name} ")
+
+
+RECIPE = {"recipe": "paper", "lr": 0.1, "momentum": 0.0, "decay": 1.0, "batch": 500,
+          "init": "tutorial", "shuffled": False, "holdout": 10_000, "output_weights": "zero"}
+
+
+@pytest.mark.parametrize("name", [name for name in LENETS if name != "lenet"])
+def test_the_networks_of_the_readings_are_by_the_recipe_of_the_time(name):
+    """Files below 2 MB, whose output layer shows that it started at 0; on 1,000 test digits they
+    are as good as their record says."""
+    kind, seed, epochs = name.split("-")
+    record = json.loads((PRETRAINED / f"{name}.json").read_text(encoding="utf-8"))
+    weights = (PRETRAINED / f"{name}.npz").read_bytes()
+    assert len(weights) < 2e6 and record["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert record["settings"] == {**RECIPE, "seed": int(seed), "epochs": int(epochs),
+                                  **({} if kind == "paper" else {"activation": kind})}
+    assert len(record["epochs"]) == int(epochs)
+    network = LeNet.pretrained(name)
+    assert np.abs(network.layers["fc2"].parameters["weight"].sum(axis=0)).max() < 1e-5
+    images, labels = load_mnist("test")
+    some = np.random.default_rng(0).choice(len(images), 1000, replace=False)
+    error = 100 - accuracy(network, images[some], labels[some])
+    assert error == pytest.approx(record["epochs"][-1]["test_error"], abs=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in LENETS if name != "lenet"])
+def test_the_error_of_a_reading_s_network_is_the_recorded_one(name):
+    record = json.loads((PRETRAINED / f"{name}.json").read_text(encoding="utf-8"))
+    error = 100 - accuracy(LeNet.pretrained(name), *load_mnist("test"))
+    assert error == pytest.approx(record["epochs"][-1]["test_error"], abs=0.021)
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 // The derivative grows: pictures of every layer at the image that is shown, the derivative of the
-// unit that is chosen, one entry of Eq. 5 spelled out; and a walk through the layers.
-const MOST_TERMS = 6, PACE = 1600;  // milliseconds a layer
+// unit that is chosen, one entry of Eq. 5 spelled out. explain_play.js walks through the layers.
+const MOST_TERMS = 6;
 const chosen = {layer: "conv2", units: {}, pixel: 0};  // units: the one that is chosen of each
-let layers = {}, pictured = null, walking = null;
+let layers = {}, pictured = null;
 
 const EQUATIONS = {
   conv1: "Eq. 4 and 5, the first layer: H<sub>0</sub> is the image, and " +
@@ -267,33 +267,6 @@ for (const id of ["#channel", "#row", "#column"])
     choose({unit: here().layer.number(whole("#channel"), whole("#row"), whole("#column"))});
 for (const id of ["#pixel-row", "#pixel-column"])
   $(id).onchange = () => choose({pixel: whole("#pixel-row") * SIDE + whole("#pixel-column")});
-// Play: the way by which the pixel acts most on the target, layer by layer, from the image on
-function walk() {
-  if (walking) return endWalk();
-  const names = Object.keys(layers);
-  chosen.units = strongestPath(layers, page.target, chosen.pixel);
-  let place = 0;
-  const next = () => {
-    if (place === names.length) return endWalk();
-    const layer = layers[names[place]], p = chosen.units[layer.name], {size} = layer.window(p);
-    choose({layer: layer.name, unit: p, pixel: chosen.pixel});
-    const all = layer.influence(chosen.pixel), felt = all.filter(value => value !== 0).length;
-    $("#play-said").textContent = `${layer.name}: this unit sees ${size} × ${size} pixels; pixel ` +
-      `${pixelName(chosen.pixel)} moves ${felt.toLocaleString("en")} of the layer’s ` +
-      `${all.length.toLocaleString("en")} units.`;
-    place += 1;
-  };
-  walking = setInterval(next, PACE);
-  $("#play").textContent = "Stop";
-  next();
-}
-
-function endWalk() {
-  clearInterval(walking);
-  walking = null;
-  $("#play").textContent = "Play: walk through the layers";
-}
-
 const sight = new IntersectionObserver(entries => {
   for (const {target, isIntersecting} of entries)
     if (isIntersecting) near.add(target.id);
@@ -302,7 +275,6 @@ const sight = new IntersectionObserver(entries => {
 }, {rootMargin: "300px"});
 for (const id of ["#grow", "#what-if"]) sight.observe($(id));
 window.addEventListener("beforeprint", () => { near.add("print"); look(); near.delete("print"); });
-$("#play").onclick = walk;
 whenChanged(look);
 whenResized(() => {
   if (!pictured) return;

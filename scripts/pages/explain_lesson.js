@@ -61,9 +61,11 @@ const LESSON = [
    choices: ["once", "four times", "as often as one likes"], right: 1,
    why: "0.3, 0.6, 0.9, then 1: it has reached 1 and leaves. Now more iterations are needed, and " +
         "each changes less.", show: () => set({of: "logits", theta: 0.3 * sign()})},
-  {title: "How far does a forecast reach?", to: "what-if",
-   text: ["The derivative is the plane that touches F at this image. Near by it foretells well.",
-          "Far away the network bends: tanh flattens, and other units win their max-pooling."],
+  {title: "What do the digit's neighbours look like?", to: "what-if",
+   text: ["Change one pixel and you have a neighbour of the digit: 784 directions to go. Near by, " +
+          "the derivative foretells the scores of all of them, as if F were a plane.",
+          "Far away the network bends: the activation flattens, and other units win their " +
+          "max-pooling."],
    question: "A whole pixel is switched on. Is the forecast exact?",
    choices: ["yes, that is what a derivative is", "no, it is exact for small changes only",
              "only for the target"], right: 1,

@@ -16,8 +16,8 @@ from scripts.pages.document import assemble
 # what needs a document comes behind it.
 FILES = ("explain.html", "explain.css", "explain_network.js", "explain_fast.js", "explain_craft.js",
          "explain_worker.js", "explain_draw.js", "explain.js", "explain_pad.js",
-         "explain_attack.js", "explain_derivative.js", "explain_what_if.js", "explain_lesson.js",
-         "explain_share.js")
+         "explain_attack.js", "explain_derivative.js", "explain_play.js", "explain_what_if.js",
+         "explain_lesson.js", "explain_share.js")
 AND_FILES = ("explain_and.html", "explain.css", "explain_draw.js", "explain_and.js")
 TITLE = "The derivative and the attack"
 OF_EACH = 10  # digits of each class that a page ships

@@ -136,6 +136,11 @@ class Setup:
         chosen = slice(count) if order is None else order[:count]
         return images[chosen], labels[chosen]
 
+    def number(self, split, place):
+        """The number in its split of a digit of `load`."""
+        order = self._made_once((split, self.scale), lambda: self._split(split))[2]
+        return int(place if order is None else order[place])
+
     def _split(self, split):
         """Images and labels of a split, and the order in which the small scale takes them."""
         images, labels = load_mnist(split, self.directory)

@@ -39,6 +39,7 @@ def fig15(setup):
     samples = setup.samples("test", setup.sized(1000), max_distortion=max(UPSILONS))
     mean, interval = mean_with_interval(distance, index)
     worst = int(distance.argmin())
+    where = setup.number("test", index[worst])
     numbers = {"matrix": plain(matrix), "samples": len(distance),
                "robustness_min": robustness(distance), "robustness_mean": mean,
                "robustness_mean_interval": interval}
@@ -52,7 +53,7 @@ def fig15(setup):
                        targets, "{:.3f}"),
         Claim("robustness R(F), the smallest adversarial distance (Eq. 14)", "no value",
               f"{robustness(distance):.4f}", "–",
-              f"test digit {index[worst]}, a {labels[index[worst]]}, to {targets[worst]}; "
+              f"test digit {where}, a {labels[index[worst]]}, to {targets[worst]}; "
               f"{len(distance):,} samples"),
         Claim("mean adversarial distance", "no value", with_interval(mean, interval, "", ".4f"),
               "–")]

@@ -6,9 +6,10 @@ numbers under Fig. 1 lie for 95 % of the draws, and whether the paper's are amon
 import numpy as np
 
 from scripts.paper.experiment import UPSILONS
-from scripts.paper.outcome import CELL, Claim, Outcome, too_few, verdict
+from scripts.paper.outcome import FEWEST, Claim, Outcome, too_few, verdict
 
 DRAWS = 2000
+LEAST = FEWEST  # digits of a class, to draw from
 RARE = 0.05  # of the draws: what happens less often is called different
 PAPER = {"smallest": 0.26, "largest": 13.78, "mean": 4.06}  # percent
 
@@ -20,7 +21,7 @@ def tens(setup):
     if drawn is None:
         return Outcome({"samples": 0}, [
             too_few(Claim("Fig. 1 with other digits", "–", "–", verdict(None)),
-                    f"{CELL} digits of each class are needed, read correctly")])
+                    f"{LEAST} digits of each class are needed, read correctly")])
     every, numbers = drawn
     share = float(every.mean())
     claims = [Claim("all 90 succeed, for ten digits drawn at random", "yes",
@@ -47,7 +48,7 @@ def draws(samples, classes, seed=0):
 
     Returns:
         (do all of a set succeed? (DRAWS,), {"smallest", "largest", "mean": (DRAWS,) of the
-        successes' distortion in percent}); None where a class has fewer than `CELL` digits.
+        successes' distortion in percent}); None where a class has fewer than `LEAST` digits.
     """
     table = samples.index.reshape(-1, classes - 1)  # (digits, targets)
     success = samples.success.reshape(table.shape)
@@ -56,7 +57,7 @@ def draws(samples, classes, seed=0):
     source = samples.sources.reshape(table.shape)[:, 0]
     rng = np.random.default_rng(seed)
     of_class = [np.flatnonzero(read & (source == digit)) for digit in range(classes)]
-    if min(map(len, of_class)) < CELL:
+    if min(map(len, of_class)) < LEAST:
         return None
     chosen = np.stack([rng.choice(digits, DRAWS) for digits in of_class], axis=1)  # (DRAWS, ten)
     of_set = distortion[chosen].reshape(DRAWS, -1)

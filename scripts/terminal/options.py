@@ -64,3 +64,25 @@ def add_model(parser):
     parser.add_argument("--derivative", choices=["forward", "backward"], default="backward",
                         help="the transposed chain (default), which chooses the same pixels faster,"
                              " or the paper's forward derivative")
+
+
+def note_said(parser, names):
+    """Options `names` that nobody says are absent from the arguments until `with_defaults`."""
+    defaults = {}
+    for action in parser._actions:
+        if action.dest in names:
+            defaults[action.dest], action.default = action.default, argparse.SUPPRESS
+    parser.set_defaults(defaults=defaults)
+
+
+def with_defaults(args):
+    """The arguments with the defaults of what was not said."""
+    return argparse.Namespace(**{**args.defaults, **vars(args)})
+
+
+def refuse_ignored(args, names, where):
+    """ValueError where options `names`, which mean nothing `where`, were said."""
+    said = [f"--{'no-' if vars(args)[name] is False else ''}{name.replace('_', '-')}"
+            for name in names if name in vars(args)]
+    if said:
+        raise ValueError(f"{' and '.join(said)} would be ignored {where}")

@@ -23,6 +23,7 @@ from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.figures import FIGURES
 from scripts.paper.outcome import Outcome
+from scripts.terminal.networks import load_network
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -208,7 +209,8 @@ def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
     assert main(["train", "--data", str(small_mnist), "--holdout", "0", "--epochs", "1",
                  "--recipe", "paper", "--checkpoints", "1,20", "--out",
                  str(tmp_path / "w.npz")]) == 0
-    assert (tmp_path / "w-1.npz").read_bytes() == (tmp_path / "w.npz").read_bytes()
+    for kind in ("npz", "json"):
+        assert (tmp_path / f"w-1.{kind}").read_bytes() == (tmp_path / f"w.{kind}").read_bytes()
     assert not (tmp_path / "w-20.npz").exists()
     record = json.loads((tmp_path / "w.json").read_text())
     settings = record["settings"]
@@ -216,6 +218,26 @@ def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
     assert set(record["epochs"][0]) == {"loss", "test_error"} and record["settings"]["batch"] == 500
     weights = load_weights(tmp_path / "w.npz", LeNet()).parameters()["fc2.weight"]
     assert np.abs(weights).max() > 0 and np.abs(weights.sum(axis=0)).max() < 1e-5
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_the_record_beside_the_weights_says_the_activation(activation, small_mnist, tmp_path,
+                                                           capsys):
+    weights = tmp_path / "w.npz"
+    assert main(["train", "--data", str(small_mnist), "--holdout", "100", "--epochs", "1",
+                 "--activation", activation, "--out", str(weights)]) == 0
+    images = load_mnist("test")[0][:3]
+    logits = load_weights(weights, LeNet(activation=activation)).logits(images)
+    np.testing.assert_array_equal(load_network("lenet", weights).logits(images), logits)
+    for record in ("{", "[]", '{"settings": {"activation": "cosine"}}', None):
+        (tmp_path / "w.json").unlink()
+        if record:
+            (tmp_path / "w.json").write_text(record)
+        tanh = load_network("lenet", weights)
+        np.testing.assert_array_equal(tanh.logits(images),
+                                      load_weights(weights, LeNet()).logits(images))
+        (tmp_path / "w.json").touch()
+    assert np.abs(tanh.logits(images) - logits).max() > 1e-3
 
 
 def test_interrupted_training_says_how_to_go_on(small_mnist, tmp_path, capsys):
@@ -382,13 +404,14 @@ def test_only_adds_to_the_report_that_is_there(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("words", "theirs"), [
-    (["craft", "--index", "0", "--target", "8", "--out", "."], "grid.png"),
-    (["train", "--digits", "200", "--epochs", "1", "--out", "w.npz"], "w.npz"),
-    (["train", "--digits", "200", "--epochs", "1", "--out", "w.npz"], "w.json"),
-    (["reproduce", "--only", "fig7", "--out", "."], "report.html"),
     (["explain", "--and", "--out", "page.html"], "page.html"),
-    (["survey", "make", "--count", "1", "--theta", "none", "--epsilon", "0", "--out", "s.html"],
-     "s.html"), (["survey", "analyse", "--out", "."], "fig16.png")])
+    (["train", "--digits", "100", "--epochs", "1", "--out", "w.npz"], "w.json"),
+    *(pytest.param(words.split(), theirs, marks=pytest.mark.slow) for words, theirs in (
+        ("craft --index 0 --target 8 --out .", "grid.png"),
+        ("train --digits 100 --epochs 1 --out w.npz", "w.npz"),
+        ("reproduce --only fig7 --out .", "report.html"),
+        ("survey make --count 1 --theta none --epsilon 0 --out s.html", "s.html"),
+        ("survey analyse --out .", "fig16.png")))])
 def test_what_a_command_did_not_make_it_does_not_replace(words, theirs, tmp_path, monkeypatch,
                                                          capsys):
     monkeypatch.chdir(tmp_path)

@@ -94,10 +94,13 @@ def test_what_a_page_opens_with_can_be_chosen(words, start, tmp_path):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
-def test_a_network_of_any_activation(activation, tmp_path):
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_network_of_any_activation(activation, recorded, tmp_path):
     network = LeNet(seed=3, activation=activation)
     save_weights(tmp_path / "own.npz", network)
-    words = [] if activation == "tanh" else ["--activation", activation]
+    words = [] if activation == "tanh" or recorded else ["--activation", activation]
+    if recorded:  # as jsma train does
+        (tmp_path / "own.json").write_text(json.dumps({"settings": {"activation": activation}}))
     assert main(["explain", "--weights", str(tmp_path / "own.npz"), *words, "--out",
                  str(tmp_path / "p.html")]) == 0
     data = values(tmp_path / "p.html")
@@ -138,7 +141,8 @@ def save(path, array):
     (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n and no more"), ["PNG"]),
     (lambda path: path.write_bytes(b"<html>"), ["expected the bytes 00 00", "HTML"]),
     (lambda path: path.write_bytes(b""), ["empty"]),
-    (lambda path: imsave(path, np.zeros((30, 28)), format="png"), ["28×28", "(30, 28)"]),
+    (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF"), ["JPEG", "cut short"]),
+    (lambda path: imsave(path, np.ones((30, 28)), format="png"), ["no ink"]),
     (lambda path: path.mkdir(), ["directory"]),
 ])
 def test_a_wrong_image_gets_one_line(make, said, tmp_path, capsys):
@@ -164,6 +168,14 @@ def test_a_wrong_image_gets_one_line(make, said, tmp_path, capsys):
     (["--out", "no/p.html", "--and"], "no/p.html"),
     (["--out", ".", "--and"], "--out"),
     (["--out", "p.html", "--and", "--digit", "1"], "not allowed"),
+    (["--out", "p.html", "--and", "--target", "1"], "--target would be ignored with --and"),
+    (["--out", "p.html", "--and", "--theta", "1", "--max-distortion", "none"],
+     "--theta and --max-distortion would be ignored with --and"),
+    (["--out", "p.html", "--and", "--of", "logits"], "--of would"),
+    (["--out", "p.html", "--and", "--weights", "w.npz", "--activation", "relu", "--data", "d"],
+     "--weights and --activation and --data"),
+    (["--out", "p.html", "--and", "--no-invert"], "--no-invert would be ignored without --image"),
+    (["--out", "p.html", "--digit", "1", "--invert"], "--invert would be ignored without --image"),
     (["--out", "p.html", "--target", "3", "--image", "none.png"], "none.png: No such file"),
 ])
 def test_a_mistake_gets_one_line(words, said, tmp_path, monkeypatch, capsys):

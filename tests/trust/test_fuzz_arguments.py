@@ -37,9 +37,9 @@ OPTIONS = {
                "--data", "--at"),
     "craft": ("--out", "--split", "--index", "--count", "--target", "--goal", "--confidence",
               "--theta", "--max-distortion", "--saliency", "--rule", "--margin", "--of",
-              "--weights", "--derivative", "--data"),
+              "--weights", "--derivative", "--data", "--image", "--label", "--invert"),
     "explain": ("--digit", "--image", "--and", "--target", "--out", "--theta", "--max-distortion",
-                "--weights", "--data"),
+                "--weights", "--data", "--invert", "--no-invert"),
     "reproduce": ("--out", "--digits", "--scale", "--jobs", "--only", "--answers", "--weights",
                   "--derivative", "--data"),
     "survey": ("--out", "--count", "--seed", "--epsilon", "--theta", "--weights", "--derivative",
@@ -49,7 +49,7 @@ OPTIONS = {
     "data": ("--any-set",),
     "textbook": ("--digit", "--target", "--weights", "--data")}
 FLAGS = {"--resume", "--nudge", "--json", "--and", "--no-peers", "--checks", "--scale", "--rules",
-         "--any-set", "--quick"}
+         "--any-set", "--quick", "--invert", "--no-invert"}
 NAMES = tuple(name for name in NAMES if not name.startswith("/"))  # as --out it would be made
 CHOICES = ("momentum", "paper", "random", "zero", "float32", "all", "complex step,dense", "train",
            "test", "pairs", "single", "art", "maximal", "resnet", "colour", "residual", "logits",
@@ -92,11 +92,11 @@ def stubbed(monkeypatch, tmp_path):
     monkeypatch.setitem(NETWORKS, "resnet", resnet._replace(images=cached))
     monkeypatch.setitem(NETWORKS, "colour", colour._replace(images=lambda split, directory=None: (
         draw_shapes(60, 0) if directory is None else colour.images(split, directory))))
-    for module in (scripts.craft, scripts.explain):
-        monkeypatch.setattr(module, "craft", checked)
+    monkeypatch.setattr(scripts.craft, "craft", checked)
     for where, name in ((scripts.survey, "draw"), (scripts.train, "_epoch"),
                         (scripts.verify, "check_network"), (scripts.bench, "machine"),
                         (scripts.reproduce.Setup, "__enter__"), (scripts.explain, "and_page"),
+                        (scripts.explain, "page"),
                         (scripts.textbook, "_derivative"), (scripts.paper.figures, "save_png")):
         monkeypatch.setattr(where, name, begin)
     (tmp_path / "deep" / "down" / "folder").mkdir(parents=True)  # so that --out ../up stays within

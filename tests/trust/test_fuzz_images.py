@@ -13,16 +13,17 @@ import zlib
 import numpy as np
 import pytest
 from fuzz import damaged, judged, rounds, some
+from matplotlib.image import imsave
 
 import data
 from data import write_idx
 from data.idx import encode
-from scripts.explain import decode_png
+from scripts.terminal.pictures import decode
 
 
 def read_image(path):
     """The image as the command reads it."""
-    return data.read_image(path, decode_png)
+    return data.read_image(path, decode)
 
 
 def a_png(rng, pixels, colour=0, chunks=()):
@@ -43,7 +44,8 @@ def a_png(rng, pixels, colour=0, chunks=()):
 
 
 def an_image(rng, folder):
-    """The bytes of a file that holds an image, and the image as float64 (28, 28).
+    """The bytes of a file that holds an image (pictures of any size among them), and the image as
+    float64 (28, 28).
 
     None instead of the image where only the form is sound.
     """
@@ -51,14 +53,20 @@ def an_image(rng, folder):
     # half of them zero
     pixels = rng.integers(0, 256, shape, np.uint8) * np.uint8(rng.integers(0, 2))
     first = pixels.reshape(-1, 28, 28)[0] / 255
-    kind = int(rng.integers(0, 5))
+    kind = int(rng.integers(0, 6))
     if kind == 0:
         content = b"".join(encode(pixels))
         return gzip.compress(content) if rng.random() < 0.5 else content, first
     if kind == 1:
         channels = some(rng, ((0, 1), (2, 3), (4, 2), (6, 4)))
-        return a_png(rng, rng.integers(0, 256, (28, 28, channels[1]), np.uint8), channels[0],
+        size = some(rng, ((28, 28), (28, 28), (1, 40), (90, 60), (300, 7)))
+        return a_png(rng, rng.integers(0, 256, (*size, channels[1]), np.uint8), channels[0],
                      [(b"tEXt", b"a\0" + rng.bytes(9))] * int(rng.integers(0, 2))), None
+    if kind == 5:
+        file = io.BytesIO()
+        size = some(rng, ((28, 28), (1, 40), (90, 60, 3), (300, 7, 3)))
+        imsave(file, rng.integers(0, 256, size, np.uint8), format="jpg")
+        return file.getvalue(), None
     array = (pixels / 255).astype(some(rng, ("<f8", ">f8", "<f4", ">f4", "<f2")))
     if kind == 2 and array.ndim == 2:
         array = np.asfortranarray(array)
@@ -120,6 +128,7 @@ def test_one_image_is_all_that_is_read_of_a_large_file(kind, tmp_path):
     assert read.shape == (28, 28) and not read.any()
 
 
+FRAME = b"\xff\xc0\0\x0b\x08\3\xff\3\xff\1\1\x11\0"  # of a JPEG of 1,023 × 1,023
 BOMBS = {
     "an .npy of terabytes":
         b"\x93NUMPY\1\0v\0"
@@ -127,6 +136,9 @@ BOMBS = {
         + b"\n",
     "a PNG of 30,000 × 30,000":
         (lambda content: content[:16] + struct.pack(">2I", 30_000, 30_000) + content[24:]),
+    "a JPEG of 65,535 × 65,535":
+        b"\xff\xd8" + FRAME.replace(b"\3", b"\xff") + b"\xff\xda\0\2",
+    "a JPEG of two sizes": b"\xff\xd8" + 2 * FRAME + b"\xff\xda\0\2",
     "a PNG of two sizes": [(b"IHDR", struct.pack(">2I5B", 13_000, 13_000, 8, 0, 0, 0, 0))],
     "a PNG with a text of 64 MB": [(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 26), 1))],
     "a PNG with a colour profile of 64 MB":

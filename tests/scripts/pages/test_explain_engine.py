@@ -239,6 +239,33 @@ def test_a_few_attacks_are_those_of_craft(open_page, networks, digits):
     assert near == 0
 
 
+class Stubborn:
+    """A model that never changes its mind; every pixel lifts class 1 and lowers class 0."""
+
+    def logits(self, x):
+        return np.tile([1.0, 0.0], (len(x), 1))
+
+    def forward_derivative(self, x):
+        return np.tile(np.array([-1.0, 0.5])[:, None], (len(x), 1, 784))
+
+
+def test_an_attack_that_uses_all_of_gamma_up_says_so(open_page):
+    browser = open_page("tanh")
+    states = answer(browser, """(() => {
+        const logits = Float64Array.of(1, 0), run = () => ({logits, probabilities: logits});
+        const pull = (_, v) => new Float64Array(784).fill(0.5 * v[1] - v[0]);
+        const net = {run, pull, logits: "logits", output: "softmax"};
+        const attack = new Attack(net, new Float64Array(784),
+                                  {target: 1, theta: 1, upsilon: null, of: "logits"});
+        while (attack.advance());
+        return attack.states.map(({pair, reason}) => ({pair, reason}));
+    })()""")
+    crafted = craft(Stubborn(), np.zeros((1, 28, 28)), 1, max_distortion=None)
+    assert states[-1]["reason"] == crafted.reason[0] == "domain_empty"
+    assert [state["pair"] for state in states[:-1]] == crafted.pairs[0].tolist()
+    assert len(states) == 784 / 2 + 1
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:max_distortion")  # 0.2 %
 def test_many_attacks_are_those_of_craft(open_page, networks, digits):

@@ -570,7 +570,8 @@ def test_the_and_page_is_right_wherever_the_point_is(browser, files, width):
     network = AndNetwork.pretrained()
     browser.open(files / "and.html", width, mobile=width < 600)
     browser.click("#surface")
-    x = np.array([[0.5, 0.5]])
+    x = np.array([browser.evaluate("[+x1.value, +x2.value]")])
+    assert np.abs(x - 0.5).max() < 0.1
     for key, step in ((None, (0, 0)), ("ArrowRight", (0.01, 0)), ("ArrowDown", (0, -0.01)),
                       ("ArrowUp", (0, 0.01)), ("ArrowLeft", (-0.01, 0))):
         if key:

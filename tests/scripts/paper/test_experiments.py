@@ -55,7 +55,9 @@ def test_small_samples_hold_every_class_in_turn_and_are_drawn_from_all():
     drawn = [places[image.tobytes()] for image in images]
     assert len(set(drawn)) == 1000 and (classes[drawn] == labels).all()
     assert stats.kstest(drawn, "uniform", (0, len(every))).pvalue > 0.01
-    np.testing.assert_array_equal(images[:23], Setup(None, digits=7).load("test", 23)[0])
+    setup = Setup(None, digits=7)
+    np.testing.assert_array_equal(images[:23], setup.load("test", 23)[0])
+    assert [setup.number("test", place) for place in range(23)] == drawn[:23]
     full = Setup(None, scale="full", folder=".").load("test", 23)
     np.testing.assert_array_equal(full[0], every[:23])
 

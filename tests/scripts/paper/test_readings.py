@@ -8,7 +8,7 @@ from small import Small, quick, some_samples
 
 from nn import LeNet
 from nn.models import LENETS
-from scripts.paper import outcome, tens
+from scripts.paper import outcome
 from scripts.paper import readings as module
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
@@ -26,13 +26,20 @@ from scripts.paper.report import page
 from scripts.paper.rounded import RoundedSoftmax
 from scripts.paper.tens import PAPER, draws
 
-QUICK = ("fig11", "decreasing", "theta", "fig13", "fig15")
+QUICK = ("fig11", "decreasing", "fig13", "fig15")
+
+
+@pytest.fixture(scope="module", params=[
+    QUICK, pytest.param((*QUICK, "theta"), marks=pytest.mark.slow)], ids=["quick", "theta"])
+def names(request):
+    """Some of the experiments."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def few():
-    """One digit, one network, some of the experiments."""
-    chosen = {name: module.EXPERIMENTS[name] for name in QUICK}
+def few(names):
+    """One digit, one network, these experiments."""
+    chosen = {name: module.EXPERIMENTS[name] for name in names}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcome, "FEWEST", 1)  # it is not the verdicts that are tested here
         patch.setattr(outcome, "WIDEST", np.inf)
@@ -55,7 +62,7 @@ def test_every_reading_is_tried_and_named(few):
     PaperReading("lenet"), PaperReading("lenet", "probabilities"),
     PaperReading("lenet", "logits", "once"), PaperReading("lenet", "centred", "cleverhans"),
     PaperReading("lenet", "rounded")], ids=str)
-def test_a_reading_is_what_a_run_of_its_own_gives(few, reading):
+def test_a_reading_is_what_a_run_of_its_own_gives(few, names, reading):
     """What readings share (steps of 1, the sweep over Υ) changes none of them."""
     one, = (one for one in few.numbers["readings"]
             if (one["network"], one["of"], one["rule"]) == reading)
@@ -63,7 +70,7 @@ def test_a_reading_is_what_a_run_of_its_own_gives(few, reading):
     with Setup(RoundedSoftmax(quick()) if rounded else quick(), derivative="backward", digits=1,
                of="logits" if rounded else reading.of, rule=reading.rule,
                sets=("test",)) as alone:
-        for name in QUICK:
+        for name in names:
             expected = module.EXPERIMENTS.get(name, EXPERIMENTS[name].run)(alone).rows
             claims = [claim for claim in one["claims"] if claim["experiment"] == name]
             for row, claim in zip(expected, claims, strict=True):
@@ -117,13 +124,14 @@ def test_the_paper_s_three_numbers_by_hand():
 
 def test_draws_of_ten_digits_by_counting(monkeypatch):
     """Two classes and three digits of each: every set that can be drawn, and no other."""
-    monkeypatch.setattr(tens, "CELL", 2)
     rng = np.random.default_rng(0)
     index = np.arange(6)
     samples = SimpleNamespace(
         index=index, sources=index % 2, success=index != 2,
         distortion=np.round(10 * rng.random(6), 2) + index,
         reason=np.array(["target_reached"] * 5 + ["already_target"]))
+    assert draws(samples, 2) is None  # too few digits to draw from
+    monkeypatch.setattr("scripts.paper.tens.LEAST", 2)
     every, numbers = draws(samples, 2)
     sets = {(a, b) for a in (0, 2, 4) for b in (1, 3)}  # digit 5 is misread
     expected = {}
@@ -134,8 +142,8 @@ def test_draws_of_ten_digits_by_counting(monkeypatch):
     drawn = set(zip(every.tolist(), *(numbers[name].tolist() for name in PAPER)))
     assert drawn == set(expected.values())
     assert every.mean() == pytest.approx(2 / 3, abs=0.05)
-    samples.reason[1] = "already_target"
-    assert draws(samples, 2) is None  # one digit of class 1 is left
+    samples.reason[3] = "already_target"
+    assert draws(samples, 2) is None  # only one digit of class 1 is read correctly
 
 
 def test_the_rounded_derivative_by_hand():
