@@ -123,8 +123,9 @@ def _write_figure(folder, name, outcome):
     from scripts.paper.figures import FIGURES, png  # matplotlib starts slowly
 
     picture = None
-    (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier run
-    if name in FIGURES and not outcome.no_picture:
+    if name in FIGURES and outcome.no_picture:
+        (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier run
+    elif name in FIGURES:
         picture = png(FIGURES[name](outcome.arrays))
         with replacing(folder / f"{name}.png") as file:
             file.write(picture)

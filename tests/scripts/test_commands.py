@@ -386,6 +386,17 @@ def test_only_one_experiment(tmp_path):
         "fig7.npz", "fig7.png", "report.html", "results.json"]
 
 
+def test_a_picture_that_is_no_longer_drawn_goes(tmp_path):
+    for name in ("fig12.png", "fig11.png"):
+        (tmp_path / name).write_bytes(b"of an earlier run, or one's own")
+    assert main(["reproduce", "--out", str(tmp_path), "--only", "fig12", "--only", "fig11",
+                 "--digits", "2", "--jobs", "1"]) == 0
+    assert [path.name for path in tmp_path.glob("*.png")] == ["fig11.png"]
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    line = results["experiments"]["fig12"]["no_picture"]
+    assert line and line in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_only_adds_to_the_report_that_is_there(tmp_path, capsys):
     """In the order of the paper, with tables and pictures; of other settings it is refused."""
     words = ["reproduce", "--out", str(tmp_path), "--digits", "2", "--jobs", "1"]

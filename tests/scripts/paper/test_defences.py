@@ -136,3 +136,14 @@ def test_an_output_vector_comes_nearer(shipped, monkeypatch):
     assert numbers["success"] == [after <= before / 2 + 1e-9
                                   for after, before in zip(numbers["distance"], numbers["started"])]
     assert outcome.arrays["images"].shape == (5, 5, 28, 28)
+
+
+@pytest.mark.parametrize(("best", "others", "expected"), [
+    ((57, 100), [(2, 18), (3, 21)], "agrees"),   # far below
+    ((57, 100), [(2, 18), (57, 100)], "–"),      # five digits each: who knows
+    ((88, 100), [(2, 18), (80, 95)], "agrees"), ((88, 100), [(40, 90)], "–"),
+    ((10, 20), [(2, 18), (30, 90)], "differs"), ((10, 70), [(80, 90), (0, 100)], "differs")])
+def test_no_adversary_does_better_where_intervals_are_apart_or_narrow(best, others, expected):
+    best, *others = ({"interval": interval, "success": 50} for interval in (best, *others))
+    row = threat._no_better("claim", best, others)
+    assert row.verdict == expected and row.why.startswith("too few") == (expected == "–")
