@@ -15,6 +15,7 @@ DPI = 160
 GAP = 2
 LEFT = 10  # what names a row, in pixels of a digit
 LINE = 9   # a line of text
+LETTER = 3.4  # the width of a letter of the legend
 NARROWEST = 110  # room for the legend
 
 
@@ -43,9 +44,10 @@ def digit_grid(colours, *, frames=None, titles=None, inside=None, columns=None,
     above = LINE if titles is not None else 0
     top = LINE if columns is not None else 0
     left = LEFT if rows is not None else GAP
-    lines = len(legend) if across < 8 else bool(legend)
-    size = (top + down * (height + GAP + above) + GAP + lines * LINE,
-            max(left + across * (width + GAP), NARROWEST))
+    whole = max(left + across * (width + GAP), NARROWEST)
+    in_a_row = sum(LETTER * (len(words) + 5) for _, words in legend) <= whole
+    lines = bool(legend) if in_a_row else len(legend)
+    size = (top + down * (height + GAP + above) + GAP + lines * LINE, whole)
     sheet = np.ones((*size, 3))
     figure = Figure(figsize=(size[1] * SCALE / DPI, size[0] * SCALE / DPI))
     axis = figure.add_axes((0, 0, 1, 1))
@@ -67,7 +69,7 @@ def digit_grid(colours, *, frames=None, titles=None, inside=None, columns=None,
         _text(axis, LEFT / 2 - 1, y, text, 10, va="center")
     axis.imshow(np.clip(sheet, 0, 1), interpolation="nearest", aspect="auto")
     if legend:
-        _legend(figure, legend, len(legend) if lines == 1 else 1)
+        _legend(figure, legend, len(legend) if in_a_row else 1)
     return figure
 
 

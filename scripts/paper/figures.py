@@ -193,7 +193,7 @@ def craft_grid(images, adversarial, index, labels, targets, predicted, success, 
     cells = []  # (colours, frame, title) of each
     for k in range(min(len(images), most)):
         if k == 0 or index[k] != index[k - 1]:
-            cells.append((coloured(images[k], images[k]), ORIGINAL, f"#{index[k]}: {labels[k]}"))
+            cells.append((coloured(images[k], images[k]), ORIGINAL, f"#{index[k]}, a {labels[k]}"))
         frame, title = SUCCESS, f"→ {targets[k]}"
         if not success[k]:
             frame, title = ((SUCCESS, f"{targets[k]} already") if predicted[k] == targets[k] else
@@ -205,7 +205,7 @@ def craft_grid(images, adversarial, index, labels, targets, predicted, success, 
     colours, frames, titles = zip(*cells)
     shape = (-1, across)
     legend = legend_of(images[:most], adversarial[:most], frames, [
-        (ORIGINAL, "#number: class, the original"), (FAILURE, "not read as its target")])
+        (ORIGINAL, "the original"), (FAILURE, "not read as its target")])
     return digit_grid(np.reshape(colours, (*shape, *images.shape[1:], 3)),
                       frames=np.reshape(frames, shape), titles=np.reshape(titles, shape),
                       legend=legend)

@@ -98,14 +98,14 @@ def test_craft_shows_each_original_once_and_what_failures_are_read_as():
     adversarial[:3, 5, 5] = 1
     figure = craft_grid(images, adversarial, [4, 4, 4, 9, 9], [7] * 5, [1, 2, 3, 7, 8],
                         [1, 0, 3, 7, 7], np.array([True, False, True, False, False]), 30)
-    assert texts(figure) == ["#4: 7", "→ 1", "0, not 2", "→ 3", "#9: 7", "7 already", "7, not 8"]
+    assert texts(figure) == ["#4, a 7", "→ 1", "0, not 2", "→ 3", "#9, a 7", "7 already", "7, not 8"]
     names = {to_rgb(colour): colour for colour in (ORIGINAL, SUCCESS, FAILURE)}
     assert [names[frame] for frame in frames(figure)] == [
         ORIGINAL, SUCCESS, FAILURE, SUCCESS, ORIGINAL, SUCCESS, FAILURE]
     assert "not read as its target" in legend(figure)
     few = craft_grid(images, adversarial, [4, 4, 4, 9, 9], [7] * 5, [1, 2, 3, 7, 8],
                      [1, 2, 3, 7, 7], np.array([True, True, True, False, False]), 3)
-    assert texts(few) == ["#4: 7", "→ 1", "→ 2", "→ 3"]
+    assert texts(few) == ["#4, a 7", "→ 1", "→ 2", "→ 3"]
     assert "not read as its target" not in legend(few)
 
 
@@ -115,7 +115,22 @@ def test_a_row_of_craft_holds_a_digit_and_its_nine_samples():
     figure = craft_grid(images, images, np.repeat([3, 8], 9), [0] * 18, targets, targets,
                         np.ones(18, bool), 30)
     left = [patch.get_x() for patch in figure.axes[0].patches]
-    assert len(left) == 20 and left[0] == left[10] and texts(figure)[10] == "#8: 0"
+    assert len(left) == 20 and left[0] == left[10] and texts(figure)[10] == "#8, a 0"
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
+def test_the_legend_is_not_cut_off(count):
+    """Of grids of any width, with both inks and both frames."""
+    images = np.full((count, 28, 28), 0.5)
+    adversarial = images.copy()
+    adversarial[:, 3:9] = [[[0.0], [1.0]] * 3]
+    figure = craft_grid(images, adversarial, range(count), [1] * count, [2] * count, [3] * count,
+                        np.zeros(count, bool), 30)
+    png(figure)
+    assert len(legend(figure)) == 5
+    box = figure.legends[0].get_window_extent()
+    lowest = max(patch.get_window_extent().y0 for patch in figure.axes[0].patches[-2:])
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and -1 <= box.y0 < box.y1 <= lowest + 1
 
 
 def test_every_class_that_is_read_on_the_way_is_named():
