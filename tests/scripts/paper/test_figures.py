@@ -98,7 +98,8 @@ def test_craft_shows_each_original_once_and_what_failures_are_read_as():
     adversarial[:3, 5, 5] = 1
     figure = craft_grid(images, adversarial, [4, 4, 4, 9, 9], [7] * 5, [1, 2, 3, 7, 8],
                         [1, 0, 3, 7, 7], np.array([True, False, True, False, False]), 30)
-    assert texts(figure) == ["#4, a 7", "→ 1", "0, not 2", "→ 3", "#9, a 7", "7 already", "7, not 8"]
+    assert texts(figure) == ["#4, a 7", "→ 1", "0, not 2", "→ 3",
+                             "#9, a 7", "7 already", "7, not 8"]
     names = {to_rgb(colour): colour for colour in (ORIGINAL, SUCCESS, FAILURE)}
     assert [names[frame] for frame in frames(figure)] == [
         ORIGINAL, SUCCESS, FAILURE, SUCCESS, ORIGINAL, SUCCESS, FAILURE]
