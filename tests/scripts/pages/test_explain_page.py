@@ -426,6 +426,11 @@ def test_what_if_holds_the_forecast_against_the_network(browser, files, library,
     for row, one, two in zip(rows, foretold, real, strict=True):
         for text, true in zip(row[1:], (one, two, two - one)):
             assert_shows(text, true, 1e-9)
+    drawn, chosen, labels = browser.evaluate("""[$("#what-curve").ariaLabel, $("#what-class").value,
+        [...document.querySelectorAll("#what-rows td")].map(
+            cell => getComputedStyle(cell, "::before").content)]""")
+    assert drawn.startswith(f"Logit {chosen} ")
+    assert set(labels) == {"none"}  # on a narrow screen too these columns are no W · ∂H/∂x
     said = told(browser, "#what-said")
     assert ("Nothing is changed" in said) == (change == 0)
     off = np.abs(real - foretold).max() / max(np.abs(foretold).max(), 1e-300)
@@ -497,7 +502,19 @@ def test_the_lesson_can_be_walked_and_left(page):
               features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
     page.click("#lesson-open")
     titles = []
+    settings = "[page.of, page.theta]"
+    own = page.evaluate(settings)
     for n in range(8):
+        if n == 5:
+            assert page.evaluate(settings) == ["probabilities", 1]
+            page.click("#lesson-before")
+            assert page.evaluate(settings) == own
+            page.click("#lesson-next")
+        if n == 6:
+            assert page.evaluate(settings) == ["logits", 0.3]
+            page.click("#lesson-close")  # what a step has set does not stay
+            assert page.evaluate(settings) == own
+            page.click("#lesson-open")
         titles.append(told(page, "#lesson-title"))
         assert page.evaluate("$('#lesson-next').disabled") and told(page, "#lesson-answer") == ""
         right = page.evaluate(f"LESSON[{n}].right")
