@@ -30,7 +30,7 @@ function drawWhatIf() {
   const other = image.slice();
   other[i] = value;
   const page_ = sheet($("#what-image"), 1);
-  squares(page_, SIDE, SIDE, altered(other, image));
+  squares(page_, SIDE, SIDE, altered(other, page.states[0].image));
   frame(page_.pen, page_.width / SIDE, i % SIDE, Math.floor(i / SIDE), 1, PURPLE);
   $("#what-image").ariaLabel = `The image with pixel ${pixelName(i)} at ${value.toFixed(2)}; it ` +
     `was ${image[i].toFixed(2)}. Arrow keys choose another pixel.`;
