@@ -34,11 +34,11 @@ HALFWAY = """(() => {
 
 
 def save(browser, path, height=None):
-    """The page as PNG of 64 colours, its upper `height` pixels or all of it."""
+    """The page as PNG of 128 colours, its upper `height` pixels or all of it."""
     browser.screenshot(path)
     picture = Image.open(path).convert("RGB")
     picture = picture.crop((0, 0, picture.width, min(height or picture.height, picture.height)))
-    picture.quantize(64).save(path, optimize=True)
+    picture.quantize(128, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def attack_section(browser, folder):
