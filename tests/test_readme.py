@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.__main__ import main
+from scripts.results.chosen_pixels import picture
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("README.md", "nn/README.md", "attack/README.md", "scripts/results/README.md",
@@ -98,11 +99,17 @@ def test_the_page_is_short_and_its_pictures_are_small():
     assert len(TEXTS["README.md"].splitlines()) <= 240
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXTS["README.md"])
     assert len(pictures) == 3
-    for picture in pictures:
-        assert (ROOT / picture).stat().st_size <= 100_000
+    for name in pictures:
+        assert (ROOT / name).stat().st_size <= 100_000
 
 
-def test_the_numbers_of_the_full_run_are_those_that_were_kept():
+def test_the_first_picture_shows_what_its_words_say():
+    before, _, _, after = (axis.get_title() for axis in picture().axes[:4])
+    assert (before, after) == ("read as 7", "28 pixels later: read as 8")
+    assert re.search(r"the 7 with 28 pixels changed,\s.*reads as an 8", TEXTS["README.md"])
+
+
+def test_the_numbers_of_the_full_run_are_those_of_its_file():
     """Every claim of `scripts/results/full.json` that its README shows, word for word."""
     text = TEXTS["scripts/results/README.md"]
     results = (ROOT / "scripts" / "results" / "full.json").read_text(encoding="utf-8")
