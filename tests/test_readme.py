@@ -1,5 +1,5 @@
-"""What the README shows runs as it stands, from the repository's root, and prints what it says it
-prints.
+"""What the READMEs show runs as it stands, from the repository's root, and prints what it says it
+prints: `#>` begins a line of output. Their links lead somewhere.
 """
 import json
 import re
@@ -11,11 +11,20 @@ from pathlib import Path
 import pytest
 
 from scripts.__main__ import main
+from scripts.results.chosen_pixels import picture
 
 ROOT = Path(__file__).parent.parent
-# (kind, what it holds, the ```text block right behind it, or "")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?",
-                    (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+NAMES = ("README.md", "nn/README.md", "attack/README.md", "scripts/results/README.md",
+         "tests/trust/README.md")
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
+BLOCKS = [(name, kind, text) for name in NAMES
+          for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", TEXTS[name], re.S | re.M)]
+LECTURE = re.search(r"^## A lecture.*?(?=^## )", TEXTS["README.md"], re.S | re.M).group()
+
+
+def promised(block):
+    """The output that a block shows, "" where it shows none."""
+    return "".join(f"{line}\n" for line in re.findall(r"^#> (.*)", block, re.M))
 
 
 def in_a_process(block):
@@ -25,42 +34,84 @@ def in_a_process(block):
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(("block", "promised"), [
-    pytest.param(text, shown, marks=[pytest.mark.slow] * ("processes(" in text))
-    for kind, text, shown in BLOCKS if kind == "python"])
-def test_python(block, promised, monkeypatch, capsys):
+@pytest.mark.parametrize("block", [
+    pytest.param(text, id=f"{name}-{number}", marks=[pytest.mark.slow] * ("processes(" in text))
+    for number, (name, kind, text) in enumerate(BLOCKS)
+    if kind == "python" and text not in LECTURE])
+def test_python(block, monkeypatch, capsys):
     for package in re.findall(r"^(?:import|from) (torch|jax|sklearn)", block, re.M):
         pytest.importorskip(package,
                             reason=f"{package} is not installed (pip install 'jsma[models]')")
     monkeypatch.chdir(ROOT)
+    names = {"__name__": "__main__"}
     if "processes(" in block:  # that start by reading this file again
         out, errors = in_a_process(block)
     else:
-        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+        exec(compile(block, "README.md", "exec"), names)
         out, errors = capsys.readouterr()
-    assert out and not errors
-    assert promised in ("", out)
+    tests = [one for name, one in names.items() if name.startswith("test_")]
+    assert (out or tests) and not errors
+    for test in tests:
+        test()
+    assert promised(block) in ("", out)
     for line in re.findall(r"print\(.*\) +# (wrong: .*)", block):
         assert line in out.splitlines()
 
 
-@pytest.mark.parametrize(("block", "promised"), [  # tests/scripts/test_verify.py is a short one
-    pytest.param(text, shown, marks=[pytest.mark.slow] * text.startswith("jsma verify"))
-    for kind, text, shown in BLOCKS if not kind and text.startswith("jsma ")])
-def test_commands(block, promised, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("block", [  # tests/scripts/test_verify.py is a short one
+    pytest.param(text, marks=[pytest.mark.slow] * text.startswith("jsma verify"))
+    for _, kind, text in BLOCKS if not kind and text.startswith("jsma ")])
+def test_commands(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for line in block.splitlines():
+    for line in re.findall(r"^(jsma .*)", block, re.M):
         assert main(shlex.split(line)[1:]) == 0
-    assert promised in ("", capsys.readouterr().out)
+    assert promised(block) in ("", capsys.readouterr().out)
 
 
-def test_the_lecture_has_six_steps_that_show_what_they_print():
-    assert sum(bool(shown) for _, _, shown in BLOCKS) == 6
+def test_the_lecture_runs_in_one_session_and_shows_what_it_prints(monkeypatch, capsys):
+    """The sixth step is a command: `test_commands`."""
+    monkeypatch.chdir(ROOT)
+    assert re.findall(r"^\*(\d)\. ", LECTURE, re.M) == list("123456")
+    blocks = [text for name, kind, text in BLOCKS if kind == "python" and text in LECTURE]
+    assert len(blocks) == 5
+    names = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+        out, errors = capsys.readouterr()
+        assert out == promised(block) != "" and not errors
 
 
-def test_the_numbers_of_the_full_run_are_those_that_were_kept():
-    """Every claim of `scripts/results/full.json` that the README shows, word for word."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_to_files_and_headings(name):
+    for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
+        if target.startswith("https://"):
+            continue
+        file, _, heading = target.partition("#")
+        path = (ROOT / name).parent / file if file else ROOT / name
+        assert path.is_file(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)", path.read_text(encoding="utf-8"), re.M)
+            assert heading in [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-")
+                               for one in headings], target
+
+
+def test_the_page_is_short_and_its_pictures_are_small():
+    assert len(TEXTS["README.md"].splitlines()) <= 240
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXTS["README.md"])
+    assert len(pictures) == 3
+    for name in pictures:
+        assert (ROOT / name).stat().st_size <= 100_000
+
+
+def test_the_first_picture_shows_what_its_words_say():
+    before, _, _, after = (axis.get_title() for axis in picture().axes[:4])
+    assert (before, after) == ("read as 7", "28 pixels later: read as 8")
+    assert re.search(r"the 7 with 28 pixels changed,\s.*reads as an 8", TEXTS["README.md"])
+
+
+def test_the_numbers_of_the_full_run_are_those_of_its_file():
+    """Every claim of `scripts/results/full.json` that its README shows, word for word."""
+    text = TEXTS["scripts/results/README.md"]
     results = (ROOT / "scripts" / "results" / "full.json").read_text(encoding="utf-8")
     experiments = json.loads(results)["experiments"]
     assert experiments["fig11"]["numbers"]["all"]["samples"] == 270_000

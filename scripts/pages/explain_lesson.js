@@ -1,15 +1,18 @@
 // The lesson: eight steps, each with a question that is answered before the page shows it. A step
-// is {title, text: [paragraph, …], question, choices, right: its number, why, to: section, show}.
+// is {title, text: [paragraph, …], question, choices, right: its number, why, to: section}; show()
+// brings up what it is about, settings() are those of the attack that it needs. All others, and all
+// when the lesson is left, are the reader's own.
 const LESSON = [
   {title: "What is a forward derivative?", to: "attack",
    text: ["A network F turns 784 pixels into ten scores, the logits; the largest one is what it " +
           "reads.",
           "The forward derivative ∂F_j/∂x_i says how much score j gains if pixel i grows a " +
           "little. All of them together are a table of 10 × 784 numbers, the Jacobian."],
-   question: "To make this digit an 8, which row of the table matters most?",
-   choices: ["the row of the 8: what its score gains from each pixel",
+   question: "The network is to read another digit, the target. Which row of the table matters " +
+             "most?",
+   choices: ["the row of the target: what its score gains from each pixel",
              "the row of what is read now", "the column of the darkest pixel"], right: 0,
-   why: "The row of the target: its numbers are called α in section 2. The other nine rows matter " +
+   why: "Its numbers are called α in section 2. The other nine rows matter " +
         "too; their sum is β.", show: () => go(0)},
   {title: "Why do the windows grow?", to: "grow",
    text: ["A unit of the first convolution looks at 5×5 pixels. Its derivative is the kernel " +
@@ -52,7 +55,7 @@ const LESSON = [
    question: "What is left of Eq. 10 then?",
    choices: ["the two pixels with the largest α", "nothing, no pair qualifies", "all pairs tie"],
    right: 0, why: "β says nothing new, so the two largest α win. The paper reads the logits.",
-   show: () => set({of: "probabilities"})},
+   settings: () => ({of: "probabilities"})},
   {title: "What does Γ do?", to: "attack",
    text: ["Γ holds the pixels that may still be chosen, at the start all of them. With θ = 1 a " +
           "chosen pixel is full of ink at once.",
@@ -60,7 +63,7 @@ const LESSON = [
    question: "With θ = 0.3, how often can an empty pixel be chosen at most?",
    choices: ["once", "four times", "as often as one likes"], right: 1,
    why: "0.3, 0.6, 0.9, then 1: it has reached 1 and leaves. Now more iterations are needed, and " +
-        "each changes less.", show: () => set({of: "logits", theta: 0.3 * sign()})},
+        "each changes less.", settings: () => ({of: "logits", theta: 0.3 * sign()})},
   {title: "What do the digit's neighbours look like?", to: "what-if",
    text: ["Change one pixel and you have a neighbour of the digit: 784 directions to go. Near by, " +
           "the derivative foretells the scores of all of them, as if F were a plane.",
@@ -71,16 +74,23 @@ const LESSON = [
              "only for the target"], right: 1,
    why: "That is why Algorithm 2 computes it anew in every iteration. Move the slider and see where " +
         "it breaks. That was the lesson: now draw a digit of your own.",
-   show: () => set({theta: sign()})},
+   settings: () => ({theta: sign()})},
 ];
-const lesson = {step: 0, answered: []};
+const lesson = {step: 0, answered: [], own: null};  // own: the reader's {of, theta}
+
+function useSettings(wanted) {
+  if (Object.keys(wanted).some(name => page[name] !== wanted[name])) set(wanted);
+  showSettings();
+}
 
 function openLesson(step) {
   lesson.step = step;
   $("#lesson").hidden = false;
-  LESSON[step].show();
-  showSettings();
-  scrollTo_(LESSON[step].to);
+  lesson.own ??= {of: page.of, theta: page.theta};
+  const {show, settings, to} = LESSON[step];
+  useSettings({...lesson.own, ...settings?.()});
+  show?.();
+  scrollTo_(to);
   showLesson();
   $("#lesson-title").focus({preventScroll: true});
 }
@@ -111,6 +121,8 @@ function showAnswer() {
 
 function closeLesson() {
   $("#lesson").hidden = true;
+  useSettings(lesson.own);
+  lesson.own = null;
   $("#lesson-open").focus({preventScroll: true});
 }
 

@@ -1,7 +1,7 @@
 // What if one pixel changed: the change of every logit that the derivative foretells, ∂z/∂x_i · δ,
 // beside the one that the network gives; and both as curves over the pixel's value.
 const CURVE = 33;  // places at which the network is asked
-const what = {state: null, pixel: null, logits: [], slopes: [], class: null};
+const what = {state: null, pixel: null, logits: [], slopes: [], class: null};  // class: null until one is chosen
 
 // Called by whoever shows another image or pixel (explain_derivative.js)
 function showWhatIf() {
@@ -13,7 +13,6 @@ function showWhatIf() {
     what.at = run.logits;
     $("#what-value").value = Math.round(255 * (image[i] > 0.5 ? 0 : 1));
   }
-  what.class ??= page.target;
   drawWhatIf();
 }
 
@@ -31,7 +30,7 @@ function drawWhatIf() {
   const other = image.slice();
   other[i] = value;
   const page_ = sheet($("#what-image"), 1);
-  squares(page_, SIDE, SIDE, altered(other, image));
+  squares(page_, SIDE, SIDE, altered(other, page.states[0].image));
   frame(page_.pen, page_.width / SIDE, i % SIDE, Math.floor(i / SIDE), 1, PURPLE);
   $("#what-image").ariaLabel = `The image with pixel ${pixelName(i)} at ${value.toFixed(2)}; it ` +
     `was ${image[i].toFixed(2)}. Arrow keys choose another pixel.`;
@@ -45,7 +44,7 @@ function drawWhatIf() {
 }
 
 function showCurve(was, value, now) {
-  const j = what.class, {real, told} = {real: colours().removed, told: colours().added};
+  const j = what.class ?? page.target, {real, told} = {real: colours().removed, told: colours().added};
   const tangent = x => what.at[j] + what.slopes[j] * (x - was);
   lines($("#what-curve"), {
     series: [{points: what.logits.map((z, n) => [n / (CURVE - 1), z[j]]), colour: real, width: 3},
@@ -53,6 +52,7 @@ function showCurve(was, value, now) {
     axes: ["value of the pixel", `logit ${j}`], cursor: value,
     dots: [[was, what.at[j], colours().text], [value, now[j], real]],
   });
+  $("#what-class").value = j;
   $("#what-curve").ariaLabel = `Logit ${j} over the pixel’s value: at ${value.toFixed(2)} it is ` +
     `${number(now[j], 4)}, foretold ${number(tangent(value), 4)}.`;
 }
@@ -77,4 +77,3 @@ pick($("#what-image"), {
 $("#what-value").oninput = drawWhatIf;
 for (const j of Array(10).keys()) $("#what-class").append(make("option", `${j}`, {value: j}));
 $("#what-class").onchange = () => { what.class = +$("#what-class").value; drawWhatIf(); };
-whenChanged(() => { if (what.class === null) $("#what-class").value = page.target; });
