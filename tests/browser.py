@@ -113,6 +113,8 @@ class Browser(ExitStack):
     def media(self, name):
         """Show the page as on "screen" or in "print"."""
         self._ask("Emulation.setEmulatedMedia", media=name)
+        self.evaluate("new Promise(after => requestAnimationFrame("
+                      "() => requestAnimationFrame(() => after(true))))")  # what is drawn anew
 
     def screenshot(self, path):
         """Write the whole page to the file `path` as PNG."""
