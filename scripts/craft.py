@@ -20,8 +20,16 @@ from data import load_mnist, write_idx
 from data.files import replacing
 from scripts.paper.samples import joined
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import (add_data, add_model, distortion, indices, note_said,
-                                      refuse_ignored, whole, with_defaults)
+from scripts.terminal.options import (
+    add_data,
+    add_model,
+    distortion,
+    indices,
+    note_said,
+    refuse_ignored,
+    whole,
+    with_defaults,
+)
 from scripts.terminal.outputs import output_folder, overwrite_option
 from scripts.terminal.pictures import image_option, invert_option, own_image
 from scripts.terminal.progress import Progress

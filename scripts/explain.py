@@ -15,8 +15,15 @@ from nn import AndNetwork
 from nn.models import ACTIVATIONS
 from scripts.pages.explain_page import Start, and_page, page
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import (add_data, distortion, note_said, refuse_ignored,
-                                      weights_option, whole, with_defaults)
+from scripts.terminal.options import (
+    add_data,
+    distortion,
+    note_said,
+    refuse_ignored,
+    weights_option,
+    whole,
+    with_defaults,
+)
 from scripts.terminal.outputs import output_file, overwrite_option
 from scripts.terminal.pictures import image_option, invert_option, own_image
 

@@ -124,7 +124,7 @@ def test_the_network_is_drawn_with_its_numbers(page):
     shown = page.evaluate("""[...document.querySelectorAll("#network .value")].map(it =>
         it.textContent)""")
     network = AndNetwork.pretrained()
-    hidden = dict((name, out) for name, out, _ in network.trace(np.array([[0.3, 0.9]])))
+    hidden = {name: out for name, out, _ in network.trace(np.array([[0.3, 0.9]]))}
     layers = [array.ravel() for array in hidden.values() if array.size == 2]
     for text, true in zip(shown, [0.3, 0.9, *layers[-1], output(0.3, 0.9)], strict=True):
         assert value(text) == pytest.approx(true, rel=0.25 if true < 0.001 else 0.005)
