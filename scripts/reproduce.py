@@ -50,9 +50,9 @@ def arguments(parser):
                         help="answers to the page of `jsma survey make`, for Fig. 16 and 17 "
                              "(default: none)")
     weights_option(parser)
-    parser.add_argument("--lenet", choices=LENETS, default="lenet",
-                        help="which of the shipped LeNets (default: lenet); the others are by the "
-                             "recipe of the time, paper-SEED-EPOCHS")
+    parser.add_argument("--lenet", choices=LENETS, default="lenet", metavar="NAME",
+                        help=f"which of the shipped LeNets: {', '.join(LENETS)} (default: lenet; "
+                             "the others are by the recipe of the time, paper-SEED-EPOCHS)")
     parser.add_argument("--of", choices=OUTPUTS, default="logits",
                         help="the outputs whose derivative is taken (default: logits)")
     parser.add_argument("--rule", choices=RULES_OF_GAMMA, default="paper",
