@@ -120,3 +120,30 @@ def test_the_numbers_of_the_full_run_are_those_of_its_file():
         for claim in experiments[name]["claims"]:
             line = f"| {claim['claim']} | {claim['paper']} | {claim['ours']} | {claim['verdict']} |"
             assert line in text
+
+
+def test_the_numbers_of_the_readings_are_those_of_its_file():
+    """Values and counts of `scripts/results/readings.json` that the READMEs show."""
+    results = json.loads((ROOT / "scripts/results/readings.json").read_text(encoding="utf-8"))
+    listed = results["experiments"]["readings"]["numbers"]["readings"]
+    readings = {(one["network"], one["of"], one["rule"]): one for one in listed}
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for claim in readings["lenet", "probabilities", "paper"]["claims"]:
+        if claim["experiment"] == "fig11":
+            assert f"{claim['ours']} {claim['verdict']} |" in page
+    table = (ROOT / "scripts/results/README.md").read_text(encoding="utf-8")
+    columns = [("lenet", "logits", "paper"), ("lenet", "probabilities", "paper"),
+               ("lenet", "rounded", "paper"), ("lenet", "logits", "unsaturated"),
+               ("paper-0-60", "logits", "paper"), ("paper-0-60", "probabilities", "paper"),
+               ("paper-2-60", "probabilities", "paper")]
+    counts = " | ".join(str(readings[column]["agrees"]) for column in columns)
+    assert f"| claims that agree, of 28 | | {counts} |" in table
+    assert f"tries {len(listed)} readings" in table
+    for claim in readings[columns[0]]["claims"]:
+        row = f"| {claim['claim']} | {claim['paper']} |"
+        if row in table and claim["experiment"] == "fig11":
+            shown = [next(one for one in readings[column]["claims"]
+                          if one["claim"] == claim["claim"])["ours"].split(" [")[0]
+                     for column in columns]
+            assert any(line.startswith(row) and all(value in line for value in shown)
+                       for line in table.splitlines())
