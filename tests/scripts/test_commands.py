@@ -220,7 +220,8 @@ def test_train_on_all_digits_has_no_validation(small_mnist, tmp_path):
     assert np.abs(weights).max() > 0 and np.abs(weights.sum(axis=0)).max() < 1e-5
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("activation", [
+    "relu", pytest.param("sigmoid", marks=pytest.mark.slow)])
 def test_the_record_beside_the_weights_says_the_activation(activation, small_mnist, tmp_path,
                                                            capsys):
     weights = tmp_path / "w.npz"
@@ -416,10 +417,10 @@ def test_only_adds_to_the_report_that_is_there(tmp_path, capsys):
 
 @pytest.mark.parametrize(("words", "theirs"), [
     (["explain", "--and", "--out", "page.html"], "page.html"),
-    (["train", "--digits", "100", "--epochs", "1", "--out", "w.npz"], "w.json"),
     *(pytest.param(words.split(), theirs, marks=pytest.mark.slow) for words, theirs in (
         ("craft --index 0 --target 8 --out .", "grid.png"),
         ("train --digits 100 --epochs 1 --out w.npz", "w.npz"),
+        ("train --digits 100 --epochs 1 --out w.npz", "w.json"),
         ("reproduce --only fig7 --out .", "report.html"),
         ("survey make --count 1 --theta none --epsilon 0 --out s.html", "s.html"),
         ("survey analyse --out .", "fig16.png")))])

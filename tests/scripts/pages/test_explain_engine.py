@@ -433,7 +433,8 @@ NO_WORKER = {
 }
 
 
-@pytest.mark.parametrize("how", ["worker", *NO_WORKER])
+@pytest.mark.parametrize("how", ["worker", *(pytest.param(how, marks=pytest.mark.slow)
+                                             for how in NO_WORKER)])
 def test_the_worker_answers_as_the_page_does(how, open_page, digits):
     page, image = open_page("tanh"), digits[0][0]
     case = Case(image, 8)

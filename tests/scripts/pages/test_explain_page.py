@@ -101,7 +101,7 @@ def browser():
         yield started
 
 
-@pytest.fixture(params=[400, 1400])
+@pytest.fixture(params=[400, pytest.param(1400, marks=pytest.mark.slow)])
 def page(request, browser, files):
     browser.open(files / "lenet.html", request.param, mobile=request.param < 600)
     settled(browser)
