@@ -93,10 +93,11 @@ function showHook() {
   const first = page.states[0], last = page.states.at(-1);
   for (const [canvas, image] of [["#hook-before", first.image], ["#hook-after", last.image]])
     squares(sheet($(canvas), 1), SIDE, SIDE, altered(image, first.image));
+  if (!last.reason) return;  // words wait for the end: they would push the page up and down
   const count = last.changed.length, won = last.reason === "target_reached";
   const how = page.theta > 0 ? "orange: ink was added" : "blue: ink was removed";
   $("#hook-read").textContent = `read as ${first.read}`;
-  $("#hook-told").textContent = last.reason ? `read as ${last.read}` : "under attack …";
+  $("#hook-told").textContent = `read as ${last.read}`;
   $("#hook-before").ariaLabel = `${page.name}, read as ${first.read}`;
   $("#hook-after").ariaLabel = `the same with ${count} pixels changed, read as ${last.read}`;
   $("#hook").textContent = won ?
@@ -104,7 +105,7 @@ function showHook() {
     "A digit, and the few pixels that change what a network reads";
   $("#hook-text").textContent = `On the left ${page.name}. On the right the same, with ${count} ` +
     `of ${SIDE * SIDE} pixels changed (${how}): ` +
-    `${(100 * count / SIDE / SIDE).toFixed(2)} %. ` + (!last.reason ? "" : won ?
+    `${(100 * count / SIDE / SIDE).toFixed(2)} %. ` + (won ?
     `For us it is what it was; the network reads ${article(last.read)}.` :
     `The network still reads ${article(last.read)}, not ${article(page.target)}.`);
 }

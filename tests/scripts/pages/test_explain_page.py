@@ -515,6 +515,7 @@ def test_the_lesson_can_be_walked_and_left(page):
             assert page.evaluate(settings) == ["logits", 0.3]
             page.click("#lesson-close")  # what a step has set does not stay
             assert page.evaluate(settings) == own
+            settled(page)
             page.click("#lesson-open")
         titles.append(told(page, "#lesson-title"))
         assert page.evaluate("$('#lesson-next').disabled") and told(page, "#lesson-answer") == ""
@@ -528,6 +529,7 @@ def test_the_lesson_can_be_walked_and_left(page):
         page.click("#lesson-next")
     assert len(set(titles)) == 8
     assert not page.evaluate("$('#lesson').checkVisibility()")
+    settled(page)  # the last step's settings have gone, so the attack begins anew
     page.click("#lesson-open")
     page.key("Tab")
     page.click("#lesson-close")
