@@ -78,18 +78,25 @@ def train_epoch(network, images, labels, optimizer, batch_size, seed, epoch, pro
     Returns:
         The mean loss of the samples, each as the network was when its batch came.
     """
-    order = np.arange(len(images))
-    if shuffled:
-        order = np.random.default_rng([seed, epoch]).permutation(len(images))
     total = 0.0
-    for start in range(0, len(images), batch_size):
-        chosen = order[start:start + batch_size]
+    done = 0
+    for chosen in batches(len(images), batch_size, seed, epoch, shuffled):
         value, gradients = loss_and_gradients(network, images[chosen], labels[chosen], loss)
         optimizer.step(gradients)
         total += value * len(chosen)
+        done += len(chosen)
         if progress is not None:
-            progress(start + len(chosen), len(images), total / (start + len(chosen)))
+            progress(done, len(images), total / done)
     return total / max(len(images), 1)
+
+
+def batches(count, batch_size, seed, epoch, shuffled=True):
+    """Which of `count` samples each step of an epoch sees, arrays of numbers; arguments as
+    above."""
+    order = np.arange(count)
+    if shuffled:
+        order = np.random.default_rng([seed, epoch]).permutation(count)
+    return [order[start:start + batch_size] for start in range(0, count, batch_size)]
 
 
 def loss_and_gradients(network, images, labels, loss=cross_entropy):

@@ -19,10 +19,11 @@ from nn.models import LENETS
 from scripts.pages.survey_answers import read_answers
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
+from scripts.paper.on_torch import ready
 from scripts.paper.readings import RULES_OF_GAMMA, reasons
 from scripts.paper.results import FILE, MARK, earlier, write_results
 from scripts.terminal.networks import load_network
-from scripts.terminal.options import add_data, cores, weights_option, whole
+from scripts.terminal.options import add_data, cores, torch_option, weights_option, whole
 from scripts.terminal.outputs import output_folder, overwrite_option
 from scripts.terminal.progress import duration
 from scripts.terminal.text import visible
@@ -58,6 +59,7 @@ def arguments(parser):
     parser.add_argument("--rule", choices=RULES_OF_GAMMA, default="paper",
                         help="which features Γ holds at the start and when one leaves it (default: "
                              "paper: all; when it is 0 or 1)")
+    torch_option(parser)
     parser.add_argument("--derivative", choices=["forward", "backward"],
                         help="of all samples (default: the paper's forward derivative for Fig. 1, "
                              "7, 9 and the crafting time, the transposed chain, which chooses the "
@@ -69,6 +71,8 @@ def run(args):
     """Run the experiments, write the files and say where they are."""
     start = time.monotonic()
     read_answers(args.answers)  # mistakes in them are told now, not after the work
+    if args.torch:
+        ready(args.torch)
     network = (load_network("lenet", args.weights) if args.weights else
                LeNet.pretrained(args.lenet))
     folder = output_folder(args.out, (FILE, "report.html"), (FILE, MARK), args.overwrite)
@@ -77,7 +81,7 @@ def run(args):
     folder.mkdir(parents=True, exist_ok=True)
     setup = Setup(network, args.data, args.derivative or "backward", args.digits, args.scale,
                   args.jobs, folder, tuple(args.answers), args.derivative or "forward", args.of,
-                  args.rule, "yours" if args.weights else args.lenet)
+                  args.rule, "yours" if args.weights else args.lenet, torch=args.torch)
     wanted = {name: one for name, one in EXPERIMENTS.items()
               if (name in args.only if args.only else setup.full or not one.large)}
     outcomes = {}
@@ -151,5 +155,6 @@ def _about(args):
             "reading": f"derivative of {args.of}, Γ by the rule {args.rule}",
             "digits": visible(args.data or "the shipped MNIST"),
             "derivative": args.derivative or "forward for Fig. 1, 7, 9 and the time, else backward",
+            "computed by": f"torch on {args.torch}" if args.torch else "NumPy",
             "size": size, "time": "", "python": platform.python_version(),
             "numpy": np.__version__}

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shlex
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from nn.models import ACTIVATIONS
 from nn.training import SGD, accuracy, calibrate, train_epoch
 from nn.weights import load_arrays, npz_bytes, save_arrays
 from scripts.paper.fitting import RECIPES
+from scripts.paper.on_torch import OnTorch, ready, torch_epoch
 from scripts.terminal.networks import NETWORKS, network_option
-from scripts.terminal.options import add_data, indices, whole
+from scripts.terminal.options import add_data, indices, torch_option, whole
 from scripts.terminal.outputs import MARK, output_folder, overwrite_option
 from scripts.terminal.progress import Progress, duration, started
 from scripts.terminal.text import as_json
@@ -54,6 +56,7 @@ def arguments(parser):
                         help="also keep the weights after these epochs, in FILE-E.npz")
     parser.add_argument("--digits", type=whole(1), metavar="N",
                         help="train on the first N images only, for a try (default: all)")
+    torch_option(parser)
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
     overwrite_option(parser)
     add_data(parser)
@@ -67,6 +70,8 @@ def run(args):
     output_folder(args.out.parent, (args.out.name, record_file.name), (record_file.name, MARK),
                   args.overwrite or args.resume)
     settings = _settings(args)
+    if args.torch:
+        ready(args.torch)
     with started("train: reading the images"):
         sets = _load(NETWORKS[args.network].images, args.data, args.holdout, args.digits)
     network = _new(args, settings, sets["train"][0][:CALIBRATION])
@@ -109,6 +114,8 @@ def _settings(args):
         settings["network"] = args.network
     if args.digits:
         settings["digits"] = args.digits
+    if args.torch:
+        settings["torch"] = args.torch
     settings["epochs"] = args.epochs or settings["epochs"]
     return settings
 
@@ -125,13 +132,16 @@ def _epoch(network, optimizer, sets, settings, epoch):
     start = time.monotonic()
     progress = Progress(f"epoch {epoch + 1}", "images")
     optimizer.lr = settings["lr"] * settings["decay"] ** epoch
-    loss = train_epoch(network, *sets["train"], optimizer, settings["batch"], settings["seed"],
+    device = settings.get("torch")
+    train = partial(torch_epoch, device=device) if device else train_epoch
+    loss = train(network, *sets["train"], optimizer, settings["batch"], settings["seed"],
                        epoch, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
                        shuffled=settings.get("shuffled", True))
     progress.close()
     if not np.isfinite(loss):
         raise ValueError(f"the loss of epoch {epoch + 1} is not finite: the weights have run away")
-    errors = {f"{name}_error": round(100 - accuracy(network, *sets[name]), 4)
+    reader = OnTorch(network, device) if device else network
+    errors = {f"{name}_error": round(100 - accuracy(reader, *sets[name]), 4)
               for name in ("validation", "test") if name in sets}
     listed = ", ".join(f"{name.replace('_', ' ')} {error:.2f} %" for name, error in errors.items())
     print(f"epoch {epoch + 1}: loss {loss:.5f}, {listed}, {duration(time.monotonic() - start)}",
@@ -202,11 +212,12 @@ def _restore(record, state, settings, network, optimizer):
     A file may hold anything: ValueError says what is wrong with it.
     """
     old, history = _read_record(record)
-    different = [key for key in settings if key != "epochs" and old.get(key) != settings[key]]
+    different = [key for key in {**settings, **old}
+                 if key != "epochs" and old.get(key) != settings.get(key)]
     if different:
         key = different[0]
         raise ValueError(f"--resume: {record} was begun with {key} = {old.get(key)}, not "
-                         f"{settings[key]}")
+                         f"{settings.get(key)}")
     shapes = {name: array.shape for name, array in network.parameters().items()}
     moving = {f"velocity.{name}": shapes[name] for name in optimizer.velocity}
     arrays = load_arrays(state, {**shapes, "epoch": (), **moving})
@@ -251,6 +262,6 @@ def _command(settings):
                        "--epochs", str(settings["epochs"]), "--seed", str(settings["seed"]),
                        "--holdout", str(settings["holdout"]),
                        "--output-weights", settings["output_weights"],
-                       *(word for option in ("activation", "digits") if option in settings
+                       *(word for option in ("activation", "digits", "torch") if option in settings
                          for word in (f"--{option}", str(settings[option]))),
                        "--out", f"{settings.get('network', 'lenet')}.npz"])

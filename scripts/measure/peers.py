@@ -9,7 +9,7 @@ weights and its own defaults but for θ and Υ, and torch a thread on every core
 import numpy as np
 
 from attack.textbook import pair_scores
-from nn import Softmax, to_torch
+from scripts.paper.on_torch import logits_module
 from scripts.terminal.options import cores
 
 
@@ -26,7 +26,7 @@ def jacrev(network, images):
 def epoch(network, images, labels, batch):
     """An epoch of torch's SGD with momentum over images (n, 28, 28), on the CPU."""
     torch = _torch()
-    model = _logits(network)
+    model = logits_module(network)
     x = torch.from_numpy(images[:, None])
     y = torch.from_numpy(labels)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -55,8 +55,8 @@ def art(network, images, targets, upsilon, batch):
     torch = _torch()
     from art.attacks.evasion import SaliencyMapMethod
     from art.estimators.classification import PyTorchClassifier
-    classifier = PyTorchClassifier(_logits(network), torch.nn.CrossEntropyLoss(), (1, 28, 28), 10,
-                                   device_type="cpu", clip_values=(0, 1))
+    classifier = PyTorchClassifier(logits_module(network), torch.nn.CrossEntropyLoss(),
+                                   (1, 28, 28), 10, device_type="cpu", clip_values=(0, 1))
     attack = SaliencyMapMethod(classifier, theta=1.0, gamma=upsilon / 100, batch_size=batch,
                                verbose=False)
     wanted = np.eye(10, dtype=np.float32)[targets]
@@ -67,7 +67,7 @@ def torchattacks(network, images, targets, upsilon):
     """torchattacks' `JSMA` with θ = 1, γ = Υ; arguments as for `art`."""
     torch = _torch()
     import torchattacks as library
-    attack = library.JSMA(_logits(network), theta=1.0, gamma=upsilon / 100)
+    attack = library.JSMA(logits_module(network), theta=1.0, gamma=upsilon / 100)
     attack.set_device(torch.device("cpu"))
     attack.set_mode_targeted_by_label(quiet=True)
     x = torch.from_numpy(images[:, None])
@@ -90,17 +90,9 @@ def _torch():
     return torch
 
 
-def _logits(network):
-    """The torch module that gives the logits."""
-    torch = _torch()
-    layers = list(network.layers.items())
-    count = len(layers) - isinstance(layers[-1][1], Softmax)
-    return torch.nn.Sequential(*list(to_torch(network).children())[:count])
-
-
 def _jacobian(network, images, name):
     torch = _torch()
-    model = _logits(network).requires_grad_(False)
+    model = logits_module(network).requires_grad_(False)
     derivative = torch.func.vmap(getattr(torch.func, name)(lambda image: model(image[None])[0]))
     x = torch.from_numpy(np.ascontiguousarray(images[:, None]))
     return lambda: derivative(x)

@@ -9,7 +9,6 @@ import sys
 import threading
 from concurrent.futures import Future
 from contextlib import ExitStack
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ import numpy as np
 from attack import craft, craft_run
 from attack.goals import every_other
 from data import load_mnist
+from scripts.paper.on_torch import BATCH, OnTorch
 from scripts.paper.samples import Samples, joined
 from scripts.paper.work import Whole, Workers, result
 from scripts.terminal.progress import Line
@@ -41,7 +41,9 @@ class Setup:
     `folder`/runs and go on where they were stopped. `jobs` processes craft at once. `answers`:
     files of the human study (`survey`). `derivative` is that of the many samples, `shown` that of
     the few in Fig. 1 and 9 (default: the same). How the paper is read: `of` and `rule` as in
-    `attack.craft`, and `called`, the network's name; `sets` are those of Fig. 11.
+    `attack.craft`, and `called`, the network's name; `sets` are those of Fig. 11. `torch`: the
+    device on which torch does the networks' work, None where they do it themselves. `runs`: where
+    samples lie that another setup shares.
     """
     network: object
     directory: object = None
@@ -56,8 +58,12 @@ class Setup:
     rule: str = "paper"
     called: str = "lenet"
     sets: tuple = SETS
+    torch: str | None = None
+    runs: object = None
 
     def __post_init__(self):
+        if self.torch:
+            self.network = OnTorch(self.network, self.torch)
         self.shown = self.shown or self.derivative
         self.workers = Workers(self.jobs)
         self.line = Line()
@@ -69,10 +75,10 @@ class Setup:
     def __enter__(self):
         """Processes and temporary folders live until the block ends."""
         if self.full:
-            self._runs = Path(self.folder) / "runs"
-        else:
+            self.runs = Path(self.folder) / "runs"
+        elif self.runs is None:
             temporary = TemporaryDirectory(prefix=".runs-", dir=self.folder)
-            self._runs = Path(self._open.enter_context(temporary))
+            self.runs = Path(self._open.enter_context(temporary))
         self._open.enter_context(self.workers)
         return self
 
@@ -115,15 +121,6 @@ class Setup:
     def few(self, number):
         """`number` digits where `sized` is too many, a tenth of `digits` at least."""
         return max(min(number, self.digits), self.digits // 10)
-
-    def read_as(self, network, called, of, rule, digits):
-        """This setup with another reading of the paper, on `digits` test digits: a `Setup` that
-        shares the workers and whatever both need."""
-        reading = copy(self)
-        reading.network, reading.called, reading.of, reading.rule = network, called, of, rule
-        reading.scale, reading.digits, reading.sets = "small", digits, ("test",)
-        reading.shown = self.derivative
-        return reading
 
     def load(self, split, count):
         """The first `count` digits of a split; at the small scale digits drawn from all of it, one
@@ -214,6 +211,8 @@ class Setup:
         name += self._reading_by(rule)
         options = {"theta": theta, "max_distortion": max_distortion, "derivative": self.derivative,
                    "of": self.of, "rule": rule}
+        if self.torch:
+            options["batch_size"] = BATCH
         return self._made_once(name, lambda: self._crafted(
             name, network or self.network, split, count, options))
 
@@ -228,7 +227,7 @@ class Setup:
             self.workers.go_on()
             self.whole.tell(done, total)
 
-        run = craft_run(network, images, targets, self._runs / name, index=index,
+        run = craft_run(network, images, targets, self.runs / name, index=index,
                         shard_size=SHARD[self.scale], executor=self.workers.executor,
                         progress=progress, say=self._say, **options)
         return Samples(images, index, labels[index], targets, run, options["theta"],

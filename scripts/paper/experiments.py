@@ -36,9 +36,6 @@ class Experiment(NamedTuple):
     large: bool = False
 
 
-STAGES = 20  # pieces of work of a reading, about
-
-
 def _a_digit(seconds, paper, small=None):
     """`Experiment.seconds` for so many a digit, where the paper has `paper` digits."""
     return lambda setup: seconds * setup.sized(paper, small)
@@ -135,8 +132,7 @@ EXPERIMENTS = {
         readings.readings, "Which reading of the paper gives its numbers?",
         "Rows: claims, with the paper's value; columns: readings (network, outputs whose "
         "derivative is taken, rule of Γ) and how many claims each agrees with.",
-        _a_digit(readings.SECONDS * len(readings.every_reading()), 1000),
-        stages=STAGES * len(readings.every_reading()), large=True),
+        _a_digit(readings.SECONDS * len(readings.every_reading()), 1000), large=True),
     "time": Experiment(
         single.seconds, "V: crafting time", seconds=_always(3), alone=True),
 }

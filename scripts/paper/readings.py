@@ -17,7 +17,7 @@ from attack.model import OUTPUTS
 from nn import LeNet
 from nn.models import LENETS
 from scripts.paper import classes, defences, hardness, population, single
-from scripts.paper.experiment import UPSILON
+from scripts.paper.experiment import SAME_FOR_ONE, UPSILON, Setup
 from scripts.paper.outcome import Claim, Outcome
 from scripts.paper.rounded import RoundedSoftmax
 from scripts.paper.tens import tens
@@ -70,23 +70,41 @@ def every_reading(called="lenet"):
 def readings(setup):
     """Every reading on the same test digits, drawn from all: the table, and what it says."""
     digits = setup.sized(1000)
-    networks = {setup.called: setup.network,
-                **{name: LeNet.pretrained(name) for name in LENETS if name != setup.called}}
-    table = {}  # {reading: {(experiment, claim): Claim}}
+    together = {}  # readings that share samples, one after the other
     for reading in every_reading(setup.called):
-        one = _setup_of(reading, setup, networks[reading.network], digits)
-        table[reading] = {(key, row.claim): row for key, run in EXPERIMENTS.items()
-                          for row in run(one).rows}
+        shared = reading._replace(rule=SAME_FOR_ONE.get(reading.rule, reading.rule))
+        together.setdefault(shared, []).append(reading)
+    about = {"directory": setup.directory, "derivative": setup.derivative, "digits": digits,
+             "runs": setup.runs, "torch": setup.torch}
+    own = {setup.called: setup.network.network if setup.torch else setup.network}
+    parts = setup.each(_claims_of, [
+        (group, own.get(shared.network), about) for shared, group in together.items()])
+    claims = {reading: of for part in parts for reading, of in part.items()}
+    table = {reading: claims[reading] for reading in every_reading(setup.called)}
     return Outcome(_numbers(table, digits), list(_findings(table)), _arrays(table),
                    _as_table(table))
 
 
-def _setup_of(reading, setup, network, digits):
-    """The setup that reads the paper so."""
-    if reading.of == "rounded":
-        called = f"{reading.network}, rounded"
-        return setup.read_as(RoundedSoftmax(network), called, "logits", reading.rule, digits)
-    return setup.read_as(network, *reading, digits)
+def _claims_of(group, network, about):
+    """What each of several readings of one network gives, {reading: {(experiment, claim): Claim}}.
+
+    Args:
+        group: the readings.
+        network: the network, or None for the shipped one of that name.
+        about: what they share, by the names of `Setup`.
+    """
+    table = {}
+    for reading in group:
+        network = network or LeNet.pretrained(reading.network)
+        of = "logits" if reading.of == "rounded" else reading.of
+        with Setup(network, of=of, rule=reading.rule, sets=("test",),
+                   called=reading.network, **about) as setup:
+            if reading.of == "rounded":
+                setup.network = RoundedSoftmax(setup.network)
+                setup.called += ", rounded"
+            table[reading] = {(key, row.claim): row for key, run in EXPERIMENTS.items()
+                              for row in run(setup).rows}
+    return table
 
 
 def agreeing(claims):

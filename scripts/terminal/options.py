@@ -58,6 +58,13 @@ def weights_option(parser):
                         help="LeNet weights (default: the shipped ones)")
 
 
+def torch_option(parser):
+    """The option --torch."""
+    parser.add_argument("--torch", metavar="DEVICE",
+                        help="let torch do the networks' work, on cpu, cuda, …: on a GPU much "
+                             "faster (default: NumPy)")
+
+
 def add_model(parser):
     """The options --weights and --derivative."""
     weights_option(parser)
