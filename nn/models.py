@@ -23,8 +23,9 @@ ACTIVATIONS = {"tanh": Tanh, "relu": ReLU, "sigmoid": Sigmoid}
 PRETRAINED = Path(__file__).parent / "pretrained"
 # The shipped LeNets, {name: activation}: "lenet" by `jsma train`; "paper-S-E" by `--recipe paper
 # --seed S` after E epochs, with "relu" or "sigmoid" in front by that activation
-LENETS = {"lenet": "tanh", "paper-0-20": "tanh", "paper-0-60": "tanh", "paper-1-60": "tanh",
-          "paper-2-60": "tanh"}
+LENETS = {"lenet": "tanh", "paper-0-20": "tanh", "paper-0-60": "tanh", "paper-0-100": "tanh",
+          "paper-0-200": "tanh", "paper-1-60": "tanh", "paper-1-200": "tanh", "paper-2-60": "tanh",
+          "paper-2-200": "tanh", "relu-0-200": "relu", "sigmoid-0-200": "sigmoid"}
 # The shipped residual networks, {image: (weights, width)}
 SHIPPED = {(1, 28, 28): ("resnet.npz", 16), (3, 32, 32): ("colour.npz", 8)}
 
