@@ -52,7 +52,8 @@ def test_the_networks_of_the_readings_are_by_the_recipe_of_the_time(name):
                         **({} if kind == "paper" else {"activation": kind})}
     assert len(record["epochs"]) == int(epochs)
     network = LeNet.pretrained(name)
-    assert np.abs(network.layers["fc2"].parameters["weight"].sum(axis=0)).max() < 1e-5
+    rows = np.abs(network.layers["fc2"].parameters["weight"].sum(axis=0))
+    assert rows.max() < 1e-6 * int(epochs)  # 0 but for what each step rounds; 0.2 of the other
     images, labels = load_mnist("test")
     some = np.random.default_rng(0).choice(len(images), 1000, replace=False)
     error = 100 - accuracy(network, images[some], labels[some])

@@ -228,7 +228,8 @@ class Setup:
             self.whole.tell(done, total)
 
         run = craft_run(network, images, targets, self.runs / name, index=index,
-                        shard_size=SHARD[self.scale], executor=self.workers.executor,
+                        shard_size=SHARD[self.scale] if self.jobs > 1 else max(SHARD.values()),
+                        executor=self.workers.executor,
                         progress=progress, say=self._say, **options)
         return Samples(images, index, labels[index], targets, run, options["theta"],
                        self.workers.go_on)
