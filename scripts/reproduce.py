@@ -21,7 +21,7 @@ from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.on_torch import ready
 from scripts.paper.readings import RULES_OF_GAMMA, reasons
-from scripts.paper.results import FILE, MARK, earlier, write_results
+from scripts.paper.results import BY, FILE, MARK, earlier, write_results
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, cores, torch_option, weights_option, whole
 from scripts.terminal.outputs import output_folder, overwrite_option
@@ -155,6 +155,6 @@ def _about(args):
             "reading": f"derivative of {args.of}, Γ by the rule {args.rule}",
             "digits": visible(args.data or "the shipped MNIST"),
             "derivative": args.derivative or "forward for Fig. 1, 7, 9 and the time, else backward",
-            "computed by": f"torch on {args.torch}" if args.torch else "NumPy",
+            BY: f"torch on {args.torch}" if args.torch else "NumPy",
             "size": size, "time": "", "python": platform.python_version(),
             "numpy": np.__version__}

@@ -20,6 +20,7 @@ FEWEST = 5
 WIDEST = 0.4   # of the paper's value: a wider interval holds nearly every value
 ALWAYS = 90.0  # percent: what happens each time in a sample is "always" if the interval is above it
 TOO_FEW = "too few"
+PRINTED = 0.005  # half of the last digit of the paper's numbers
 
 
 class Claim(NamedTuple):
@@ -72,7 +73,8 @@ def narrow(interval, paper=100.0):
 
 
 def measured(claim, paper, ours, interval, draws, of="digits"):
-    """The `Claim` for a percentage that the paper gives: it agrees where our interval holds it.
+    """The `Claim` for a percentage that the paper gives: it agrees where our interval holds a
+    number that is printed so, with two digits.
 
     Args:
         claim: what is claimed, in words.
@@ -85,7 +87,7 @@ def measured(claim, paper, ours, interval, draws, of="digits"):
     low, high = interval
     if np.isnan(ours):
         return Claim(claim, f"{paper:.2f} %", "–", verdict(None), "nothing to average")
-    inside = low <= paper <= high
+    inside = low <= paper + PRINTED and paper - PRINTED <= high
     where = "above" if paper > high else "below"
     why = "" if inside else f"the paper's value lies {where} our 95 % interval"
     row = Claim(claim, f"{paper:.2f} %", with_interval(ours, interval), verdict(inside), why)

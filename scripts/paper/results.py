@@ -12,6 +12,7 @@ from scripts.terminal.text import as_json
 FILE = "results.json"
 MARK = b'"made by": "jsma reproduce"'
 SETTINGS = ("network", "digits", "derivative", "reading", "size")  # what a report has one of
+BY = "computed by"
 
 
 def write_results(folder, outcomes, about, titles):
@@ -34,7 +35,8 @@ def write_results(folder, outcomes, about, titles):
 
 def earlier(folder, about):
     """The outcomes that the report in `folder` holds, {name: Outcome} without arrays; {} where
-    there is none. ValueError where it was made with other settings, or cannot be read."""
+    there is none. What computed them joins `about`. ValueError where it was made with other
+    settings, or cannot be read."""
     path = folder / FILE
     if not path.exists():
         return {}
@@ -52,6 +54,8 @@ def earlier(folder, about):
             raise ValueError(f"--only adds to the report in {folder}, which has other settings "
                              f"({key}: {settings.get(key)}; here: {about[key]}): choose another "
                              "--out, or leave out --only to replace it")
+    by = [*str(settings.get(BY, "")).split(", "), about[BY]]
+    about[BY] = ", ".join(dict.fromkeys(filter(None, by)))
     return old
 
 
