@@ -30,6 +30,7 @@ SHARD = {"small": 45, "full": 900}  # samples in a shard
 SOON = 4   # experiments that begin first
 SAME_FOR_ONE = {"once": "paper", "cleverhans": "unsaturated"}
 SEED = 0   # of the digits that are drawn
+WHOLE = 10_000  # digits: a set of the paper
 PIECE = 30  # samples that a worker crafts at once where all are needed together
 
 
@@ -123,28 +124,25 @@ class Setup:
         return max(min(number, self.digits), self.digits // 10)
 
     def load(self, split, count):
-        """The first `count` digits of a split; at the small scale digits drawn from all of it, one
-        of each class in turn.
+        """`count` digits of a split, drawn from all of it, one of each class in turn; the paper's
+        10,000 are the first.
 
         Returns:
             images (count, 28, 28), labels (count,).
         """
-        images, labels, order = self._made_once((split, self.scale), lambda: self._split(split))
-        chosen = slice(count) if order is None else order[:count]
+        images, labels, order = self._made_once(split, lambda: self._split(split))
+        chosen = slice(count) if count >= WHOLE else order[:count]
         return images[chosen], labels[chosen]
 
     def number(self, split, place):
-        """The number in its split of a digit of `load`."""
-        order = self._made_once((split, self.scale), lambda: self._split(split))[2]
-        return int(place if order is None else order[place])
+        """The number in its split of one of the digits that `load` draws."""
+        return int(self._made_once(split, lambda: self._split(split))[2][place])
 
     def _split(self, split):
-        """Images and labels of a split, and the order in which the small scale takes them."""
+        """Images and labels of a split, and the order in which they are drawn."""
         images, labels = load_mnist(split, self.directory)
         if not len(images):
             raise ValueError(f"{self.directory}: there are no {split} digits")
-        if self.full:
-            return images, labels, None
         turn = np.empty(len(labels), int)  # how many digits of the same class come before
         rng = np.random.default_rng(SEED)
         for label in np.unique(labels):
@@ -275,7 +273,7 @@ class Setup:
         return self._made_once(f"one of each, {self.called}", self._first_of_each)
 
     def _first_of_each(self):
-        images, labels, _ = self._made_once(("test", self.scale), lambda: self._split("test"))
+        images, labels, _ = self._made_once("test", lambda: self._split("test"))
         images, labels = images[:1000], labels[:1000]
         right = np.zeros(len(labels), bool)
         missing = set(range(10))
