@@ -130,8 +130,8 @@ EXPERIMENTS = {
         seconds=_a_digit(0.14, 500, single.AGAIN)),
     "readings": Experiment(
         readings.readings, "Which reading of the paper gives its numbers?",
-        "Rows: claims, with the paper's value; columns: readings (network, outputs whose "
-        "derivative is taken, rule of Γ) and how many claims each agrees with.",
+        "Rows: readings (network, outputs whose derivative is taken, rule of Γ) and how many "
+        "claims each agrees with; columns: claims, with the paper's value.",
         _a_digit(readings.SECONDS * len(readings.every_reading()), 1000), large=True),
     "time": Experiment(
         single.seconds, "V: crafting time", seconds=_always(3), alone=True),

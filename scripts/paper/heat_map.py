@@ -1,4 +1,4 @@
-"""The picture of the readings: claims × readings, blue where they agree with the paper.
+"""The picture of the readings: readings × claims, blue where they agree with the paper.
 
 In: the arrays of `readings.readings`. Out: a `matplotlib.figure.Figure`. The colours are told apart
 by the colour-blind, and each cell holds its value.
@@ -13,22 +13,22 @@ WIDE = 44  # letters of a claim's name
 
 
 def heat_map(arrays):
-    """Rows: claims, with the paper's value; columns: readings, the one that agrees with most
-    first."""
-    rows, columns = arrays["verdict"].shape
-    figure = Figure(figsize=(4.6 + 0.62 * columns, 2.2 + 0.3 * rows), layout="constrained")
+    """Rows: readings, the one that agrees with most first; columns: claims, with the paper's
+    value."""
+    verdict = arrays["verdict"].T
+    rows, columns = verdict.shape
+    figure = Figure(figsize=(3.4 + 0.4 * columns, 3.2 + 0.22 * rows), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(arrays["verdict"], cmap=ListedColormap([DIFFERS, UNKNOWN, AGREES]), vmin=-1,
-                vmax=1, aspect="auto")
-    for (row, column), text in np.ndenumerate(arrays["shown"]):
-        agrees = arrays["verdict"][row, column] == 1
+    axis.imshow(verdict, cmap=ListedColormap([DIFFERS, UNKNOWN, AGREES]), vmin=-1, vmax=1,
+                aspect="auto")
+    for (row, column), text in np.ndenumerate(arrays["shown"].T):
         axis.text(column, row, _value(text), ha="center", va="center", fontsize=6.5,
-                  color="white" if agrees else "black")
-    counts = (arrays["verdict"] == 1).sum(axis=0)
-    axis.set_xticks(range(columns), [f"{reading}: {count}" for reading, count
-                                     in zip(arrays["readings"], counts)],
-                    rotation=60, ha="left", rotation_mode="anchor", fontsize=8)
-    axis.set_yticks(range(rows), [_name(claim) for claim in arrays["claims"]], fontsize=8)
+                  color="white" if verdict[row, column] == 1 else "black")
+    counts = (verdict == 1).sum(axis=1)
+    axis.set_yticks(range(rows), [f"{reading}: {count}" for reading, count
+                                  in zip(arrays["readings"], counts)], fontsize=8)
+    axis.set_xticks(range(columns), [_name(claim) for claim in arrays["claims"]],
+                    rotation=55, ha="left", rotation_mode="anchor", fontsize=8)
     axis.xaxis.tick_top()
     axis.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
     axis.set_yticks(np.arange(rows + 1) - 0.5, minor=True)

@@ -124,6 +124,12 @@ def _judged(table):
             if any(claims[key].verdict != NOT_JUDGED for claims in table.values() if key in claims)]
 
 
+def _name(key, keys):
+    """The claim of (experiment, claim), with the experiment where others claim the same."""
+    alike = sum(claim == key[1] for _, claim in keys)
+    return key[1] if alike < 2 else f"{key[0]}: {key[1]}"
+
+
 def _numbers(table, digits):
     listed = [{**reading._asdict(), "agrees": agreeing(claims),
                "claims": [{"experiment": key[0], **claim._asdict()}
@@ -141,8 +147,8 @@ def _findings(table):
         with_it = [reading for reading in ranked if table[reading][key].verdict == "agrees"]
         if not with_it:
             row = table[ranked[0]][key]
-            yield Claim(f"no reading tried here gives it: {row.claim}", row.paper, row.ours,
-                        NOT_JUDGED, f"ours by {ranked[0]}")
+            yield Claim(f"no reading tried here gives it: {_name(key, judged)}", row.paper,
+                        row.ours, NOT_JUDGED, f"ours by {ranked[0]}")
     yield contradiction()
 
 
@@ -166,7 +172,8 @@ def _arrays(table):
                                  for row in rows]),
             "shown": np.array([[short(claim.ours) if claim else "" for claim in row]
                                for row in rows]),
-            "claims": np.array([f"{row[0].claim} ({row[0].paper})" for row in rows]),
+            "claims": np.array([f"{_name(key, judged)} ({row[0].paper})"
+                                for key, row in zip(judged, rows)]),
             "readings": np.array([str(reading) for reading in ranked])}
 
 
@@ -178,7 +185,7 @@ def short(ours):
 def _as_table(table):
     judged, ranked = _judged(table), _ranked(table)
     heads = ("claim", "paper", *map(str, ranked))
-    rows = [(table[ranked[0]][key].claim, table[ranked[0]][key].paper,
+    rows = [(_name(key, judged), table[ranked[0]][key].paper,
              *(table[reading].get(key, "") for reading in ranked)) for key in judged]
     return heads, rows
 
