@@ -197,26 +197,28 @@ def reasons(outcomes):
         outcomes: {name: Outcome}; their rows are replaced. Where "readings" is not among them, the
             stored ones (`STORED`) are asked.
     """
-    listed = outcomes["readings"].numbers["readings"] if "readings" in outcomes else stored()
+    numbers = outcomes["readings"].numbers if "readings" in outcomes else stored()
     for name, outcome in outcomes.items():
-        outcome.rows = [_with_reason(name, row, listed) if row.verdict == "differs" else row
+        outcome.rows = [_with_reason(name, row, numbers) if row.verdict == "differs" else row
                         for row in outcome.rows]
 
 
 def stored():
-    """The readings of the repository's own run."""
+    """The numbers of the repository's own run of the readings."""
     content = json.loads(STORED.read_text(encoding="utf-8"))
-    return content["experiments"]["readings"]["numbers"]["readings"]
+    return content["experiments"]["readings"]["numbers"]
 
 
-def _with_reason(name, row, listed):
+def _with_reason(name, row, numbers):
     """The row with what the readings say of it; as it is where no reading can move it."""
+    best_first = sorted(numbers["readings"], key=lambda one: -one["agrees"])
     tried = {str(PaperReading(one["network"], one["of"], one["rule"])): claim["verdict"]
-             for one in listed for claim in one["claims"]
+             for one in best_first for claim in one["claims"]
              if (claim["experiment"], claim["claim"]) == (name, row.claim)}
     if not tried:
         return row
     agree = [reading for reading, word in tried.items() if word == "agrees"]
-    said = f"it agrees as {'; '.join(agree[:3])}" if agree else "none tried here gives it"
+    said = (f"on {numbers['samples'] // 9:,} digits it agrees as {'; '.join(agree[:3])}"
+            if agree else "none tried here gives it")
     own = row.why.partition(WHICH)[0].rstrip("; ")  # without what was said before
     return row._replace(why="; ".join(filter(None, (own, f"{WHICH}{said}"))))

@@ -55,7 +55,11 @@ def output_folder(path, files=(), told_by=None, overwrite=False):
 
 def check_ours(path, mark, option):
     """ValueError where a file is there whose beginning lacks `mark`."""
-    if path.exists() and mark not in path.read_bytes()[:HEAD]:
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        ours = mark in file.read(HEAD)
+    if not ours:
         raise ValueError(f"{option}: {path} is there and jsma did not make it: name another, or "
                          "say --overwrite")
 

@@ -105,7 +105,9 @@ def test_every_goal_by_every_capability_judged_by_the_victim(shipped):
     assert outcome.numbers["targeted | weights"]["success"] == 100
     oracle = outcome.numbers["targeted | oracle"]
     assert oracle["queries"] > 2 * 784
-    assert (oracle["queries"] - 2) % 1569 == 0  # per iteration an answer and a derivative
+    # per iteration an answer and a derivative; besides, the answer of the first look and the last
+    # one, and on the first use of one sample (2) and of several (4, 4 and 1) the same again
+    assert (oracle["queries"] - 2 - 2 - 9) % 1569 == 0
     assert len(outcome.table[1]) == 4 * 3 + 1
 
 

@@ -172,14 +172,15 @@ def row(verdict, claim="success rate τ", why="the paper's value lies above"):
 
 @pytest.mark.parametrize(("verdicts", "said"), [
     (("differs", "differs"), "lies above; readings: none tried here gives it"),
-    (("agrees", "differs"), "lies above; readings: it agrees as lenet, logits"),
-    (("agrees", "agrees"), "readings: it agrees as lenet, logits; lenet, centred, once")])
+    (("agrees", "differs"), "lies above; readings: on 3 digits it agrees as lenet, logits"),
+    (("agrees", "agrees"),
+     "readings: on 3 digits it agrees as lenet, logits; lenet, centred, once")])
 def test_a_claim_that_differs_says_which_reading_gives_it(verdicts, said):
-    listed = [{"network": "lenet", "of": of, "rule": rule, "claims": [
+    listed = [{"network": "lenet", "of": of, "rule": rule, "agrees": 1, "claims": [
                   {"experiment": "fig11", **row(word)._asdict()}]}
               for (of, rule), word in zip((("logits", "paper"), ("centred", "once")), verdicts)]
     outcomes = {"fig11": Outcome({}, [row("differs"), row("agrees"), row("differs", "other")]),
-                "readings": Outcome({"readings": listed}, [])}
+                "readings": Outcome({"samples": 27, "readings": listed}, [])}
     reasons(outcomes)
     first, second, third = outcomes["fig11"].rows
     assert first.why.endswith(said)
@@ -189,7 +190,7 @@ def test_a_claim_that_differs_says_which_reading_gives_it(verdicts, said):
 
 
 def test_the_stored_readings_are_those_of_the_networks_that_are_shipped():
-    listed = stored()
+    listed = stored()["readings"]
     assert {one["network"] for one in listed} == set(LENETS)
     claims = {(claim["experiment"], claim["claim"]) for claim in listed[0]["claims"]}
     outcomes = {"fig11": Outcome({}, [row("differs")])}
