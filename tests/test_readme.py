@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nn.models import LENETS
 from scripts.__main__ import main
 from scripts.results.chosen_pixels import picture
 
@@ -109,11 +110,16 @@ def test_the_first_picture_shows_what_its_words_say():
     assert re.search(r"the 7 with 28 pixels changed,\s.*reads as an 8", TEXTS["README.md"])
 
 
+def results(name):
+    """The experiments of a file in scripts/results."""
+    text = (ROOT / "scripts" / "results" / name).read_text(encoding="utf-8")
+    return json.loads(text)["experiments"]
+
+
 def test_the_numbers_of_the_full_run_are_those_of_its_file():
     """Every claim of `scripts/results/full.json` that its README shows, word for word."""
     text = TEXTS["scripts/results/README.md"]
-    results = (ROOT / "scripts" / "results" / "full.json").read_text(encoding="utf-8")
-    experiments = json.loads(results)["experiments"]
+    experiments = results("full.json")
     assert experiments["fig11"]["numbers"]["all"]["samples"] == 270_000
     for name in ("fig11", "decreasing", "upsilon", "fig12", "fig13", "fig14", "fig15", "detection",
                  "training"):
@@ -122,28 +128,63 @@ def test_the_numbers_of_the_full_run_are_those_of_its_file():
             assert line in text
 
 
+@pytest.mark.parametrize(("file", "pages"), [
+    ("full.json", 2), ("shipped-logits.json", 2), ("shipped-probabilities.json", 1)])
+def test_fig_11_by_several_readings_is_that_of_their_files(file, pages):
+    """At the paper's size: on the page of the numbers, and two of them on the main page."""
+    experiment = results(file)["fig11"]
+    assert experiment["numbers"]["all"]["samples"] == 270_000
+    shown = [f"{claim['ours']} {claim['verdict']} |" for claim in experiment["claims"]]
+    for page in ("scripts/results/README.md", "README.md")[:pages]:
+        assert all(one in TEXTS[page] for one in shown)
+
+
 def test_the_numbers_of_the_readings_are_those_of_its_file():
-    """Values and counts of `scripts/results/readings.json` that the READMEs show."""
-    results = json.loads((ROOT / "scripts/results/readings.json").read_text(encoding="utf-8"))
-    listed = results["experiments"]["readings"]["numbers"]["readings"]
+    """Values and counts of `scripts/results/readings.json` that the pages show."""
+    listed = results("readings.json")["readings"]["numbers"]["readings"]
     readings = {(one["network"], one["of"], one["rule"]): one for one in listed}
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    for claim in readings["lenet", "probabilities", "paper"]["claims"]:
-        if claim["experiment"] == "fig11":
-            assert f"{claim['ours']} {claim['verdict']} |" in page
-    table = (ROOT / "scripts/results/README.md").read_text(encoding="utf-8")
+    page, table = TEXTS["README.md"], TEXTS["scripts/results/README.md"]
+    assert f"Of {len(listed)} readings" in page and f"tries {len(listed)} readings" in table
     columns = [("lenet", "logits", "paper"), ("lenet", "probabilities", "paper"),
-               ("lenet", "rounded", "paper"), ("lenet", "logits", "unsaturated"),
-               ("paper-0-60", "logits", "paper"), ("paper-0-60", "probabilities", "paper"),
-               ("paper-2-60", "probabilities", "paper")]
+               ("lenet", "rounded", "paper"), ("paper-0-200", "logits", "paper"),
+               ("paper-0-200", "probabilities", "paper"),
+               ("paper-0-200", "probabilities", "unsaturated"), ("paper-0-200", "rounded", "paper"),
+               ("paper-2-200", "probabilities", "paper"), ("relu-0-200", "probabilities", "paper")]
     counts = " | ".join(str(readings[column]["agrees"]) for column in columns)
     assert f"| claims that agree, of 28 | | {counts} |" in table
-    assert f"tries {len(listed)} readings" in table
-    for claim in readings[columns[0]]["claims"]:
-        row = f"| {claim['claim']} | {claim['paper']} |"
-        if row in table and claim["experiment"] == "fig11":
-            shown = [next(one for one in readings[column]["claims"]
-                          if one["claim"] == claim["claim"])["ours"].split(" [")[0]
-                     for column in columns]
-            assert any(line.startswith(row) and all(value in line for value in shown)
-                       for line in table.splitlines())
+    for number in range(len(readings[columns[0]]["claims"])):
+        claims = [readings[column]["claims"][number] for column in columns]
+        values = [re.match(r"(?:by )?([^ ]+)", claim["ours"])[1] for claim in claims]
+        rows = [line for line in table.splitlines()
+                if line.startswith(f"| {claims[0]['claim']}") and line.count("|") == 12]
+        if claims[0]["experiment"] in ("fig11", "decreasing", "upsilon", "theta", "fig14"):
+            assert any(all(value in line for value in values) for line in rows)
+    for one in listed:  # what the main page says of all of them
+        verdicts = {(claim["experiment"], claim["claim"]): claim["verdict"]
+                    for claim in one["claims"]}
+        assert {word for (name, _), word in verdicts.items()
+                if name in ("fig12", "fig13") and word != "–"} == {"agrees"}
+        assert verdicts["upsilon", "Υ beyond 14.5 % brings no significant gain"] == "differs"
+
+
+def test_what_the_page_says_of_the_networks_of_the_time():
+    """The table over epochs and starts, cell by cell."""
+    listed = results("readings.json")["readings"]["numbers"]["readings"]
+    readings = {(one["network"], one["of"]): one for one in listed if one["rule"] == "paper"}
+    rows = {line.split(" | ")[0][2:]: line.strip("| ").split(" | ")
+            for line in TEXTS["scripts/results/README.md"].splitlines()}
+    shown = [("probabilities", "fig11", "success rate τ"),
+             ("probabilities", "fig11", "mean distortion ε of the successes"),
+             ("probabilities", "fig11", "mean distortion of all samples"),
+             ("probabilities", "decreasing", "success rate τ with θ = −1"),
+             ("probabilities", "decreasing", "mean distortion ε with θ = −1"),
+             ("logits", "fig11", "success rate τ"),
+             ("logits", "fig11", "mean distortion ε of the successes"),
+             ("logits", "decreasing", "success rate τ with θ = −1")]
+    for name in LENETS:
+        cells = rows[name][2:-1]
+        for (of, experiment, what), cell in zip(shown, cells, strict=True):
+            claim, = (claim for claim in readings[name, of]["claims"]
+                      if (claim["experiment"], claim["claim"]) == (experiment, what))
+            value = claim["ours"].split(" [")[0]
+            assert cell == (f"**{value}**" if claim["verdict"] == "agrees" else value)
