@@ -98,7 +98,7 @@ def drawn(samples, seed):
         x = rng.random((4000, 2))
         return np.column_stack([x, (x > 0.5).all(axis=1)])
     corners = np.repeat(toy.CORNERS, 1000, axis=0)
-    away = {"corners": lambda: 0, "noise": lambda: rng.normal(0, NOISE, corners.shape),
+    away = {"corners": lambda: 0.0, "noise": lambda: rng.normal(0, NOISE, corners.shape),
             "close": lambda: (1 - 2 * corners) * rng.uniform(0, CLOSE, corners.shape)}[samples]()
     return np.column_stack([corners + away, corners.all(axis=1)])
 

@@ -61,7 +61,8 @@ EXPERIMENTS = {
         "bar at x1 = 1 runs from F = 0.11 to F = 0.95.", _always(1)),
     "and": Experiment(
         and_readings.and_readings, "Fig. 3 to 5 again: which reading gives the AND network's edge?",
-        seconds=_always(60), large=True),
+        seconds=lambda setup: 25 + 2.6 * setup.sized(and_readings.SEEDS, and_readings.FEW),
+        large=True),
     "fig7": Experiment(
         single.fig07, "Fig. 7: a saliency map",
         "A test 0 and its saliency map (Eq. 8) for the target 1: colour and height are the score "
