@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scripts.paper import (
+    and_readings,
     classes,
     defences,
     hardness,
@@ -58,6 +59,10 @@ EXPERIMENTS = {
         toy.fig03, "Fig. 3 to 5: the AND network",
         "Above: the output F over the two inputs. Below: its forward derivative ∂F/∂x2. The pink "
         "bar at x1 = 1 runs from F = 0.11 to F = 0.95.", _always(1)),
+    "and": Experiment(
+        and_readings.and_readings, "Fig. 3 to 5 again: which reading gives the AND network's edge?",
+        seconds=lambda setup: 25 + 2.6 * setup.sized(and_readings.SEEDS, and_readings.FEW),
+        large=True),
     "fig7": Experiment(
         single.fig07, "Fig. 7: a saliency map",
         "A test 0 and its saliency map (Eq. 8) for the target 1: colour and height are the score "

@@ -12,6 +12,10 @@ from scripts.paper.fitting import fitted
 from scripts.paper.outcome import Claim, Outcome, verdict
 
 GRID = np.linspace(0, 1, 101)
+POINTS = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
+PAIR = np.array([[1, 0.37], [1, 0.43]])
+PAPER = (0.11, 0.95)  # F of the pair
+CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 EPOCHS = 100
 RATE = 0.0663
 LEARNT = 0.95  # of the unit square that must be read right
@@ -23,13 +27,12 @@ def fig03(setup):
     network = setup.away(trained) if setup.full else AndNetwork.pretrained()
     if setup.full:
         save_weights(setup.folder / "and.npz", network)
-    points = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
-    surface = network.probabilities(points).reshape(101, 101)
-    jacobian = network.forward_derivative(points, of="probabilities")  # (101², 1, 2)
+    surface = network.probabilities(POINTS).reshape(101, 101)
+    jacobian = network.forward_derivative(POINTS, of="probabilities")  # (101², 1, 2)
     slope = jacobian[:, 0, 1].reshape(101, 101)  # ∂F/∂x2
-    share = float(np.mean((surface > 0.5) == ((GRID[:, None] > 0.5) & (GRID > 0.5))))
-    values = network.probabilities(np.array([[1, 0.37], [1, 0.43]]))[:, 0].tolist()
-    low, high = (_where(network, value) for value in (0.11, 0.95))
+    share = agreement(surface)
+    values = network.probabilities(PAIR)[:, 0].tolist()
+    low, high = (where(network, value) for value in PAPER)
     steepest = int(slope[-1].argmax())
     numbers = {"parameters": {name: array.tolist() for name, array in network.parameters().items()},
                "agreement_with_and": share, "at_0.37_and_0.43": values,
@@ -60,16 +63,25 @@ def _claims(numbers):
 
 def trained(seed=0, epochs=EPOCHS):
     """The AND network, trained in float64 as the paper says."""
-    rng = np.random.default_rng(seed)
-    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    x = (corners[:, None] + rng.random((4, 1000, 2))).reshape(-1, 2) / 2
-    labels = np.repeat(corners.all(axis=1).astype(int), 1000)
+    x, labels = samples(seed)
     network = AndNetwork(seed)
     network.load({name: array.astype(np.float64) for name, array in network.parameters().items()})
     return fitted(network, x, labels, epochs=epochs, lr=RATE, batch=1, seed=seed)
 
 
-def _where(network, value):
+def samples(seed=0):
+    """1,000 samples of each case, uniform in its quadrant: (4000, 2), and their labels."""
+    rng = np.random.default_rng(seed)
+    x = (CORNERS[:, None] + rng.random((4, 1000, 2))).reshape(-1, 2) / 2
+    return x, np.repeat(CORNERS.all(axis=1).astype(int), 1000)
+
+
+def agreement(surface):
+    """The share of the unit square, F at `POINTS` (101, 101), that is read as AND."""
+    return float(np.mean((surface > 0.5) == ((GRID[:, None] > 0.5) & (GRID > 0.5))))
+
+
+def where(network, value):
     """The x2 with F(1, x2) = value, or None."""
     def above(x2):
         return float(network.probabilities(np.array([[1.0, x2]]))[0, 0]) - value
