@@ -29,7 +29,9 @@ EXPERIMENTS = {  # what a reading can move
     "theta": population.thetas, "fig12": classes.fig12, "fig13": classes.fig13,
     "path": single.path, "fig14": hardness.fig14, "fig15": hardness.fig15,
     "detection": defences.detection}
-STORED = Path(__file__).parents[1] / "results" / "readings.json"
+STORED = Path(__file__).parents[1] / "results"
+TOLD_BY = {  # claims whose readings are an experiment of their own, and the claim that sums them up
+    ("fig3", "F(1, 0.37) and F(1, 0.43)"): ("and", "a reading gives F(1, 0.37) and F(1, 0.43)")}
 NOT_JUDGED = "–"
 WHICH = "readings: "
 SECONDS = 0.6  # of one core, for a digit and a reading
@@ -194,31 +196,45 @@ def reasons(outcomes):
     """Say of each claim that differs which reading gives it, or that none does.
 
     Args:
-        outcomes: {name: Outcome}; their rows are replaced. Where "readings" is not among them, the
-            stored ones (`STORED`) are asked.
+        outcomes: {name: Outcome}; their rows are replaced. Where "readings" or "and" are not among
+            them, the stored ones (`STORED`) are asked.
     """
-    numbers = outcomes["readings"].numbers if "readings" in outcomes else stored()
+    numbers = (outcomes["readings"].numbers if "readings" in outcomes else
+               stored("readings")["numbers"])
     for name, outcome in outcomes.items():
-        outcome.rows = [_with_reason(name, row, numbers) if row.verdict == "differs" else row
-                        for row in outcome.rows]
+        outcome.rows = [_with_reason(row, _said(name, row, numbers, outcomes))
+                        if row.verdict == "differs" else row for row in outcome.rows]
 
 
-def stored():
-    """The numbers of the repository's own run of the readings."""
-    content = json.loads(STORED.read_text(encoding="utf-8"))
-    return content["experiments"]["readings"]["numbers"]
+def stored(name):
+    """An experiment of the repository's own run of the readings, as its file has it."""
+    content = json.loads((STORED / "readings.json").read_text(encoding="utf-8"))
+    return content["experiments"][name]
 
 
-def _with_reason(name, row, numbers):
-    """The row with what the readings say of it; as it is where no reading can move it."""
+def _said(name, row, numbers, outcomes):
+    """What the readings say of a claim, or None where no reading can move it."""
+    key = name, row.claim
+    if key in TOLD_BY:
+        experiment, claim = TOLD_BY[key]
+        claims = (outcomes[experiment].rows if experiment in outcomes else
+                  [Claim(**one) for one in stored(experiment)["claims"]])
+        ours = next(one.ours for one in claims if one.claim == claim)
+        return f"given by {ours} (--only {experiment})"
     best_first = sorted(numbers["readings"], key=lambda one: -one["agrees"])
     tried = {str(PaperReading(one["network"], one["of"], one["rule"])): claim["verdict"]
              for one in best_first for claim in one["claims"]
-             if (claim["experiment"], claim["claim"]) == (name, row.claim)}
+             if (claim["experiment"], claim["claim"]) == key}
     if not tried:
-        return row
+        return None
     agree = [reading for reading, word in tried.items() if word == "agrees"]
-    said = (f"on {numbers['samples'] // 9:,} digits it agrees as {'; '.join(agree[:3])}"
+    return (f"on {numbers['samples'] // 9:,} digits it agrees as {'; '.join(agree[:3])}"
             if agree else "none tried here gives it")
-    own = row.why.partition(WHICH)[0].rstrip("; ")  # without what was said before
+
+
+def _with_reason(row, said):
+    """The row with what the readings say of it, in place of what was said before."""
+    if said is None:
+        return row
+    own = row.why.partition(WHICH)[0].rstrip("; ")
     return row._replace(why="; ".join(filter(None, (own, f"{WHICH}{said}"))))

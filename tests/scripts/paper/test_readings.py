@@ -190,10 +190,23 @@ def test_a_claim_that_differs_says_which_reading_gives_it(verdicts, said):
 
 
 def test_the_stored_readings_are_those_of_the_networks_that_are_shipped():
-    listed = stored()["readings"]
+    listed = stored("readings")["numbers"]["readings"]
     assert {one["network"] for one in listed} == set(LENETS)
     claims = {(claim["experiment"], claim["claim"]) for claim in listed[0]["claims"]}
     outcomes = {"fig11": Outcome({}, [row("differs")])}
     assert ("fig11", "success rate τ") in claims
     reasons(outcomes)
     assert outcomes["fig11"].rows[0].why != row("differs").why
+
+
+def test_the_pair_of_the_and_network_is_told_by_its_own_readings():
+    """By those of the run, or else by the stored ones."""
+    pair = Claim("F(1, 0.37) and F(1, 0.43)", "0.11 and 0.95", "0.000 and 0.000", "differs", "edge")
+    outcomes = {"fig3": Outcome({}, [pair])}
+    reasons(outcomes)
+    ours, = (claim["ours"] for claim in stored("and")["claims"] if "0.37" in claim["claim"])
+    assert outcomes["fig3"].rows[0].why == f"edge; readings: given by {ours} (--only and)"
+    outcomes["and"] = Outcome({}, [Claim("a reading gives F(1, 0.37) and F(1, 0.43)", "",
+                                         "2 of 13 readings", "agrees")])
+    reasons(outcomes)
+    assert outcomes["fig3"].rows[0].why.endswith("given by 2 of 13 readings (--only and)")
