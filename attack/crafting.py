@@ -44,7 +44,8 @@ def craft(model, images, targets=None, *, goal="source/target", theta=1.0, max_d
         channels: "separate"; or "tied" for images (n, C, …): a feature is a pixel, its α and β are
             sums over C, all C change at once; domain, Υ, pairs and distortion count pixels.
         derivative: "forward" (Eq. 3-6) or "backward", which chooses the same features, faster.
-        of: the outputs that are differentiated: "logits" (the paper), "centred", "probabilities".
+        of: the outputs that are differentiated: "logits" (the paper), "centred", "probabilities";
+            of a probability below 1e-38 only float64 images leave a derivative.
         margin: how far the logit of the class that is to be read must lead all others.
         batch_size: samples in work at once, in each thread that the model can serve; a finished one
             is replaced at once.

@@ -94,7 +94,9 @@ class Paper:
 
     def choose(self, scene, sums):
         """Algorithm 3: the best pair."""
-        return Choice(*best_pair(sums.alpha, sums.beta, scene.gamma, scene.theta), scene.theta)
+        sums, exponent = _in_range(sums)
+        pair = best_pair(sums.alpha, sums.beta, scene.gamma, scene.theta)
+        return Choice(pair.p, pair.q, np.ldexp(pair.score, 2 * exponent), scene.theta)
 
     def leaves(self, values, bounds):
         """Does a feature leave Γ? (B,) booleans from its values (B, C) after the change and the
@@ -109,10 +111,12 @@ class Single(Paper):
 
     def choose(self, scene, sums):
         """The first feature with the largest score."""
+        sums, exponent = _in_range(sums)
         scores = np.where(scene.gamma, score_features(*sums, scene.theta), 0)  # (B, M)
         p = scores.argmax(axis=1)
         score = scores[np.arange(len(scores)), p]
-        return Choice(np.where(score > 0, p, -1), np.full(len(p), -1), score, scene.theta)
+        return Choice(np.where(score > 0, p, -1), np.full(len(p), -1),
+                      np.ldexp(score, 2 * exponent), scene.theta)
 
 
 class Art(Paper):
@@ -235,6 +239,7 @@ class Maximal(Paper):
     def choose(self, scene, sums):
         """The best of 2·(N − 1) searches."""
         count = len(scene.logits)
+        sums, exponent = _in_range(sums)
         values = scene.values
         change = values - scene.originals
         best = Choice(np.full(count, -1), np.full(count, -1), np.zeros(count), np.zeros(count))
@@ -248,7 +253,23 @@ class Maximal(Paper):
                 best.q[better] = pair.q[better]
                 best.score[better] = pair.score[better]
                 best.theta[better] = sign * abs(scene.theta)
-        return best
+        return best._replace(score=np.ldexp(best.score, 2 * exponent))
+
+
+def _in_range(sums):
+    """The sums, of a sample all of whose entries are tiny times a power of two, so that no product
+    of them rounds to 0, and that power's negative exponent (B,). What is chosen stays the same.
+
+    Probabilities are so where a network is sure: at p_t = 1e-25 the products of single precision
+    are 0 for all pairs alike.
+    """
+    size = np.abs(np.stack(sums))  # (2, …, B, M)
+    largest = np.fmax.reduce(np.moveaxis(size, -2, 0).reshape(size.shape[-2], -1), axis=1)
+    tiny = np.finfo(size.dtype).tiny ** 0.25
+    exponent = np.where((largest > 0) & (largest < tiny), np.frexp(largest)[1], 0)  # (B,)
+    if not exponent.any():
+        return sums, exponent
+    return Sums(*(np.ldexp(part, -exponent[:, None]) for part in sums)), exponent
 
 
 def _by_feature(gradients):
