@@ -222,12 +222,13 @@ def _said(name, row, numbers, outcomes):
         ours = next(one.ours for one in claims if one.claim == claim)
         return f"given by {ours} (--only {experiment})"
     best_first = sorted(numbers["readings"], key=lambda one: -one["agrees"])
-    tried = {str(PaperReading(one["network"], one["of"], one["rule"])): claim["verdict"]
+    tried = {PaperReading(one["network"], one["of"], one["rule"]): claim
              for one in best_first for claim in one["claims"]
              if (claim["experiment"], claim["claim"]) == key}
     if not tried:
         return None
-    agree = [reading for reading, word in tried.items() if word == "agrees"]
+    agree = [f"{reading} ({short(claim['ours'])})" for reading, claim in tried.items()
+             if claim["verdict"] == "agrees"]
     return (f"on {numbers['samples'] // 9:,} digits it agrees as {'; '.join(agree[:3])}"
             if agree else "none tried here gives it")
 
