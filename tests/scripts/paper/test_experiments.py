@@ -27,11 +27,13 @@ from scripts.paper.outcome import (
     FEWEST,
     WIDEST,
     Claim,
+    Outcome,
     always,
     counted,
     measured,
     similar,
 )
+from scripts.paper.results import BY, SETTINGS, earlier, write_results
 from scripts.paper.work import Workers, result
 
 
@@ -255,6 +257,25 @@ def test_verdicts_follow_the_interval():
     assert measured("τ", 97.1, float("nan"), (float("nan"),) * 2, 50).verdict == "–"
     assert with_interval(float("nan"), (1, 2)) == "–"
     assert with_interval(1.0, (0.5, 2.0), " %", ".1f") == "1.0 % [0.5, 2.0]"
+
+
+@pytest.mark.parametrize(("interval", "expected"), [
+    ((96.0, 97.096), "agrees"), ((96.0, 97.094), "differs"),
+    ((97.104, 98.0), "agrees"), ((97.106, 98.0), "differs")])
+def test_a_printed_number_stands_for_what_rounds_to_it(interval, expected):
+    """97.10 % is anything from 97.095 to 97.105 %."""
+    assert measured("τ", 97.1, np.mean(interval), interval, 50).verdict == expected
+
+
+def test_a_report_says_all_that_computed_it(tmp_path):
+    about = {name: "" for name in SETTINGS}
+    outcomes = {"fig7": Outcome({}, [])}
+    for by in ("NumPy", "torch on cuda", "NumPy"):
+        here = {**about, BY: by}
+        earlier(tmp_path, here)
+        write_results(tmp_path, outcomes, here, {"fig7": "Fig. 7"})
+    written = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert written["about"][BY] == "NumPy, torch on cuda"
 
 
 @pytest.mark.parametrize(("paper", "interval", "draws", "expected"), [
