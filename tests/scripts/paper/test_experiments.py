@@ -268,7 +268,7 @@ def test_a_printed_number_stands_for_what_rounds_to_it(interval, expected):
 
 
 def test_a_report_says_all_that_computed_it(tmp_path):
-    about = {name: "" for name in SETTINGS}
+    about = dict.fromkeys(SETTINGS, "")
     outcomes = {"fig7": Outcome({}, [])}
     for by in ("NumPy", "torch on cuda", "NumPy"):
         here = {**about, BY: by}
