@@ -20,8 +20,8 @@ from scripts.pages.survey_answers import read_answers
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.on_torch import ready
-from scripts.paper.readings import RULES_OF_GAMMA, reasons
-from scripts.paper.results import BY, FILE, MARK, earlier, write_results
+from scripts.paper.readings.table import RULES_OF_GAMMA, reasons
+from scripts.paper.report.results import BY, FILE, MARK, earlier, write_results
 from scripts.terminal.networks import load_network
 from scripts.terminal.options import add_data, cores, torch_option, weights_option, whole
 from scripts.terminal.outputs import output_folder, overwrite_option
@@ -140,7 +140,7 @@ def _write_figure(folder, name, outcome):
 
 
 def _write_report(folder, outcomes, about, pictures):
-    from scripts.paper.report import page
+    from scripts.paper.report.page import page
 
     with replacing(folder / "report.html") as file:
         file.write(page(outcomes, about, pictures, EXPERIMENTS).encode())

@@ -6,19 +6,9 @@ title, and what its picture shows.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scripts.paper import (
-    and_readings,
-    classes,
-    defences,
-    hardness,
-    population,
-    readings,
-    single,
-    tens,
-    threat,
-    toy,
-)
+from scripts.paper import classes, defences, hardness, population, single, threat, toy
 from scripts.paper.human_study import human_study
+from scripts.paper.readings import and_readings, table, tens
 
 
 class Experiment(NamedTuple):
@@ -134,10 +124,10 @@ EXPERIMENTS = {
         single.identical, "Forward and backward derivative",
         seconds=_a_digit(0.14, 500, single.AGAIN)),
     "readings": Experiment(
-        readings.readings, "Which reading of the paper gives its numbers?",
+        table.readings, "Which reading of the paper gives its numbers?",
         "Rows: readings (network, outputs whose derivative is taken, rule of Γ) and how many "
         "claims each agrees with; columns: claims, with the paper's value.",
-        _a_digit(readings.SECONDS * len(readings.every_reading()), 1000), large=True),
+        _a_digit(table.SECONDS * len(table.every_reading()), 1000), large=True),
     "time": Experiment(
         single.seconds, "V: crafting time", seconds=_always(3), alone=True),
 }

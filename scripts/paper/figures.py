@@ -19,7 +19,7 @@ from scripts.paper.digit_grids import (
     digit_grid,
     legend_of,
 )
-from scripts.paper.heat_map import heat_map
+from scripts.paper.readings.heat_map import heat_map
 
 BLUE, ORANGE = "#2a6f97", "#b5651d"  # lines
 OTHERS = ("#117733", "#882255", "#999933", "#6a3d9a")  # further lines that are named

@@ -15,9 +15,9 @@ from fuzz import NAMES, anything, judged, rounds, some
 from data import load_mnist
 from nn import LeNet
 from scripts.pages.explain_page import Start, page
-from scripts.paper import report
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.outcome import Claim, Outcome
+from scripts.paper.report import page as report
 from scripts.terminal.text import as_json, one_line, visible
 
 

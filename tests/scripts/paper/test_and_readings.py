@@ -7,14 +7,29 @@ import pytest
 from scipy.special import expit
 
 from nn import AndNetwork
-from scripts.paper import and_readings as module
-from scripts.paper import and_training as training
 from scripts.paper import toy
-from scripts.paper.and_readings import EDGE, FEW, READINGS, SEEDS, WIDTH, and_readings, measured
-from scripts.paper.and_training import CLOSE, NOISE, SAMPLES, AndReading, drawn, trained_together
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.fitting import fitted
+from scripts.paper.readings import and_readings as module
+from scripts.paper.readings import and_training as training
+from scripts.paper.readings.and_readings import (
+    EDGE,
+    FEW,
+    READINGS,
+    SEEDS,
+    WIDTH,
+    and_readings,
+    measured,
+)
+from scripts.paper.readings.and_training import (
+    CLOSE,
+    NOISE,
+    SAMPLES,
+    AndReading,
+    drawn,
+    trained_together,
+)
 
 KEYS = [(reading, seed) for reading in READINGS if reading.batch == 1 for seed in (0, 7)]
 

@@ -33,7 +33,7 @@ from scripts.paper.outcome import (
     measured,
     similar,
 )
-from scripts.paper.results import BY, SETTINGS, earlier, write_results
+from scripts.paper.report.results import BY, SETTINGS, earlier, write_results
 from scripts.paper.work import Workers, result
 
 

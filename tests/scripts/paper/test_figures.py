@@ -17,7 +17,7 @@ from scripts.paper.digit_grids import (
     legend_of,
 )
 from scripts.paper.figures import FIGURES, craft_grid, png
-from scripts.paper.thumbnail import size_of, thumbnail
+from scripts.paper.report.thumbnail import size_of, thumbnail
 
 BLACK, WHITE = np.zeros(3), np.ones(3)
 

@@ -9,12 +9,13 @@ from small import Small, quick, some_samples
 from nn import LeNet
 from nn.models import LENETS
 from scripts.paper import outcome
-from scripts.paper import readings as module
 from scripts.paper.experiment import Setup
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.figures import FIGURES, png
 from scripts.paper.outcome import Claim, Outcome
-from scripts.paper.readings import (
+from scripts.paper.readings import table as module
+from scripts.paper.readings.rounded import RoundedSoftmax
+from scripts.paper.readings.table import (
     PaperReading,
     contradiction,
     readings,
@@ -22,9 +23,8 @@ from scripts.paper.readings import (
     reasons,
     stored,
 )
-from scripts.paper.report import page
-from scripts.paper.rounded import RoundedSoftmax
-from scripts.paper.tens import PAPER, draws
+from scripts.paper.readings.tens import PAPER, draws
+from scripts.paper.report.page import page
 
 QUICK = ("fig11", "decreasing", "fig13", "fig15")
 
@@ -131,7 +131,7 @@ def test_draws_of_ten_digits_by_counting(monkeypatch):
         distortion=np.round(10 * rng.random(6), 2) + index,
         reason=np.array(["target_reached"] * 5 + ["already_target"]))
     assert draws(samples, 2) is None  # too few digits to draw from
-    monkeypatch.setattr("scripts.paper.tens.LEAST", 2)
+    monkeypatch.setattr("scripts.paper.readings.tens.LEAST", 2)
     every, numbers = draws(samples, 2)
     sets = {(a, b) for a in (0, 2, 4) for b in (1, 3)}  # digit 5 is misread
     expected = {}

@@ -12,8 +12,8 @@ from matplotlib.image import imsave
 from scripts.__main__ import main
 from scripts.paper.experiments import EXPERIMENTS
 from scripts.paper.outcome import Claim, Outcome
-from scripts.paper.report import MANY, WIDEST
-from scripts.paper.report import page as page_of
+from scripts.paper.report.page import MANY, WIDEST
+from scripts.paper.report.page import page as page_of
 
 slow = pytest.mark.slow
 TEXTS = """(() => {

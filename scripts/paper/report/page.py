@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from scripts.pages.document import document
-from scripts.paper.first_screen import first_screen, image, kind, word_of
 from scripts.paper.outcome import TOO_FEW, Claim
-from scripts.paper.thumbnail import size_of
+from scripts.paper.report.first_screen import first_screen, image, kind, word_of
+from scripts.paper.report.thumbnail import size_of
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 TITLE = "The Limitations of Deep Learning in Adversarial Settings, reproduced"

@@ -8,8 +8,8 @@ import numpy as np
 
 from nn import AndNetwork
 from scripts.paper import toy
-from scripts.paper.and_training import AndReading, forward, trained_together
 from scripts.paper.outcome import Claim, Outcome, counted, plain, verdict
+from scripts.paper.readings.and_training import AndReading, forward, trained_together
 
 SEEDS = 20
 FEW = 10        # seeds at the small scale

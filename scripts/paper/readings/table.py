@@ -19,8 +19,8 @@ from nn.models import LENETS
 from scripts.paper import classes, defences, hardness, population, single
 from scripts.paper.experiment import SAME_FOR_ONE, UPSILON, Setup
 from scripts.paper.outcome import Claim, Outcome
-from scripts.paper.rounded import RoundedSoftmax
-from scripts.paper.tens import tens
+from scripts.paper.readings.rounded import RoundedSoftmax
+from scripts.paper.readings.tens import tens
 
 RULES_OF_GAMMA = ("paper", "unsaturated", "once", "cleverhans")
 EXPERIMENTS = {  # what a reading can move
@@ -29,7 +29,7 @@ EXPERIMENTS = {  # what a reading can move
     "theta": population.thetas, "fig12": classes.fig12, "fig13": classes.fig13,
     "path": single.path, "fig14": hardness.fig14, "fig15": hardness.fig15,
     "detection": defences.detection}
-STORED = Path(__file__).parents[1] / "results"
+STORED = Path(__file__).parents[2] / "results"
 TOLD_BY = {  # claims whose readings are an experiment of their own, and the claim that sums them up
     ("fig3", "F(1, 0.37) and F(1, 0.43)"): ("and", "a reading gives F(1, 0.37) and F(1, 0.43)")}
 NOT_JUDGED = "–"

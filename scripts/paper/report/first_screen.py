@@ -8,8 +8,8 @@ from html import escape
 
 from scripts.paper.classes import SURE
 from scripts.paper.outcome import ALWAYS, CELL, FEWEST, TOO_FEW, WIDEST
-from scripts.paper.readings import short
-from scripts.paper.thumbnail import size_of, thumbnail
+from scripts.paper.readings.table import short
+from scripts.paper.report.thumbnail import size_of, thumbnail
 
 LARGE, SMALL = 460, 230  # pixels
 TALL = 1.2  # height by width, from which on a card shows the upper part only
