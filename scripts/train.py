@@ -71,6 +71,8 @@ def run(args):
                   args.overwrite or args.resume)
     settings = _settings(args)
     if args.torch:
+        if args.network != "lenet":
+            raise ValueError("--torch is for the LeNet")
         ready(args.torch)
     with started("train: reading the images"):
         sets = _load(NETWORKS[args.network].images, args.data, args.holdout, args.digits)
@@ -134,9 +136,9 @@ def _epoch(network, optimizer, sets, settings, epoch):
     optimizer.lr = settings["lr"] * settings["decay"] ** epoch
     device = settings.get("torch")
     train = partial(torch_epoch, device=device) if device else train_epoch
-    loss = train(network, *sets["train"], optimizer, settings["batch"], settings["seed"],
-                       epoch, lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
-                       shuffled=settings.get("shuffled", True))
+    loss = train(network, *sets["train"], optimizer, settings["batch"], settings["seed"], epoch,
+                 lambda done, total, loss: progress(done, total, f"loss {loss:.4f}"),
+                 shuffled=settings.get("shuffled", True))
     progress.close()
     if not np.isfinite(loss):
         raise ValueError(f"the loss of epoch {epoch + 1} is not finite: the weights have run away")

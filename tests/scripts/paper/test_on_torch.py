@@ -123,6 +123,11 @@ def test_a_device_that_is_not_there_gets_one_line(device, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 2 and not list(tmp_path.iterdir())
 
 
+def test_torch_trains_no_other_network(tmp_path, capsys):
+    words = ["train", "--network", "resnet", "--torch", "cpu", "--out", str(tmp_path / "a.npz")]
+    assert main(words) == 2 and "--torch is for the LeNet" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_jsma_train_on_torch_says_so_and_goes_on(tmp_path, capsys):
     out = str(tmp_path / "a.npz")
