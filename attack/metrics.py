@@ -159,8 +159,11 @@ def adversarial_distance(model, images, *, theta=1.0, derivative="forward", of="
         batch = images[start:start + batch_size]
         logits, sums = look(model, batch, derivative)
         classes = logits.shape[1]
-        weights = np.stack([output_weights(logits, np.full(len(batch), t), of,
+        weights = np.stack([output_weights(logits.astype(float), np.full(len(batch), t), of,
                                            activation=activation) for t in range(classes)], axis=2)
+        # it is signs that count: those of a small probability must not round to 0
+        _, exponent = np.frexp(np.abs(weights).max(axis=(1, 3), keepdims=True))
+        weights = np.ldexp(weights, -exponent).astype(logits.dtype)
         alpha_beta = sums(weights.reshape(len(batch), 2 * classes, classes),
                           np.ones(len(batch), bool))           # (B, 2N, M)
         features = alpha_beta.shape[2]

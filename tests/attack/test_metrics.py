@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small import Small, some_samples
+from small import Small, Sure, some_samples
 
 from attack import (
     DISTORTIONS,
@@ -139,6 +139,17 @@ def test_the_adversarial_distance_by_counting_all_pairs(theta, derivative, of):
                         for p in range(36) for q in range(p + 1, 36)]
             assert row[target] == pytest.approx(1 - np.mean(positive), abs=1e-12)
     assert 0 < distance.min() < distance.max() <= 1
+
+
+@pytest.mark.parametrize("apart", [60, 200])
+@pytest.mark.parametrize("derivative", ["forward", "backward"])
+def test_single_precision_counts_the_pairs_of_a_probability_that_it_rounds_to_0(apart, derivative):
+    images = np.random.default_rng(1).random((3, 20)).astype(np.float32)
+    single, double = (adversarial_distance(Sure(apart), images.astype(dtype), of="probabilities",
+                                           derivative=derivative)
+                      for dtype in (np.float32, np.float64))
+    np.testing.assert_allclose(single, double, atol=1e-2)  # a pair whose sum is nearly 0 may turn
+    assert (single < 0.9).all()
 
 
 def test_robustness_is_the_smallest_distance():

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from small import Small, some_samples
+from small import Small, Sure, some_samples
 
 from attack import RULES, craft, replay, textbook
 from data import load_mnist
@@ -307,23 +307,6 @@ def test_the_library_itself_finds_the_same_samples(peer, digits):
     assert identical(ours.adversarial, np.asarray(theirs).reshape(images.shape)) >= 0.9
 
 
-class Sure:
-    """A linear model in the precision of its images, sure of its answers: logits 60 apart."""
-
-    def __init__(self, seed):
-        rng = np.random.default_rng(seed)
-        self.weights = rng.normal(size=(4, 20)).astype(np.float32)
-        self.start = np.array([60, 0, 5, -5], np.float32)
-
-    def logits(self, x):
-        """(B, 20) → (B, 4)."""
-        return (x @ self.weights.T.astype(x.dtype) + self.start).astype(x.dtype)
-
-    def forward_derivative(self, x):
-        """(B, 20) → (B, 4, 20)."""
-        return np.broadcast_to(self.weights.astype(x.dtype), (len(x), 4, 20))
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_single_precision_chooses_as_double_does_where_a_network_is_sure(rule):
     """α and β of a probability of 1e-26: their products are 0 in single precision."""
@@ -331,7 +314,7 @@ def test_single_precision_chooses_as_double_does_where_a_network_is_sure(rule):
     targets = None if rule == "maximal" else np.array([1, 2, 3, 1, 2, 3])
     goal = "misclassification" if rule == "maximal" else "source/target"
     options = {"goal": goal, "rule": rule, "max_distortion": 50, "trace": rule != "maximal"}
-    single, double = (craft(Sure(0), images.astype(np.float32).astype(dtype), targets,
+    single, double = (craft(Sure(60), images.astype(np.float32).astype(dtype), targets,
                             of="probabilities", **options) for dtype in (np.float32, np.float64))
     np.testing.assert_array_equal(single.pairs, double.pairs)
     assert (double.iterations > 1).all()

@@ -17,8 +17,8 @@ THREE = ("success rate τ", "mean distortion ε of the successes", "mean distort
 COUNTED = {"agrees": "agree", "differs": "differ", TOO_FEW: TOO_FEW}  # one, several
 WORDS = ("Ten digits, each changed pixel by pixel to be read as each of the nine other classes. "
          "Orange is the ink that was added.")
-HOW = ("A number agrees where our 95 % interval (in brackets) holds the paper's. “Too few” is no "
-       "verdict: the sample is too small to tell. "
+HOW = ("A number agrees where our 95 % interval (in brackets) holds one that rounds to the "
+       "paper's. “Too few” is no verdict: the sample is too small to tell. "
        f"An interval needs {FEWEST} digits (or people), and to agree it may be no wider than "
        f"{100 * WIDEST:g} % of the paper's value; a comparison of classes needs {CELL} samples for "
        f"each pair of them, “the largest” must be so in {100 * SURE:g} % of the draws of the "
