@@ -44,8 +44,8 @@ def arguments(parser):
                              "each, the fastest)")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", metavar="NAME",
                         help="only this one (may be repeated), added to the report that is in "
-                             f"FOLDER: {', '.join(EXPERIMENTS)}; readings, which takes hours, runs "
-                             "where it is named, or at the full scale")
+                             f"FOLDER: {', '.join(EXPERIMENTS)}; readings, which takes hours, and "
+                             "\"and\" run where they are named, or at the full scale")
     overwrite_option(parser)
     parser.add_argument("--answers", type=Path, nargs="+", default=(), metavar="FILE.csv",
                         help="answers to the page of `jsma survey make`, for Fig. 16 and 17 "
